@@ -1,0 +1,268 @@
+"""The console's pages on people, the ledger and the records. Money and history are read-only to everybody."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from accounts import people, users
+from accounts.console import CommandForm, History, ReadOnly, Rows, button, row_or_404, run_command
+from accounts.models import (
+    Acceptance,
+    Account,
+    Agreement,
+    Asset,
+    AuditRecord,
+    Customer,
+    Delivery,
+    JournalEntry,
+    LedgerAccount,
+    Membership,
+    Notice,
+    Transfer,
+    User,
+)
+from accounts.templatetags import figures
+
+# --- Users ----------------------------------------------------------------------------------------------
+
+
+class OpenUserForm(CommandForm):
+    email = forms.EmailField(label="E-mail")
+    name = forms.CharField(max_length=120)
+    role = forms.ChoiceField(choices=User.Role.choices)
+
+
+class ChangeUserForm(CommandForm):
+    name = forms.CharField(max_length=120)
+    role = forms.ChoiceField(choices=User.Role.choices)
+    is_active = forms.BooleanField(label="May sign in", required=False)
+
+
+@admin.register(User)
+class UserAdmin(ReadOnly):
+    list_display = ("name", "email", "role", "is_active", "joined_at", "last_login")
+    list_filter = ("role", "is_active")
+    search_fields = ("name", "email")
+    ordering = ("name", "pk")
+    fields = ("name", "email", "role", "is_active", "joined_at", "last_login")
+    actions_list = ("open_user",)
+    actions_detail = ("change_user",)
+
+    @button(title="Open a user", path="open")
+    def open_user(self, request: HttpRequest) -> HttpResponse:
+        back = reverse("admin:accounts_user_changelist")
+        form = OpenUserForm(request.POST or None)
+        title = "Open a user; they set a password through “Forgot your password?”"
+        return run_command(
+            request, self, form, title=title, run=lambda given: users.open_user(**given), back=back
+        )
+
+    @button(title="Change name, role or access", path="change-user")
+    def change_user(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        user = row_or_404(User, object_id)
+        initial = {"name": user.name, "role": user.role, "is_active": user.is_active}
+        return run_command(
+            request,
+            self,
+            ChangeUserForm(request.POST or None, initial=initial),
+            title=f"Change {user.name}",
+            run=lambda given: users.change_user(user_id=user.pk, **given),
+            back=reverse("admin:accounts_user_change", args=[user.pk]),
+        )
+
+
+# --- Customers ------------------------------------------------------------------------------------------
+
+
+class VIPLevelForm(CommandForm):
+    vip_level = forms.IntegerField(label="VIP level", min_value=0, max_value=people.HIGHEST_VIP_LEVEL)
+
+
+class ManagerForm(CommandForm):
+    manager_id = forms.TypedChoiceField(label="VIP manager", coerce=int, empty_value=None, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        managers = User.objects.filter(role=User.Role.VIP_MANAGER, is_active=True).order_by("name")
+        choices = [("", "Nobody"), *managers.values_list("pk", "name")]
+        self.base_fields["manager_id"].choices = choices  # type: ignore[attr-defined]
+        super().__init__(*args, **kwargs)
+
+
+class WhitelistForm(CommandForm):
+    whitelisted = forms.BooleanField(label="May apply without a VIP level", required=False)
+
+
+class AccountRows(Rows):
+    model = Account
+    fields = readonly_fields = ("uid", "kind", "label", "email", "opened_at")
+
+
+class MembershipRows(Rows):
+    model = Membership
+    fields = readonly_fields = ("user", "since")
+    related = ("user",)
+
+
+@admin.register(Customer)
+class CustomerAdmin(ReadOnly):
+    list_display = ("name", "kind", "vip_level", "whitelisted", "manager", "joined_at")
+    list_select_related = ("manager",)
+    list_filter = ("kind", "vip_level", "whitelisted")
+    search_fields = ("name",)
+    ordering = ("name", "pk")
+    inlines = (AccountRows, MembershipRows)
+    actions_detail = ("set_vip_level", "assign_manager", "whitelist")
+
+    @button(title="Set VIP level", path="vip-level")
+    def set_vip_level(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = row_or_404(Customer, object_id)
+        form = VIPLevelForm(request.POST or None, initial={"vip_level": row.vip_level})
+        return self._run(request, row, form, f"VIP level of {row}", people.set_vip_level)
+
+    @button(title="Assign manager", path="manager")
+    def assign_manager(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = row_or_404(Customer, object_id)
+        form = ManagerForm(request.POST or None, initial={"manager_id": row.manager_id})
+        return self._run(request, row, form, f"Manager of {row}", people.assign_manager)
+
+    @button(title="Whitelist", path="whitelist")
+    def whitelist(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = row_or_404(Customer, object_id)
+        form = WhitelistForm(request.POST or None, initial={"whitelisted": row.whitelisted})
+        return self._run(request, row, form, f"Let {row} apply", people.whitelist)
+
+    def _run(
+        self, request: HttpRequest, row: Customer, form: CommandForm, title: str, change: Any
+    ) -> HttpResponse:
+        back = reverse("admin:accounts_customer_change", args=[row.pk])
+        return run_command(
+            request, self, form, title=title, run=lambda given: change(customer_id=row.pk, **given), back=back
+        )
+
+
+@admin.register(Account)
+class AccountAdmin(ReadOnly):
+    list_display = ("uid", "label", "kind", "customer", "email", "opened_at")
+    list_select_related = ("customer",)
+    list_filter = ("kind",)
+    search_fields = ("=uid", "label", "email", "customer__name")
+    ordering = ("uid",)
+
+
+class AgreementForm(CommandForm):
+    version = forms.CharField(max_length=20)
+    text = forms.CharField(widget=forms.Textarea())
+
+
+@admin.register(Agreement)
+class AgreementAdmin(ReadOnly):
+    list_display = ("version", "published_at")
+    ordering = ("-published_at",)
+    actions_list = ("publish",)
+
+    @button(title="Publish a version", path="publish")
+    def publish(self, request: HttpRequest) -> HttpResponse:
+        form = AgreementForm(request.POST or None)
+        back = reverse("admin:accounts_agreement_changelist")
+        title = "Publish the borrowing agreement; everyone accepts it anew"
+        return run_command(
+            request, self, form, title=title, run=lambda given: people.publish_agreement(**given), back=back
+        )
+
+
+@admin.register(Acceptance)
+class AcceptanceAdmin(History):
+    list_display = ("customer", "agreement", "user", "at")
+    list_select_related = ("customer", "agreement", "user")
+    search_fields = ("customer__name",)
+
+
+@admin.register(Asset)
+class AssetAdmin(ReadOnly):
+    list_display = ("symbol", "name", "kind", "places", "loanable", "collateral")
+    list_filter = ("kind", "loanable", "collateral")
+    search_fields = ("symbol", "name")
+    ordering = ("symbol",)
+
+
+# --- The ledger -----------------------------------------------------------------------------------------
+
+
+@admin.register(LedgerAccount)
+class LedgerAccountAdmin(ReadOnly):
+    list_display = ("code", "kind", "account", "balance_shown", "debits", "credits")
+    list_select_related = ("account",)
+    list_filter = ("kind",)
+    search_fields = ("code", "account__label")
+    ordering = ("code",)
+    fields = readonly_fields = (
+        "code",
+        "kind",
+        "account",
+        "asset",
+        "normal",
+        "may_overdraw",
+        "balance_shown",
+        "debits",
+        "credits",
+    )
+
+    @admin.display(description="Balance")
+    def balance_shown(self, row: LedgerAccount) -> str:
+        return figures.plain(row.balance, row.asset_id)
+
+
+class TransferRows(Rows):
+    model = Transfer
+    fields = readonly_fields = ("pk", "debit", "credit", "amount")
+    related = ("debit", "credit")
+
+
+@admin.register(JournalEntry)
+class JournalEntryAdmin(History):
+    plural = "journal entries"
+    list_display = ("reference", "kind", "at", "recorded_at")
+    search_fields = ("reference",)
+    search_help_text = "The beginning of a reference, such as liquidation:42"
+    inlines = (TransferRows,)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[JournalEntry], search_term: str
+    ) -> tuple[QuerySet[JournalEntry], bool]:
+        """By the beginning, which an index answers; a search inside text would read the whole journal."""
+        term = search_term.strip()
+        return (queryset.filter(reference__startswith=term) if term else queryset), False
+
+
+@admin.register(Transfer)
+class TransferAdmin(History):
+    list_display = ("pk", "entry", "debit", "credit", "amount")
+    list_select_related = ("entry", "debit", "credit")
+
+
+# --- Records --------------------------------------------------------------------------------------------
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(History):
+    list_display = ("recorded_at", "actor", "kind", "subject", "reason")
+    list_filter = ("kind",)
+    search_fields = ("=subject", "=actor")
+    search_help_text = "A subject such as vip.approve or accounts_customer:7, or an actor such as user:3"
+
+
+class DeliveryRows(Rows):
+    model = Delivery
+    fields = readonly_fields = ("channel", "status", "due_at", "sent_at", "error")
+
+
+@admin.register(Notice)
+class NoticeAdmin(History):
+    list_display = ("at", "customer", "kind", "title", "read_at", "dropped_at")
+    list_select_related = ("customer",)
+    search_fields = ("customer__name", "=event")
+    inlines = (DeliveryRows,)

@@ -1,0 +1,78 @@
+"""The chart of accounts: one function per kind of ledger account.
+
+custody   debit   customers' coins, held           = the sum of the wallets, per asset
+wallets   credit  what we owe customers            (spot, fiat, funding)
+pool      debit   the desk's own coins, free to lend
+principal, interest, late_fee   debit              = the sum of the debts, per asset
+capital   credit  what finance put in;  *_income   credit
+position  credit  conversions on the desk's own books; the only account that may be short
+"""
+
+from accounts.models import Account, Asset, LedgerAccount
+
+Kind = LedgerAccount.Kind
+DEBIT_KINDS = {Kind.CUSTODY, Kind.POOL, Kind.PRINCIPAL, Kind.INTEREST, Kind.LATE_FEE}
+
+
+def wallet(account: Account | int, asset: Asset | str, kind: str = Kind.SPOT) -> LedgerAccount:
+    """The customer's wallet of `kind`; opened empty when first named."""
+    if kind not in LedgerAccount.WALLETS:
+        raise ValueError(f"{kind} is not a wallet")
+    uid = account.pk if isinstance(account, Account) else account
+    return _open(kind=kind, asset=asset, uid=uid)
+
+
+def custody(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.CUSTODY, asset=asset)
+
+
+def pool(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.POOL, asset=asset)
+
+
+def principal(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.PRINCIPAL, asset=asset)
+
+
+def interest(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.INTEREST, asset=asset)
+
+
+def late_fee(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.LATE_FEE, asset=asset)
+
+
+def capital(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.CAPITAL, asset=asset)
+
+
+def position(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.POSITION, asset=asset)
+
+
+def interest_income(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.INTEREST_INCOME, asset=asset)
+
+
+def late_fee_income(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.LATE_FEE_INCOME, asset=asset)
+
+
+def fee_income(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.FEE_INCOME, asset=asset)
+
+
+def _open(*, kind: str, asset: Asset | str, uid: int | None = None) -> LedgerAccount:
+    symbol = asset.pk if isinstance(asset, Asset) else asset
+    code = f"{kind}:{symbol}" if uid is None else f"{kind}:{uid}:{symbol}"
+    account, _ = LedgerAccount.objects.get_or_create(
+        code=code,
+        defaults={
+            "kind": kind,
+            "account_id": uid,
+            "asset_id": symbol,
+            "normal": LedgerAccount.Normal.DEBIT if kind in DEBIT_KINDS else LedgerAccount.Normal.CREDIT,
+            "may_overdraw": kind == Kind.POSITION,
+        },
+    )
+    return account

@@ -1,0 +1,171 @@
+"""What every command has in common: one transaction, an actor, an idempotency key, an audit row, bounded retry.
+
+A command is a keyword-only function with `actor` and `at`, and optionally `key` and `reason`. It returns the
+one row it made (or nothing), which is what a repeat of the same key gets again.
+"""
+
+import functools
+import hashlib
+import json
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import OperationalError, connection, models, transaction
+
+from accounts.errors import Refused
+from accounts.models import AuditRecord, IdempotencyKey, User
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETRIED_SQLSTATES = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
+MAX_TRIES = 5
+LONGEST_KEY = 64  # characters; the width of the column
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class KeyReused(Refused):
+    code = "idempotency_key_reused"
+
+
+class BadKey(Refused):
+    code = "bad_idempotency_key"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a user, or a job of ours. The label scopes idempotency keys and signs the audit trail."""
+
+    label: str
+
+    @classmethod
+    def user(cls, user: User) -> "Actor":
+        return cls(f"user:{user.pk}")
+
+    @classmethod
+    def job(cls, name: str) -> "Actor":
+        return cls(f"job:{name}")
+
+
+@contextmanager
+def acting(actor: Actor, *, reason: str = "") -> Iterator[None]:
+    """A transaction signed by `actor`; the audit triggers refuse a change that nobody signed."""
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT set_config('app.actor', %s, true), set_config('app.reason', %s, true),"
+                " set_config('app.request', %s, true)",
+                [actor.label, reason, request_id.get()],
+            )
+        yield
+
+
+def command(
+    name: str, *, returns: type[models.Model] | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Make a chapter's function a command named `name`, such as `vip.repay`.
+
+    Raises (from the decorated function):
+        BadKey: the key is no line of 1 to 64 ASCII characters.
+        KeyReused: the same caller used this key for another command or with other arguments.
+    """
+
+    def wrap(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def run(*args: P.args, **kwargs: P.kwargs) -> R:
+            if args:
+                raise TypeError(f"{name} takes keywords only")
+            nested = connection.in_atomic_block
+            for attempt in range(1, MAX_TRIES + 1):
+                try:
+                    return _run_once(name, returns, function, kwargs)
+                except OperationalError as error:
+                    state = getattr(error.__cause__, "sqlstate", None)
+                    if nested or attempt == MAX_TRIES or state not in RETRIED_SQLSTATES:
+                        raise
+                    time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311  jitter, not a secret
+            raise AssertionError("unreachable")
+
+        return run
+
+    return wrap
+
+
+def _run_once(
+    name: str, returns: type[models.Model] | None, function: Callable[..., R], kwargs: dict[str, Any]
+) -> R:
+    actor: Actor = kwargs["actor"]
+    with acting(actor, reason=str(kwargs.get("reason") or "")):
+        key = kwargs.get("key")
+        claim = _claim(actor, str(key), name, kwargs) if key else None
+        if claim is not None and not claim.fresh:
+            return claim.replay(returns)  # type: ignore[return-value]
+        result = function(**kwargs)
+        result_pk = str(result.pk) if isinstance(result, models.Model) else None
+        AuditRecord.objects.create(
+            kind=AuditRecord.Kind.COMMAND,
+            subject=name,
+            actor=actor.label,
+            reason=str(kwargs.get("reason") or ""),
+            request=request_id.get(),
+            after={"arguments": _told(kwargs), "result": result_pk},
+        )
+        if claim is not None and result_pk is not None:
+            IdempotencyKey.objects.filter(pk=claim.row.pk).update(result=result_pk)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    row: IdempotencyKey
+    fresh: bool
+
+    def replay(self, returns: type[models.Model] | None) -> models.Model | None:
+        if returns is None or self.row.result is None:
+            return None
+        return returns._default_manager.get(pk=self.row.result)
+
+
+def _claim(actor: Actor, key: str, name: str, kwargs: dict[str, Any]) -> _Claim:
+    """Take the key, or find who took it. A concurrent holder makes the insert wait until it is decided."""
+    if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
+        raise BadKey(f"A request key is one line of at most {LONGEST_KEY} plain characters.")
+    digest = hashlib.sha256(
+        json.dumps([name, _told(kwargs)], sort_keys=True, cls=DjangoJSONEncoder).encode()
+    ).hexdigest()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO accounts_idempotencykey (caller, key, command, request_hash) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT (caller, key) DO NOTHING",
+            [actor.label, key, name, digest],
+        )
+        fresh = cursor.rowcount == 1
+    row = IdempotencyKey.objects.get(caller=actor.label, key=key)
+    if not fresh and (row.command, row.request_hash) != (name, digest):
+        raise KeyReused("This request key was already used for something else; nothing was done.")
+    return _Claim(row=row, fresh=fresh)
+
+
+def _told(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments as the audit row and the key's hash keep them: not who, when or why."""
+    rest = {k: v for k, v in kwargs.items() if k not in {"actor", "at", "key", "reason"}}
+    told: dict[str, Any] = json.loads(json.dumps(rest, cls=_Teller))
+    return told
+
+
+class _Teller(DjangoJSONEncoder):
+    def default(self, o: object) -> Any:
+        if isinstance(o, models.Model):
+            return f"{o._meta.label_lower}:{o.pk}"
+        if hasattr(o, "__dataclass_fields__"):
+            return {field: getattr(o, field) for field in o.__dataclass_fields__}
+        if isinstance(o, (set, frozenset)):
+            return sorted(o)
+        return super().default(o)

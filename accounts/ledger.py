@@ -1,0 +1,156 @@
+"""The one door for money. Every movement is a journal entry of transfers; the database refuses bad ones.
+
+Totals are moved by a trigger (migration 0002), never from here, so totals and transfers cannot disagree.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import DecimalField, F, Q, Sum
+from django.db.models.functions import Coalesce
+
+from accounts.errors import Refused
+from accounts.models import JournalEntry, LedgerAccount, Transfer
+
+Check = Callable[[], list[str]]
+
+
+class AlreadyPosted(Refused):
+    code = "already_posted"
+
+
+class Overdrawn(Refused):
+    code = "insufficient_balance"
+    sapi = -2010
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`amount` leaves `credit` and arrives at `debit`, in bookkeeping's sense of the words."""
+
+    debit: LedgerAccount
+    credit: LedgerAccount
+    amount: Decimal
+
+
+def post(*, kind: str, reference: str, lines: Iterable[Line], at: datetime) -> JournalEntry:
+    """Book one event. Lines of amount zero are left out; a control posting of zero needs no transfer.
+
+    Raises:
+        AlreadyPosted: an entry with this reference exists; nothing was booked.
+        Overdrawn: a wallet or pool holds less than the entry takes; nothing was booked.
+    """
+    lines = [line for line in lines if line.amount != 0]
+    try:
+        with transaction.atomic():
+            entry = JournalEntry.objects.create(kind=kind, reference=reference, at=at)
+            Transfer.objects.bulk_create(
+                Transfer(entry=entry, debit=line.debit, credit=line.credit, amount=line.amount)
+                for line in lines
+            )
+    except IntegrityError as error:
+        raise _explained(error, reference) from error
+    return entry
+
+
+def _explained(error: IntegrityError, reference: str) -> Exception:
+    diagnostics = getattr(error.__cause__, "diag", None)
+    constraint = getattr(diagnostics, "constraint_name", None)
+    if constraint == "ledger_account_not_overdrawn":
+        return Overdrawn("The balance is too small for this movement; nothing was moved.")
+    if constraint and constraint.startswith("accounts_journalentry_reference"):
+        return AlreadyPosted(f"{reference} is already booked.")
+    return error
+
+
+def balances(
+    *, account_ids: Iterable[int], kinds: Iterable[str] = ("spot",)
+) -> dict[tuple[int, str, str], Decimal]:
+    """Wallet balances by (uid, kind, asset); wallets never opened are absent."""
+    rows = LedgerAccount.objects.filter(account_id__in=list(account_ids), kind__in=list(kinds))
+    return {(row.account_id or 0, row.kind, row.asset_id): row.balance for row in rows}
+
+
+# --- Proof ------------------------------------------------------------------------------------------
+
+
+def _totals_are_their_transfers() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH moved AS (
+                SELECT id, sum(debit) AS debit, sum(credit) AS credit FROM (
+                    SELECT debit_id AS id, amount AS debit, 0::numeric AS credit FROM accounts_transfer
+                    UNION ALL SELECT credit_id, 0, amount FROM accounts_transfer
+                ) sides GROUP BY id
+            )
+            SELECT a.code, a.debits, a.credits, coalesce(m.debit, 0), coalesce(m.credit, 0)
+            FROM accounts_ledgeraccount a LEFT JOIN moved m USING (id)
+            WHERE a.debits <> coalesce(m.debit, 0) OR a.credits <> coalesce(m.credit, 0) ORDER BY a.code
+            """
+        )
+        rows = cursor.fetchall()
+    return [f"{code}: totals {d}/{c} but transfers say {td}/{tc}" for code, d, c, td, tc in rows]
+
+
+def _debits_equal_credits() -> list[str]:
+    rows = LedgerAccount.objects.values("asset").annotate(net=Sum(F("debits") - F("credits"))).exclude(net=0)
+    return [f"{row['asset']}: debits and credits differ by {row['net']}" for row in rows.order_by("asset")]
+
+
+def _nothing_is_overdrawn() -> list[str]:
+    short = LedgerAccount.objects.filter(may_overdraw=False).filter(
+        Q(normal="credit", debits__gt=F("credits")) | Q(normal="debit", credits__gt=F("debits"))
+    )
+    return [f"{row.code}: overdrawn by {-row.balance}" for row in short.order_by("code")]
+
+
+def _custody_is_the_wallets() -> list[str]:
+    def total(expression: object, condition: Q) -> Coalesce:
+        return Coalesce(Sum(expression, filter=condition), Decimal(0), output_field=DecimalField())
+
+    rows = LedgerAccount.objects.values("asset").annotate(
+        held=total(F("debits") - F("credits"), Q(kind="custody")),
+        owed=total(F("credits") - F("debits"), Q(kind__in=LedgerAccount.WALLETS)),
+    )
+    return [
+        f"{row['asset']}: custody holds {row['held']} but wallets add up to {row['owed']}"
+        for row in rows.exclude(held=F("owed")).order_by("asset")
+    ]
+
+
+def _every_asset_is_one() -> list[str]:
+    mixed = Transfer.objects.exclude(debit__asset=F("credit__asset"))
+    return [f"transfer {row.pk} moves between two assets" for row in mixed.order_by("pk")[:100]]
+
+
+def _controls_agree_entry_by_entry() -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT e.reference, a.code, c.ledger, c.subledger FROM accounts_controlsum c
+            JOIN accounts_journalentry e ON e.id = c.entry_id JOIN accounts_ledgeraccount a ON a.id = c.account_id
+            WHERE c.ledger <> c.subledger ORDER BY e.id LIMIT 100
+            """
+        )
+        rows = cursor.fetchall()
+    return [f"{ref}: {code} moved {ledger} but its debts moved {sub}" for ref, code, ledger, sub in rows]
+
+
+checks: list[Check] = [
+    _totals_are_their_transfers,
+    _debits_equal_credits,
+    _nothing_is_overdrawn,
+    _custody_is_the_wallets,
+    _every_asset_is_one,
+    _controls_agree_entry_by_entry,
+]
+"""Adding a check is adding a line; `risk` adds its own (debts against their control accounts)."""
+
+
+def problems() -> list[str]:
+    """Every break in the books, in words; empty when they are whole."""
+    return [problem for check in checks for problem in check()]

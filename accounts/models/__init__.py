@@ -1,0 +1,44 @@
+"""People and money: who may act, the account tree, the ledger, the audit trail and notices.
+
+Facts only. Money is moved by `accounts/ledger.py` and the triggers of migration 0002; nothing else writes totals.
+"""
+
+from accounts.models.fields import ClockTimestamp, amount_field, rate_field
+from accounts.models.money import Asset, ControlSum, JournalEntry, LedgerAccount, Transfer
+from accounts.models.people import (
+    UID_LIMIT,
+    Acceptance,
+    Account,
+    AccountQuerySet,
+    Agreement,
+    Customer,
+    Membership,
+    User,
+    UserManager,
+)
+from accounts.models.records import AuditRecord, Delivery, IdempotencyKey, Notice, NoticeQuerySet
+
+__all__ = [
+    "Acceptance",
+    "Account",
+    "AccountQuerySet",
+    "Agreement",
+    "Asset",
+    "AuditRecord",
+    "ClockTimestamp",
+    "ControlSum",
+    "Customer",
+    "Delivery",
+    "IdempotencyKey",
+    "JournalEntry",
+    "LedgerAccount",
+    "Membership",
+    "Notice",
+    "NoticeQuerySet",
+    "Transfer",
+    "UID_LIMIT",
+    "User",
+    "UserManager",
+    "amount_field",
+    "rate_field",
+]

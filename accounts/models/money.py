@@ -1,0 +1,147 @@
+"""Assets and the ledger. Totals are moved by the triggers of migration 0002; nothing else writes them."""
+
+from decimal import Decimal
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import F, Q
+
+from accounts.models.fields import ClockTimestamp, amount_field
+from accounts.models.people import Account
+
+
+class Asset(models.Model):
+    """A coin or currency. `places` is how finely it is booked, and never changes once used."""
+
+    class Kind(models.TextChoices):
+        CRYPTO = "crypto"
+        STABLE = "stable"
+        FIAT = "fiat"
+
+    symbol = models.CharField(max_length=20, primary_key=True)
+    name = models.CharField(max_length=80)
+    places = models.PositiveSmallIntegerField(default=8)
+    kind = models.CharField(max_length=6, choices=Kind.choices, default=Kind.CRYPTO)
+    loanable = models.BooleanField(default=False)
+    collateral = models.BooleanField(default=False)
+
+    class Meta:
+        constraints = (models.CheckConstraint(name="asset_places_0_to_8", condition=Q(places__lte=8)),)
+
+    def __str__(self) -> str:
+        return self.symbol
+
+
+class LedgerAccount(models.Model):
+    """One pile of one asset. `debits` and `credits` only ever grow, and only a trigger moves them."""
+
+    class Normal(models.TextChoices):
+        DEBIT = "debit"  # what we hold or are owed
+        CREDIT = "credit"  # what we owe, and income
+
+    class Kind(models.TextChoices):
+        SPOT = "spot"  # customer wallets: what we owe them, coin for coin
+        FIAT = "fiat"
+        FUNDING = "funding"
+        CUSTODY = "custody"  # customers' coins, held; equals the sum of the wallets
+        POOL = "pool"  # the desk's own coins, free to lend
+        PRINCIPAL = "principal"  # control accounts: equal to the sum of the debts
+        INTEREST = "interest"
+        LATE_FEE = "late_fee"
+        CAPITAL = "capital"  # what finance put into the pools
+        POSITION = "position"  # conversions on the desk's own books; may be short
+        INTEREST_INCOME = "interest_income"
+        LATE_FEE_INCOME = "late_fee_income"
+        FEE_INCOME = "fee_income"  # liquidation fees
+
+    WALLETS: ClassVar = (Kind.SPOT, Kind.FIAT, Kind.FUNDING)
+    CONTROLS: ClassVar = (Kind.PRINCIPAL, Kind.INTEREST, Kind.LATE_FEE)
+
+    code = models.CharField(max_length=80, unique=True)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    account = models.ForeignKey(Account, models.PROTECT, null=True, related_name="wallets")
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    normal = models.CharField(max_length=6, choices=Normal.choices)
+    may_overdraw = models.BooleanField(default=False)
+    debits = amount_field(default=0)
+    credits = amount_field(default=0)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="ledger_account_not_overdrawn",
+                condition=Q(may_overdraw=True)
+                | Q(normal="credit", debits__lte=F("credits"))
+                | Q(normal="debit", credits__lte=F("debits")),
+            ),
+            models.CheckConstraint(
+                name="only_the_desk_position_may_be_short",
+                condition=Q(may_overdraw=False) | Q(kind="position", account__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="wallets_belong_to_accounts",
+                condition=Q(kind__in=["spot", "fiat", "funding"], account__isnull=False, normal="credit")
+                | (~Q(kind__in=["spot", "fiat", "funding"]) & Q(account__isnull=True)),
+            ),
+            models.UniqueConstraint(
+                name="one_wallet_per_kind_and_asset",
+                fields=["account", "kind", "asset"],
+                nulls_distinct=False,
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.code
+
+    @property
+    def balance(self) -> Decimal:
+        net: Decimal = self.credits - self.debits
+        return net if self.normal == self.Normal.CREDIT else -net
+
+
+class JournalEntry(models.Model):
+    """One event in the books. Append-only, and sealed: transfers join it only in its own transaction."""
+
+    kind = models.CharField(max_length=24)
+    reference = models.CharField(max_length=120, unique=True)
+    at = models.DateTimeField()
+    recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    def __str__(self) -> str:
+        return self.reference
+
+
+class Transfer(models.Model):
+    """`amount` of one asset from the credit side to the debit side. Cannot be unbalanced."""
+
+    entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="transfers")
+    debit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="debited")
+    credit = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="credited")
+    amount = amount_field()
+
+    class Meta:
+        constraints = (
+            # The upper bound is what keeps NaN out: PostgreSQL sorts NaN above every number.
+            models.CheckConstraint(
+                name="transfer_amount_positive_and_bounded", condition=Q(amount__gt=0, amount__lt=10**18)
+            ),
+            models.CheckConstraint(name="transfer_between_two_accounts", condition=~Q(debit=F("credit"))),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.debit_id} <- {self.credit_id}"
+
+
+class ControlSum(models.Model):
+    """What one entry moved on a control account, by the ledger and by its sub-ledger; equal at commit."""
+
+    entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="controls")
+    account = models.ForeignKey(LedgerAccount, models.PROTECT, related_name="+")
+    ledger = amount_field(default=0)
+    subledger = amount_field(default=0)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["entry", "account"], name="one_sum_per_control"),)
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.ledger} / {self.subledger}"

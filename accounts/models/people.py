@@ -1,0 +1,167 @@
+"""Who may act: users, customers and their members, the account tree, the agreement."""
+
+from typing import Any, ClassVar, Self
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.db.models import Q
+
+from accounts.models.fields import ClockTimestamp
+
+UID_LIMIT = 2**53  # uids travel through JSON numbers
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, *, email: str, password: str | None = None, **fields: Any) -> "User":
+        user = self.model(email=self.normalize_email(email).lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+
+class User(AbstractBaseUser):
+    """Someone who signs in. The role says what kind of work they do here; nobody has two."""
+
+    class Role(models.TextChoices):
+        BORROWER = "borrower"
+        VIP_MANAGER = "vip_manager", "VIP manager"
+        RISK_OFFICER = "risk_officer"
+        FINANCE = "finance"
+        AUDITOR = "auditor"
+        ADMIN = "admin"
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=120)
+    role = models.CharField(max_length=20, choices=Role.choices, default=Role.BORROWER)
+    is_active = models.BooleanField(default=True)
+    joined_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.email}>"
+
+    @property
+    def is_staff(self) -> bool:
+        """May open the admin console; what they see and do there depends on the role."""
+        return self.is_active and self.role in {
+            self.Role.RISK_OFFICER,
+            self.Role.FINANCE,
+            self.Role.AUDITOR,
+            self.Role.ADMIN,
+        }
+
+    @property
+    def is_superuser(self) -> bool:
+        """Nobody is above the rules; Django's admin asks."""
+        return False
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:
+        """Staff look; only an admin changes people and settings, and never money (TRUST section 7)."""
+        return self.is_staff and (".view_" in perm or self.role == self.Role.ADMIN)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.is_staff
+
+
+class Customer(models.Model):
+    """A person or a firm that borrows. It has one master account; users are its members (R-ADM-09)."""
+
+    class Kind(models.TextChoices):
+        PERSON = "person"
+        FIRM = "firm"
+
+    name = models.CharField(max_length=120)
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    vip_level = models.PositiveSmallIntegerField(default=0)
+    whitelisted = models.BooleanField(default=False)  # non-VIP let in by a manager (R-VIP-01)
+    manager = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="clients")
+    joined_at = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.CheckConstraint(name="vip_level_0_to_9", condition=Q(vip_level__lte=9)),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Membership(models.Model):
+    """A user acts for a customer."""
+
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="memberships")
+    user = models.ForeignKey(User, models.PROTECT, related_name="memberships")
+    since = models.DateTimeField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["customer", "user"], name="one_membership_per_user"),)
+
+    def __str__(self) -> str:
+        return f"{self.user} for {self.customer}"
+
+
+class AccountQuerySet(models.QuerySet["Account"]):
+    def visible_to(self, user: User) -> Self:
+        return self.filter(customer__memberships__user=user)
+
+
+class Account(models.Model):
+    """A node of the account tree: a master, or a sub of exactly one master (R-GEN-10)."""
+
+    class Kind(models.TextChoices):
+        MASTER = "master"
+        SUB = "sub"
+        SUB_VIRTUAL = "sub_virtual", "virtual sub"
+        SUB_MANAGED = "sub_managed", "managed sub"
+
+    uid = models.BigAutoField(primary_key=True)
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="accounts")
+    kind = models.CharField(max_length=12, choices=Kind.choices)
+    label = models.CharField(max_length=60)
+    email = models.EmailField(unique=True)
+    opened_at = models.DateTimeField()
+
+    objects = AccountQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(name="uid_fits_json", condition=Q(uid__gt=0, uid__lt=UID_LIMIT)),
+            models.UniqueConstraint(
+                name="one_master_per_customer", fields=["customer"], condition=Q(kind="master")
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.label} ({self.uid})"
+
+    @property
+    def is_master(self) -> bool:
+        return self.kind == self.Kind.MASTER
+
+
+class Agreement(models.Model):
+    """A published version of the borrowing terms with its risk warning (R-VIP-16)."""
+
+    version = models.CharField(max_length=20, unique=True)
+    text = models.TextField()
+    published_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.version
+
+
+class Acceptance(models.Model):
+    agreement = models.ForeignKey(Agreement, models.PROTECT, related_name="acceptances")
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="acceptances")
+    user = models.ForeignKey(User, models.PROTECT, related_name="+")
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["agreement", "customer"], name="one_acceptance_per_version"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.customer} accepted {self.agreement}"

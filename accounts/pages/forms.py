@@ -1,0 +1,71 @@
+"""What the forms of every page share: amounts in the one grammar, a key per form, and look-before-you-press.
+
+An action that moves money is asked for twice. The first post shows what it would do; the second carries the
+signature of what was shown, so a value that was edited in between is shown again instead of done.
+"""
+
+import hashlib
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+from django import forms
+from django.http import HttpRequest
+
+from accounts.errors import BadAmount, Refused
+from accounts.money import parse_amount
+
+REFUSED = 422
+
+
+def amount_field(label: str = "Amount", *, required: bool = True) -> forms.CharField:
+    """An amount as typed; `read_amount` judges it once its asset is known. Spaces are not stripped away."""
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+    long = "An amount has at most 17 digits before the point and 8 after it."
+    return forms.CharField(
+        label=label,
+        required=required,
+        strip=False,
+        max_length=60,
+        widget=widget,
+        error_messages={"required": "Say how much, such as 1250.50.", "max_length": long},
+    )
+
+
+def key_field() -> forms.UUIDField:
+    """The idempotency key: one per form shown, so that pressing twice does it once (R-GEN-06)."""
+    return forms.UUIDField(initial=uuid4, widget=forms.HiddenInput())
+
+
+def read_amount(form: forms.BaseForm, field: str, *, places: int) -> Decimal | None:
+    """The amount in `field`, or None with the reason at the field."""
+    try:
+        return parse_amount(form.cleaned_data.get(field), places=places)
+    except BadAmount as refusal:
+        form.add_error(field, refusal.message)
+        return None
+
+
+def signature(form: forms.BaseForm) -> str:
+    """Names everything a valid form asks for, except its key."""
+    asked = sorted((name, str(value)) for name, value in form.cleaned_data.items() if name != "key")
+    return hashlib.sha256(repr(asked).encode()).hexdigest()
+
+
+def is_confirmed(request: HttpRequest, form: forms.BaseForm) -> bool:
+    """The button that names the action was pressed, and the values are still those it named."""
+    return request.POST.get("seen") == signature(form)
+
+
+def key_of(form: forms.BaseForm) -> str:
+    return str(form.cleaned_data["key"])
+
+
+def refuse(form: forms.BaseForm, refusal: Refused) -> None:
+    """Say no on the form. A key that was used up is replaced, so that the next try is a new one."""
+    form.add_error(None, refusal.message)
+    if refusal.code == "idempotency_key_reused":
+        typed: Any = form.data
+        data = typed.copy()
+        data["key"] = str(uuid4())
+        form.data = data

@@ -1,0 +1,15 @@
+"""Pages about the customer's own matters, and the health of the process."""
+
+from django.urls import path
+
+from accounts.pages import agreement, health, notices
+
+app_name = "accounts"
+
+urlpatterns = [
+    path("notices/", notices.inbox, name="notices"),
+    path("notices/<int:notice_id>/", notices.notice, name="notice"),
+    path("agreement/", agreement.agreement, name="agreement"),
+    path("livez", health.live, name="livez"),
+    path("readyz", health.ready, name="readyz"),
+]

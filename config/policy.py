@@ -1,0 +1,49 @@
+"""Policies the frameworks ask for by dotted path: who may sign up, and what a page may run."""
+
+from collections.abc import Callable
+
+from allauth.account.adapter import DefaultAccountAdapter
+from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
+from csp.middleware import CSPMiddleware
+from django.conf import settings
+from django.http import HttpRequest, HttpResponseBadRequest
+from django.http.response import HttpResponseBase
+from django.template.loader import render_to_string
+
+
+class ClosedDesk(DefaultAccountAdapter):
+    """Nobody opens an account by themselves: the desk does it for them."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return bool(settings.ACCOUNT_OPEN_SIGN_UP)
+
+
+class Manners:
+    """What holds for every answer: no copy stays in a browser or a proxy, and no address has a NUL in it.
+
+    PostgreSQL has no text with a NUL, so such an address names nothing and is refused before anyone asks.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
+            answer: HttpResponseBase = HttpResponseBadRequest(render_to_string("400.html"))
+        else:
+            answer = self.get_response(request)
+        answer.headers.setdefault("Cache-Control", "private, no-store")
+        return answer
+
+
+class ContentPolicy(CSPMiddleware):
+    """The strict policy everywhere but in the admin, whose Alpine build evaluates strings."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        if request.path.startswith("/admin/") and not hasattr(response, "_csp_replace"):
+            response._csp_replace = {  # type: ignore[attr-defined]  # where csp's decorators put it
+                "script-src": [SELF, UNSAFE_EVAL],
+                "style-src": [SELF, UNSAFE_INLINE],
+            }
+        answer: HttpResponseBase = super().process_response(request, response)
+        return answer

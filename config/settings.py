@@ -1,0 +1,294 @@
+"""Every setting of the desk, safe when nothing is set: without secrets and addresses it refuses to start.
+
+Values come from the environment, then from the file named by LOMBARD_ENV_FILE (`.local/env` unless told
+otherwise; an empty name reads no file). `make run` writes that file.
+"""
+
+import os
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+import structlog
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+_file = os.environ.get("LOMBARD_ENV_FILE", str(BASE_DIR / ".local" / "env"))
+if _file and Path(_file).is_file():
+    env.read_env(_file)
+
+_required = ("SECRET_KEY", "ALLOWED_HOSTS", "DATABASE_URL", "REDIS_URL")
+_missing = [name for name in _required if not env.str(name, default="")]
+if _missing:
+    raise ImproperlyConfigured(
+        f"Set {', '.join(_missing)} in the environment or in {_file or 'a file named by LOMBARD_ENV_FILE'}; "
+        "`make run` does this for a demo on this machine."
+    )
+
+# -- Where and how it is served
+SECRET_KEY = env.str("SECRET_KEY")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
+DEBUG = env.bool("DEBUG", default=False)
+DEMO = env.bool("DEMO", default=False)  # shows the panel that pushes the simulated prices
+INSECURE_HTTP = env.bool("INSECURE_HTTP", default=DEBUG)  # a demo over http on this machine, nothing else
+BEHIND_PROXY = env.bool("BEHIND_PROXY", default=False)  # a proxy we trust sets X-Forwarded-Proto
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SERVES_PAGES = os.environ.get("LOMBARD_EDGE") == "web"  # set by config/wsgi.py
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+LANGUAGE_CODE = "en"
+FORMAT_MODULE_PATH = ["config.formats"]  # the console's; pages have a filter of their own
+
+INSTALLED_APPS = [
+    "accounts",
+    "risk",
+    "loans",
+    "config.console.ConsoleConfig",  # unfold; before the admin, whose templates it replaces
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "csp",
+    "django_celery_beat",
+    "django_cotton",
+    "django_htmx",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.policy.ContentPolicy",
+    "config.policy.Manners",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,  # django-cotton wraps the loaders when it starts
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+                "accounts.pages.context.people",
+                "risk.pages.context.market",
+                "loans.pages.context.demo",
+            ]
+        },
+    }
+]
+
+# -- Database: the owner migrates, the application role does everything else
+DATABASE_URL = env.str("DATABASE_URL")
+DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", default=DATABASE_URL)
+DATABASE_APP_ROLE = env.str("DATABASE_APP_ROLE", default=urlsplit(DATABASE_URL).username or "lombard_app")
+# A page that takes five seconds is broken; a job over a whole book may take a minute.
+DATABASE_TIMEOUTS = {
+    "statement_timeout": env.str("STATEMENT_TIMEOUT", default="5s" if SERVES_PAGES else "60s"),
+    "lock_timeout": env.str("LOCK_TIMEOUT", default="2s"),
+    "idle_in_transaction_session_timeout": env.str("IDLE_IN_TRANSACTION_TIMEOUT", default="10s"),
+}
+_migrates = sys.argv[1:2] == ["migrate"]
+DATABASES = {
+    "default": {
+        **env.db_url_config(DATABASE_OWNER_URL if _migrates else DATABASE_URL),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+if not _migrates:
+    DATABASES["default"]["OPTIONS"] = {
+        "options": " ".join(f"-c {name}={value}" for name, value in DATABASE_TIMEOUTS.items())
+    }
+
+REDIS_URL = env.str("REDIS_URL")
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "lombard",
+    }
+}
+
+# -- The outside
+PRICE_FEED = env.str("PRICE_FEED", default="simulated")  # simulated[:SEED], file:PATH or ccxt
+EXCHANGE = env.str("EXCHANGE", default="accounts.exchange.BuiltIn")
+EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Lombard <desk@localhost>")
+
+# -- People
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_ADAPTER = "config.policy.ClosedDesk"
+ACCOUNT_OPEN_SIGN_UP = env.bool("OPEN_SIGN_UP", default=False)
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_SESSION_REMEMBER = None
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = "Lombard"
+
+# -- The browser
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not INSECURE_HTTP
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+SECURE_HSTS_SECONDS = 0 if INSECURE_HTTP else int(timedelta(days=365).total_seconds())
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not INSECURE_HTTP
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
+# Files are served from where they are; an image build may set STATIC_ROOT and run collectstatic instead.
+STATIC_ROOT = env.str("STATIC_ROOT", default=None)
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
+WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_ALLOW_ALL_ORIGINS = False
+
+# -- The admin console
+UNFOLD = {
+    "SITE_TITLE": "Lombard",
+    "SITE_HEADER": "Lombard console",
+    "SITE_SUBHEADER": "for staff",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "loans.admin.front_page",
+    "BORDER_RADIUS": "6px",
+    "COLORS": {
+        "base": {
+            "50": "#f5f4f1",
+            "100": "#f0eeea",
+            "200": "#e2dfd9",
+            "300": "#cbc7bf",
+            "400": "#9a9da0",
+            "500": "#62615b",
+            "600": "#4c4e52",
+            "700": "#3a3f45",
+            "800": "#2b3035",
+            "900": "#181b1e",
+            "950": "#111315",
+        },
+        "primary": {
+            "50": "#f2f5fa",
+            "100": "#e9eef7",
+            "200": "#cfdaee",
+            "300": "#a3bcf0",
+            "400": "#7f9cd8",
+            "500": "#4f70b3",
+            "600": "#28477f",
+            "700": "#203a69",
+            "800": "#1d2f54",
+            "900": "#1d2638",
+            "950": "#10192c",
+        },
+    },
+}
+
+# -- Jobs (the timetable is in config/celery.py)
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Longer than the longest task, or a message would be handed out again while its task still runs.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 900}
+CELERY_VISIBILITY_TIMEOUT = 900
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_TASK_SOFT_TIME_LIMIT = 240
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_RESULT_EXPIRES = None  # no results, so no daily clean-up task either
+CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = CELERY_EVENT_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TIMEZONE = "UTC"
+CELERY_ENABLE_UTC = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+
+# -- Logs: one line per event, plain for people, JSON for machines
+_shared: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+]
+_plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+LOG_FORMAT = env.str("LOG_FORMAT", default="plain" if INSECURE_HTTP else "json")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": _shared,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer() if LOG_FORMAT == "json" else _plain,
+            ],
+        }
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO"},  # root prints it; Django's own handler would repeat it
+        "celery.worker.strategy": {"level": "WARNING"},  # a line per received task, every five seconds
+        "celery.app.trace": {"level": "WARNING"},
+        "django_celery_beat": {"level": "WARNING"},
+    },
+}
+structlog.configure(
+    processors=[*_shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)

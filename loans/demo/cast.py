@@ -1,0 +1,178 @@
+"""Who works at the demo's desk and who borrows from it. Names are invented; addresses cannot receive mail."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from accounts.models import Account, Customer, User
+
+MAIL: Final = "lombard.example"  # a reserved ending (RFC 2606): nobody can own it
+PASSWORD: Final = "lombard-demo-desk"  # noqa: S105  of every login, printed for everybody; only a demo has it
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A documented way in: `name`@lombard.example with the demo's one password."""
+
+    name: str
+    shows: str
+
+    @property
+    def email(self) -> str:
+        return f"{self.name}@{MAIL}"
+
+
+@dataclass(frozen=True, slots=True)
+class Staff:
+    name: str
+    role: str
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
+class Borrower:
+    """A customer. `subs` are (label, kind) of its accounts below the master; `manager` is a login's name.
+
+    Without `login` nobody can sign in for it, but its member still acts in the stories.
+    """
+
+    name: str
+    vip_level: int
+    manager: str
+    subs: tuple[tuple[str, str], ...]
+    person: bool = False
+    member: str = ""  # who signs in for a firm
+    login: Login | None = None
+    whitelisted: bool = False
+    has_agreed: bool = True
+
+    @property
+    def kind(self) -> str:
+        return Customer.Kind.PERSON if self.person else Customer.Kind.FIRM
+
+    @property
+    def member_name(self) -> str:
+        return self.member or (self.name if self.person else f"{self.name}, treasury")
+
+    @property
+    def handle(self) -> str:
+        """The local part of its addresses."""
+        return self.login.name if self.login else self.name.split()[0].lower()
+
+
+SUB: Final = Account.Kind.SUB.value
+VIRTUAL: Final = Account.Kind.SUB_VIRTUAL.value
+MANAGED: Final = Account.Kind.SUB_MANAGED.value
+RESERVE: Final = ("Reserve", SUB)
+
+STAFF: Final = (
+    Staff(
+        "Vera Lindqvist",
+        User.Role.VIP_MANAGER,
+        Login("manager", "VIP manager: requests to decide, a called client, loans due this week"),
+    ),
+    Staff(
+        "Marco Ossola",
+        User.Role.VIP_MANAGER,
+        Login("manager2", "the other VIP manager: other clients, other requests"),
+    ),
+    Staff(
+        "Ruth Adeyemi", User.Role.RISK_OFFICER, Login("risk", "risk officer: prices, groups, liquidations")
+    ),
+    Staff("Felix Grau", User.Role.FINANCE, Login("finance", "finance: the ledger and the pools")),
+    Staff("Odile Marchand", User.Role.AUDITOR, Login("auditor", "auditor: everything, to read only")),
+    Staff("Ada Novak", User.Role.ADMIN, Login("admin", "admin: people and parameters")),
+)
+
+BORROWERS: Final = (
+    Borrower(
+        "Alder Street Capital",
+        5,
+        "manager",
+        (
+            RESERVE,
+            ("Algo1", VIRTUAL),
+            ("Trading", SUB),
+            ("Margin book", SUB),
+            ("Fund of one", MANAGED),
+            ("Spare", SUB),
+        ),
+        member="Nora Keller",
+        login=Login(
+            "borrower",
+            "two loan groups: one healthy with a loan due in 5 days, one that a push of -3 % in BTC calls",
+        ),
+    ),
+    Borrower(
+        "Kestrel Digital",
+        3,
+        "manager",
+        (RESERVE, ("Staking", SUB)),
+        member="Ines Duarte",
+        login=Login("called", "in margin call right now, with what to repay or to add"),
+    ),
+    Borrower(
+        "Meridian Treasury",
+        9,
+        "manager",
+        (RESERVE, ("Cold store", SUB)),
+        member="Anders Holm",
+        login=Login("negotiated", "own LTV lines; a push of -10 % in BTC liquidates it"),
+    ),
+    Borrower(
+        "Marlow & Finch",
+        2,
+        "manager2",
+        (RESERVE,),
+        member="Hugh Marlow",
+        login=Login("overdue", "a loan two days past its expiry, at three times the interest"),
+    ),
+    Borrower(
+        "Tiber Quant",
+        4,
+        "manager2",
+        (RESERVE, ("Desk2", VIRTUAL)),
+        member="Livia Conti",
+        login=Login("liquidated", "liquidated a week ago: every sale, the fee, and the surplus that stayed"),
+    ),
+    Borrower(
+        "Jonas Weber",
+        1,
+        "manager",
+        (("Savings", SUB),),
+        person=True,
+        has_agreed=False,
+        login=Login("new", "first loan still to come: has coins, must accept the agreement, then may apply"),
+    ),
+    Borrower("Elena Petrova", 2, "manager", (RESERVE,), person=True),
+    Borrower("Halcyon Fund", 6, "manager2", (RESERVE, ("Cash", SUB))),
+    Borrower("Ostrava Mining", 3, "manager2", (("Treasury", SUB), ("Pool payouts", SUB))),
+    Borrower("Blue Heron Partners", 4, "manager", (RESERVE,)),
+    Borrower("Kenji Sato", 3, "manager", (RESERVE, ("Bots", VIRTUAL)), person=True),
+    Borrower("Quill Market Making", 7, "manager2", (("MM1", VIRTUAL), ("MM2", VIRTUAL), RESERVE)),
+    Borrower("Larkspur Ventures", 1, "manager2", (RESERVE,)),
+    Borrower("Cobalt Ridge", 2, "manager", (RESERVE,)),
+    Borrower("Fjord Asset Management", 3, "manager2", (RESERVE, ("Second book", SUB))),
+    Borrower("Priya Raman", 1, "manager", (("Savings", SUB),), person=True),
+    Borrower("Sundial Holdings", 5, "manager", (RESERVE, ("Growth", SUB), ("Income", SUB))),
+    Borrower("Aster Labs", 2, "manager2", (("Treasury", SUB),)),
+    Borrower("Basalt Group", 4, "manager", (RESERVE,)),
+    Borrower("Tomas Oliveira", 0, "manager2", (("Savings", SUB),), person=True, whitelisted=True),
+    Borrower(
+        "Northgate OTC",
+        8,
+        "manager",
+        (("Vault A", SUB), ("Vault B", SUB), ("Vault C", SUB), ("Hedge", SUB)),
+    ),
+    Borrower("Ivory Bay Commodities", 3, "manager2", (RESERVE,)),
+    Borrower("Redwood Family Office", 4, "manager", (RESERVE, ("Heirs", SUB))),
+    Borrower("Delphi Research", 1, "manager2", (RESERVE,)),
+    Borrower("Zenith Arcade", 6, "manager", (("Treasury", SUB), ("Operations", SUB), ("Prizes", SUB))),
+)
+
+MAIN: Final = BORROWERS[0]
+
+
+def logins() -> list[Login]:
+    """Every documented login: borrowers first, the main one at the top."""
+    borrowers = [borrower.login for borrower in BORROWERS if borrower.login is not None]
+    return [*borrowers, *(staff.login for staff in STAFF)]

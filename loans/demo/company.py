@@ -1,0 +1,101 @@
+"""Hire the desk's people and open its customers, each through the command that the desk would use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from django.contrib.auth.hashers import make_password
+
+from accounts import people
+from accounts.commands import Actor, acting
+from accounts.models import Account, Customer, User
+from loans.demo import cast, opening
+from loans.demo.cast import Borrower
+from loans.demo.stories import NEGOTIATED
+from risk import parameters
+
+JOB: Final = Actor.job("demo")
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A customer, who acts for it, who looks after it, and its accounts by label."""
+
+    customer: Customer
+    user: User
+    manager: User
+    accounts: Mapping[str, Account]
+
+    @property
+    def actor(self) -> Actor:
+        return Actor.user(self.user)
+
+
+def hire(*, password_hash: str) -> dict[str, User]:
+    """The desk's people by the name they sign in with."""
+    return {
+        staff.login.name: _user(staff.login.email, staff.name, staff.role, password_hash)
+        for staff in cast.STAFF
+    }
+
+
+def open_customer(
+    borrower: Borrower, *, staff: Mapping[str, User], agreement: str, password_hash: str, at: datetime
+) -> Resident:
+    """The customer with its member, level, manager, accounts and, mostly, the accepted agreement."""
+    manager = staff[borrower.manager]
+    address = f"{borrower.handle}@{cast.MAIL}"
+    secret = password_hash if borrower.login else make_password(None)
+    user = _user(address, borrower.member_name, User.Role.BORROWER, secret)
+    customer = people.open_customer(
+        name=borrower.name, kind=borrower.kind, email=address, user_id=user.pk, actor=JOB, at=at
+    )
+    _look_after(customer, borrower, staff, at=at)
+    if borrower.has_agreed:
+        people.accept_agreement(
+            customer_id=customer.pk, user_id=user.pk, version=agreement, actor=Actor.user(user), at=at
+        )
+    for label, kind in borrower.subs:
+        people.open_sub_account(
+            customer_id=customer.pk,
+            kind=kind,
+            label=label,
+            email="" if kind == cast.VIRTUAL else f"{borrower.handle}+{_slug(label)}@{cast.MAIL}",
+            actor=Actor.user(user),
+            at=at,
+        )
+    customer.refresh_from_db()
+    accounts = {account.label: account for account in customer.accounts.all()}
+    return Resident(customer=customer, user=user, manager=manager, accounts=accounts)
+
+
+def _look_after(customer: Customer, borrower: Borrower, staff: Mapping[str, User], *, at: datetime) -> None:
+    """What the desk decides about a new customer: its manager, level, and lines of its own."""
+    manager, admin = staff[borrower.manager], Actor.user(staff["admin"])
+    people.assign_manager(customer_id=customer.pk, manager_id=manager.pk, actor=admin, at=at)
+    acting_manager = Actor.user(manager)
+    people.set_vip_level(customer_id=customer.pk, vip_level=borrower.vip_level, actor=acting_manager, at=at)
+    if borrower.whitelisted:
+        people.whitelist(
+            customer_id=customer.pk, reason="Known to the desk for years", actor=acting_manager, at=at
+        )
+    if borrower.name in NEGOTIATED:
+        parameters.publish_limits(
+            product=opening.PRODUCT,
+            lines=NEGOTIATED[borrower.name],
+            customer=customer,
+            effective_at=at,
+            actor=Actor.user(staff["risk"]),
+            at=at,
+            reason="Negotiated: a later margin call, for collateral in BTC alone",
+        )
+
+
+def _user(email: str, name: str, role: str, password_hash: str) -> User:
+    with acting(JOB):
+        return User.objects.create(email=email, name=name, role=role, password=password_hash)
+
+
+def _slug(label: str) -> str:
+    return label.lower().replace(" ", "-")

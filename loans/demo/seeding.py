@@ -1,0 +1,257 @@
+"""Play the tables: everything the demo's people did in 45 days, in the order of time, through the real commands.
+
+One transaction: a seed that is killed leaves nothing behind, and the next one starts afresh. The market of
+those days is known beforehand (`past`) and recorded first; nobody sees it before its time, because every
+command asks for the prices at its own `at`. Then jobs and people act in turn: at each midnight the accrual,
+every six hours the sweep and the expiries, and in between what the stories tell.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+from django.db import connection, transaction
+from django.db.models import F
+
+from accounts import catalogue, people
+from accounts.catalogue import DemoParameters
+from accounts.catalogue.loading import load
+from accounts.commands import Actor
+from accounts.errors import Refused
+from accounts.models import Customer, Delivery, User
+from accounts.money import ONE, divide_down, exact, round_down
+from loans.demo import cast, company, opening, past
+from loans.demo.past import Past
+from loans.demo.plots import Event, World, events_of
+from loans.demo.stories import STORIES
+from loans.models import Application, Loan
+from loans.vip import expiry
+from risk import accrual, liquidation, parameters, prices, sweep
+from risk.feeds import Tick, simulated
+
+JOB: Final = company.JOB
+BEFORE: Final = timedelta(days=1)  # at least; the desk opens on the midnight before
+SWEEP_EVERY: Final = past.KEPT_EVERY * past.STEP
+POOL_LOANS: Final = 3  # a pool holds this many of the largest loans of its coin
+BORROWED: Final = ("USDT", "USDC", "BTC", "ETH", "SOL")  # whose flexible rates moved daily
+UNIT_SOURCE: Final = "unit"
+RECORDED_AT_ONCE: Final = 40  # moments
+AGREEMENT: Final = "2026-1"
+AGREEMENT_TEXT: Final = """\
+The borrower owes what is lent, with interest for every 00:00 UTC it stands through, in the coin that was lent.
+
+RISK: collateral changes its price. When the loan-to-value ratio of a group reaches its margin call line, the
+borrower is told what to repay or to add. When it reaches the liquidation line, collateral is sold without
+further notice, with a fee of 2 % of the debt repaid, until everything the group owes is repaid. If the
+collateral is not enough, the rest stays owed.
+
+Notices go to the inbox, by e-mail and by SMS. A notice that does not arrive stops nothing.
+
+The English version prevails."""
+# The waves of a flexible rate from day to day, around its published level.
+WAVES: Final = tuple(Decimal(wave) for wave in ("1", "1.02", "1.035", "1.01", "0.985", "0.97", "0.99"))
+LOCK: Final = 0x6465_6D6F  # any number that no other advisory lock uses
+
+
+class NotADemo(Refused):
+    code = "not_a_demo"
+
+
+class SeedRunning(Refused):
+    code = "seed_running"
+
+
+class StoryBroken(Exception):
+    """The tables and the rules disagree: something in a story was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """What the demo has now."""
+
+    customers: int
+    requests: int
+    loans: int
+    days: int
+
+
+def seed(*, at: datetime) -> Seeded | None:
+    """Give an empty desk its 45 days; None, and nothing is changed, when it has customers already.
+
+    Raises:
+        NotADemo: the setting DEMO is off; these logins are printed for everybody.
+        SeedRunning: somebody else is at it.
+        StoryBroken: the tables do not work out.
+    """
+    if not settings.DEMO:
+        raise NotADemo("Set DEMO=1 to fill this desk with made-up people whose passwords everybody knows.")
+    if Customer.objects.exists():
+        return None
+    coins = {coin.symbol: coin for coin in catalogue.read_demo_parameters()}
+    market = past.until(at, walks=_walks(coins))
+    with transaction.atomic():
+        _only_one()
+        if Customer.objects.exists():  # it was made while we waited
+            return None
+        return _play(market, coins, at)
+
+
+def _only_one() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK])
+        (is_ours,) = cursor.fetchone()
+    if not is_ours:
+        raise SeedRunning("The demo is being filled by somebody else just now; try again in a minute.")
+
+
+def _walks(coins: dict[str, DemoParameters]) -> dict[str, simulated.Walk]:
+    """How each coin of the demo moves: `prices.walks`, before the assets are in the database."""
+    kinds = {coin.symbol: coin.kind for coin in catalogue.read_coins()}
+    return {
+        symbol: simulated.Walk(
+            start=coin.start_price,
+            daily_volatility=coin.daily_volatility,
+            stable=kinds[symbol] == catalogue.Kind.STABLE,
+        )
+        for symbol, coin in coins.items()
+    }
+
+
+def _play(market: Past, coins: dict[str, DemoParameters], at: datetime) -> Seeded:
+    opened_at = _midnight(at - past.SPAN - BEFORE)
+    password_hash = make_password(cast.PASSWORD)  # one for all: hashing is slow on purpose
+    staff = _open_desk(list(coins.values()), password_hash=password_hash, opened_at=opened_at)
+    _record(market, at)
+    world = World(market=market, end=at, coins=coins)
+    events = [*_jobs(market, coins, opened_at), *_told(world, staff, password_hash, opened_at)]
+    for event in sorted(events, key=lambda event: event.at):
+        try:
+            event.act(event.at)
+        except Refused as refusal:
+            raise StoryBroken(f"{event.what} at {event.at:%Y-%m-%d %H:%M} UTC: {refusal}") from refusal
+    _go_live(staff, at)
+    _forget_old_mail(at)
+    return Seeded(
+        customers=Customer.objects.count(),
+        requests=Application.objects.count(),
+        loans=Loan.objects.count(),
+        days=past.SPAN.days,
+    )
+
+
+# --- The desk ---------------------------------------------------------------------------------------
+
+
+def _open_desk(coins: list[DemoParameters], *, password_hash: str, opened_at: datetime) -> dict[str, User]:
+    load(coins=catalogue.read_coins(), actor=JOB, at=opened_at)
+    staff = company.hire(password_hash=password_hash)
+    risk, finance, admin = (Actor.user(staff[name]) for name in ("risk", "finance", "admin"))
+    opening.publish(coins=coins, actor=risk, at=opened_at)
+    # The past was watched every few hours, so its waits are longer than that.
+    hours = int(SWEEP_EVERY.total_seconds())
+    parameters.publish_settings(
+        effective_at=opened_at,
+        confirm_seconds=hours // 2,
+        outage_seconds=2 * hours,
+        slippage=Decimal("0.002"),
+        actor=risk,
+        at=opened_at,
+    )
+    parameters.publish_feed_rule(
+        effective_at=opened_at, max_age_seconds=hours + 600, actor=risk, at=opened_at
+    )
+    opening.fund_pools(amounts=_pools(coins), actor=finance, at=opened_at)
+    people.publish_agreement(version=AGREEMENT, text=AGREEMENT_TEXT, actor=admin, at=opened_at)
+    return staff
+
+
+@exact
+def _pools(coins: list[DemoParameters]) -> dict[str, Decimal]:
+    """Whole coins worth a few of the largest loans each."""
+    return {coin.symbol: divide_down(POOL_LOANS * coin.max_loan_usd, coin.start_price, 0) for coin in coins}
+
+
+def _go_live(staff: dict[str, User], at: datetime) -> None:
+    """From now on prices come every few seconds, and a visitor need not wait long (R-GEN-23, 24, 61)."""
+    risk = Actor.user(staff["risk"])
+    parameters.publish_settings(
+        effective_at=at,
+        confirm_seconds=5,
+        outage_seconds=600,
+        outage_grace_seconds=20,
+        call_hold_seconds=10,
+        actor=risk,
+        at=at,
+        reason="Short waits, so that a visitor sees a call and a liquidation within a minute",
+    )
+    parameters.publish_feed_rule(effective_at=at, max_age_seconds=60, actor=risk, at=at)
+
+
+def _forget_old_mail(at: datetime) -> None:
+    """Mark the mail of the past as sent: at its first minute the desk must not send a month of it to nobody."""
+    Delivery.objects.filter(status=Delivery.Status.PENDING, due_at__lte=at).update(
+        status=Delivery.Status.SENT, sent_at=F("due_at")
+    )
+
+
+# --- The days ---------------------------------------------------------------------------------------
+
+
+def _record(market: Past, at: datetime) -> None:
+    """In parts, so that no statement waits long for Python."""
+    for number in range(0, len(market.kept), RECORDED_AT_ONCE):
+        part = market.kept[number : number + RECORDED_AT_ONCE]
+        prices.record([tick for moment in part for tick in moment], at=at)
+    prices.record([Tick(prices.UNIT, ONE, at, UNIT_SOURCE)], at=at)
+
+
+def _told(world: World, staff: dict[str, User], password_hash: str, opened_at: datetime) -> Iterator[Event]:
+    """The stories' events; each customer joins a day before its first."""
+    for borrower in cast.BORROWERS:
+        mine = [story for story in STORIES if story.borrower == borrower.name]
+        first = max(Decimal(part.ago) for story in mine for part in (*story.draws, *story.steps))
+        joined_at = max(opened_at, world.before(str(first + 1)))
+        who = company.open_customer(
+            borrower, staff=staff, agreement=AGREEMENT, password_hash=password_hash, at=joined_at
+        )
+        for story in mine:
+            yield from events_of(story, who=who, world=world)
+
+
+def _jobs(market: Past, coins: dict[str, DemoParameters], opened_at: datetime) -> Iterator[Event]:
+    """What the timetable would have run, at the times it would have mattered."""
+    moments = [moment[0].observed_at for moment in market.ticks]
+    midnight = opened_at + timedelta(days=1)
+    number = 0
+    while midnight <= moments[-1]:
+        number += 1
+        wave = WAVES[number % len(WAVES)]
+        yield Event(midnight, "rates", partial(_publish_rates, coins, wave))
+        yield Event(midnight, "accrual", lambda at: accrual.accrue(at=at))
+        midnight += timedelta(days=1)
+    for moment in moments[:: past.KEPT_EVERY]:
+        yield Event(moment, "watch", _watch)
+
+
+@exact
+def _publish_rates(coins: dict[str, DemoParameters], wave: Decimal, at: datetime) -> None:
+    for symbol in BORROWED:
+        rate = round_down(coins[symbol].flexible_rate * wave, opening.RATE_STEP)
+        opening.publish_flexible_rate(coins[symbol], annual_rate=rate, actor=JOB, at=at)
+
+
+def _watch(at: datetime) -> None:
+    expiry.expire_due(at=at)
+    liquidation.run_overdue(at=at)
+    report = sweep.sweep(at=at)
+    if report.failed:
+        raise StoryBroken(f"groups {report.failed} could not be decided at {at}")
+
+
+def _midnight(at: datetime) -> datetime:
+    return datetime.combine(at.astimezone(UTC).date(), time(), UTC)

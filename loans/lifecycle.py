@@ -1,0 +1,60 @@
+"""Which state follows which, and a loan's status read off its debt's facts.
+
+Pure. The application's table of moves is enforced again by a trigger (loans migration 0002).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class LoanStatus(StrEnum):
+    """R-GEN-92, with the outcomes RULES.md section 13 adds."""
+
+    ACCRUING = "Accruing interest"
+    OVERDUE = "Overdue"
+    LIQUIDATING = "Liquidating"
+    REPAID = "Repaid"
+    LIQUIDATED = "Liquidated"
+    RENEWED = "Renewed"
+    RESIDUAL = "Residual debt"
+    WRITTEN_OFF = "Written off"
+
+
+@dataclass(frozen=True, slots=True)
+class DebtFacts:
+    """What a loan's status depends on; nothing else does."""
+
+    overdue_since: datetime | None
+    residual_since: datetime | None
+    closed_reason: str
+    liquidating: bool
+
+
+def status(facts: DebtFacts) -> LoanStatus:
+    """The loan's status. Derived, so it cannot lag behind a liquidation nobody told `loans` about."""
+    if facts.closed_reason:
+        return {
+            "repaid": LoanStatus.REPAID,
+            "liquidated": LoanStatus.LIQUIDATED,
+            "renewed": LoanStatus.RENEWED,
+            "written_off": LoanStatus.WRITTEN_OFF,
+        }[facts.closed_reason]
+    if facts.residual_since is not None:
+        return LoanStatus.RESIDUAL
+    if facts.liquidating:
+        return LoanStatus.LIQUIDATING
+    if facts.overdue_since is not None:
+        return LoanStatus.OVERDUE
+    return LoanStatus.ACCRUING
+
+
+APPLICATION_MOVES: frozenset[tuple[str, str]] = frozenset(
+    {
+        ("submitted", "approved"),
+        ("submitted", "rejected"),
+        ("submitted", "cancelled"),
+        ("approved", "disbursed"),
+    }
+)
+"""Allowed moves of an application (R-VIP-12, RULES.md section 13); all others are refused twice."""

@@ -1,0 +1,156 @@
+"""Replay a recorded market over a fresh book of borrowers, in a database of its own."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.errors import Refused
+from accounts.money import round_down
+from loans.management.own_database import own_database
+from loans.replay import Report, replay
+from risk.feeds.file import BadPriceFile, read_bars
+from risk.stress import Course, survey
+
+MOST_BORROWERS = 5_000
+BAD_INPUT, INTERRUPTED = 2, 130  # exit codes, as shells use them
+
+
+class Command(BaseCommand):
+    help = (
+        "Open borrowers in a throw-away database, feed them a recorded market bar by bar, and report calls, "
+        "liquidations and the proof of the books. Starts its own services when no database is given."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "file", type=Path, help="CSV or CSV.gz with time_utc,asset,open,high,low,close in USD"
+        )
+        parser.add_argument("--borrowers", type=int, default=200, help="how many (default 200)")
+        parser.add_argument("--seed", type=int, default=1, help="same seed, same report (default 1)")
+        parser.add_argument("--report", type=Path, help="write the report as JSON here")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        started = time.monotonic()
+        course = _read(options["file"])
+        report_path, borrowers, seed = options["report"], options["borrowers"], options["seed"]
+        if not 1 <= borrowers <= MOST_BORROWERS:
+            raise CommandError(
+                f"--borrowers must be 1 to {MOST_BORROWERS}, not {borrowers}.", returncode=BAD_INPUT
+            )
+        if report_path and not report_path.resolve().parent.is_dir():
+            raise CommandError(f"There is no folder for {report_path}.", returncode=BAD_INPUT)
+        bar = Progress()
+        try:
+            with _only_errors_logged(), own_database() as analyse:
+                report = replay(course, borrowers=borrowers, seed=seed, told=bar.show, populated=analyse)
+        except Refused as refusal:
+            raise CommandError(str(refusal), returncode=BAD_INPUT) from refusal
+        except KeyboardInterrupt:
+            raise CommandError("Stopped; its database is dropped.", returncode=INTERRUPTED) from None
+        finally:
+            bar.end()
+        figures = _figures(report, seed=seed, seconds=time.monotonic() - started)
+        if report_path:
+            report_path.write_text(json.dumps(figures, indent=2) + "\n")
+        self._tell(options["file"], course, figures, report)
+
+    def _tell(self, file: Path, course: Course, figures: dict[str, Any], report: Report) -> None:
+        for line in _table(file, course, figures, report):
+            self.stdout.write(line)
+        self.stdout.write(
+            f"replay: {figures['groups']} groups, {figures['loans']} loans, {figures['calls']} calls, "
+            f"{figures['liquidations']} liquidations ({len(report.faults)} wrong), "
+            f"{figures['ledger_problems']} ledger problems, {figures['seconds']} s"
+        )
+        broken = [*report.ledger_problems, *report.faults]
+        if broken:
+            raise CommandError("\n".join(["The replay does not hold:", *broken[:20]]))
+
+
+def _read(file: Path) -> Course:
+    try:
+        return survey(read_bars(file))
+    except BadPriceFile as error:
+        raise CommandError(f"{file.name}: {error}", returncode=BAD_INPUT) from error
+
+
+def _figures(report: Report, *, seed: int, seconds: float) -> dict[str, Any]:
+    """The report as JSON: amounts are text with two decimals, rounded down."""
+    found = report.outcome
+    return {
+        "seed": seed,
+        "groups": found.groups,
+        "loans": report.loans,
+        "calls": found.calls,
+        "liquidations": found.liquidations,
+        "lead_minutes": found.lead_minutes,
+        "sold_usd": f"{round_down(found.sold_usd, 2):f}",
+        "fees_usd": f"{round_down(found.fees_usd, 2):f}",
+        "shortfall_usd": f"{round_down(found.shortfall_usd, 2):f}",
+        "interest_usd": f"{round_down(found.interest_usd, 2):f}",
+        "ledger_problems": len(report.ledger_problems),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _table(file: Path, course: Course, figures: dict[str, Any], report: Report) -> Iterator[str]:
+    lead, found = figures["lead_minutes"], report.outcome
+    yield f"{file.name}: {course.steps[0].at:%Y-%m-%d %H:%M} to {course.steps[-1].at:%Y-%m-%d %H:%M} UTC"
+    yield f"  groups, loans     {figures['groups']}, {figures['loans']}"
+    yield f"  margin calls      {figures['calls']}"
+    yield f"  liquidations      {figures['liquidations']}, of which {len(found.leads)} after a call"
+    if found.leads:
+        yield f"  call to sale      {lead['min']} / {lead['median']} / {lead['max']} min (min / median / max)"
+    for label, key in (("sold", "sold_usd"), ("fees", "fees_usd")):
+        yield f"  {label:<16}{_usd(figures[key])}"
+    for label, key in (("shortfall", "shortfall_usd"), ("interest", "interest_usd")):
+        yield f"  {label:<16}{_usd(figures[key])}"
+
+
+def _usd(text: str) -> str:
+    whole, _, cents = text.partition(".")
+    return f"{int(whole):>20,}.{cents} USD"
+
+
+@contextmanager
+def _only_errors_logged() -> Iterator[None]:
+    """A crash is thousands of expected warnings (jumps in quarantine, outages); they would bury the progress."""
+    logger = logging.getLogger("risk")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+class Progress:
+    """One moving line on a terminal; elsewhere a line at every tenth of the way."""
+
+    WIDTH = 30
+
+    def __init__(self) -> None:
+        self.is_terminal = sys.stderr.isatty()
+        self.shown = ""
+
+    def show(self, doing: str, done: int, total: int) -> None:
+        percent = 100 * done // total
+        if self.is_terminal:
+            filled = self.WIDTH * done // total
+            sys.stderr.write(f"\r[{'#' * filled:<{self.WIDTH}}] {percent:3d} %  {doing}\x1b[K")
+        elif (mark := f"{done == total} {percent // 10}") != self.shown:
+            self.shown = mark
+            sys.stderr.write(f"{percent:3d} %  {doing}\n")
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        if self.is_terminal:
+            sys.stderr.write("\r\x1b[K")

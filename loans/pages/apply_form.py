@@ -1,0 +1,236 @@
+"""The form of a request: up to ten coins, and who receives, secures and decides (R-VIP-03…05, 10, 20, 21)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django import forms
+from django.http import QueryDict
+
+from accounts.models import Account, Asset, Customer, LedgerAccount, User
+from accounts.money import ZERO
+from accounts.pages.forms import amount_field, key_field, read_amount
+from accounts.templatetags import figures
+from loans.models import RateType
+from loans.vip.terms import Problem, Request, Wish
+from risk import groups
+from risk.models import CollateralGroup, LoanLimit, ProductCode
+
+AGREEMENT: Final = "agreed"
+OPEN: Final = "open"
+TERMS: Final = [("30", "30 days"), ("60", "60 days"), (OPEN, "Open")]
+MANY: Final = ("accounts", "coins")
+
+FIELDS: Final = {  # a problem's field, and where the form shows it
+    "receiver_uid": "receiver",
+    "account_uids": "accounts",
+    "coins": "coins",
+    "rate_type": "rate_type",
+    "term_days": "term",
+    "contact": "contact",
+    "purpose": "purpose",
+    "manager_id": "manager",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What this customer may choose from, and why some of it is missing."""
+
+    customer: Customer
+    user: User
+    receivers: list[Account]
+    secure: list[Account]
+    refused: list[tuple[Account, str]]
+    pledged: dict[int, CollateralGroup]
+    loanable: dict[str, Asset]
+    collateral: dict[str, Asset]
+    held: dict[str, Decimal]  # in the Spot wallets of `secure`
+    filled: set[int]  # those of `secure` that hold anything there
+    managers: list[User]
+
+    def defaults(self, told: Mapping[str, str]) -> dict[str, Any]:
+        """The likeliest request: into the master, on what secures it already, else on what is free; 30 days fixed."""
+        receiver = self.receivers[0] if self.receivers else None
+        group = next((g for g in self.pledged.values() if receiver and g.receiver_id == receiver.pk), None)
+        if group is not None:
+            ticked = [uid for uid, pledged in self.pledged.items() if pledged == group]
+        else:
+            ticked = [
+                a.pk
+                for a in self.secure
+                if a != receiver and a.pk not in self.pledged and a.pk in self.filled
+            ]
+        coins = (
+            {coin.asset_id for coin in group.coins.filter(released_at__isnull=True)}
+            if group
+            else set(self.held)
+        )
+        return {
+            "receiver": receiver.pk if receiver else None,
+            "accounts": ticked,
+            "coins": [symbol for symbol in self.collateral if symbol in coins],
+            "term": "30",
+            "rate_type": RateType.FIXED.value,
+            "manager": self.customer.manager_id,
+            "contact": self.user.email,
+            "asset_1": told.get("asset", ""),
+        }
+
+    def secured_label(self, account: Account) -> str:
+        group = self.pledged.get(account.pk)
+        if group is None:
+            return str(account)
+        return f"{account}, secures {group.name}"
+
+    def coin_label(self, symbol: str) -> str:
+        held = self.held.get(symbol, ZERO)
+        return f"{symbol}, {figures.plain(held)} in Spot" if held else f"{symbol}, none held"
+
+
+def choices_of(customer: Customer, user: User, *, at: datetime) -> Choices:
+    accounts = list(customer.accounts.order_by("pk"))
+    secure = [account for account in accounts if account.kind != Account.Kind.SUB_MANAGED]
+    held: dict[str, Decimal] = {}
+    piles = LedgerAccount.objects.filter(account__in=secure, kind=LedgerAccount.Kind.SPOT)
+    filled = {pile.account_id or 0 for pile in piles if pile.balance}
+    for pile in piles:
+        held[pile.asset_id] = held.get(pile.asset_id, ZERO) + pile.balance
+    coins = Asset.objects.filter(collateral=True, ratio_schedules__effective_at__lte=at).distinct()
+    collateral = sorted(coins, key=lambda asset: (not held.get(asset.pk), asset.pk))
+    limited = LoanLimit.objects.filter(product=ProductCode.VIP, effective_at__lte=at)
+    loanable = Asset.objects.filter(loanable=True, pk__in=limited.values("asset")).order_by("pk")
+    return Choices(
+        customer=customer,
+        user=user,
+        receivers=[a for a in accounts if a.kind in {Account.Kind.MASTER, Account.Kind.SUB}],
+        secure=secure,
+        refused=list(_refused(accounts)),
+        pledged=groups.pledged_to([account.pk for account in accounts]),
+        loanable={asset.pk: asset for asset in loanable},
+        collateral={asset.pk: asset for asset in collateral},
+        held={symbol: amount for symbol, amount in held.items() if amount},
+        filled=filled,
+        managers=list(User.objects.filter(role=User.Role.VIP_MANAGER, is_active=True).order_by("name", "pk")),
+    )
+
+
+def _refused(accounts: list[Account]) -> Iterator[tuple[Account, str]]:
+    for account in accounts:
+        if account.kind == Account.Kind.SUB_MANAGED:
+            yield account, "a managed sub-account can neither receive nor secure a loan"
+        elif account.kind == Account.Kind.SUB_VIRTUAL:
+            yield account, "a virtual sub-account can secure a loan, but not receive one"
+
+
+class ApplyForm(forms.Form):
+    """`rows` pairs of coin and amount, then the rest. Whether it may be granted is the terms check's question."""
+
+    term = forms.ChoiceField(label="Term", choices=TERMS, widget=forms.RadioSelect)
+    rate_type = forms.ChoiceField(label="Rate", choices=RateType.choices, widget=forms.RadioSelect)
+    receiver = forms.TypedChoiceField(label="Receiving account", coerce=int)
+    accounts = forms.TypedMultipleChoiceField(
+        label="Collateral accounts",
+        coerce=int,
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text="Their Spot wallets secure the loan. Tick none when the receiver's group has its accounts already.",
+    )
+    coins = forms.MultipleChoiceField(
+        label="Collateral coins", widget=forms.CheckboxSelectMultiple, help_text="Only these count."
+    )
+    manager = forms.TypedChoiceField(label="VIP manager", coerce=int, empty_value=None, required=False)
+    contact = forms.CharField(label="Contact", max_length=200)
+    purpose = forms.CharField(label="Purpose", max_length=2000, widget=forms.Textarea(attrs={"rows": 3}))
+    key = key_field()
+
+    def __init__(self, *args: Any, choices: Choices, rows: int, most: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.choices, self.rows, self.most = choices, rows, most
+        coins = [("", "Choose a coin"), *((symbol, symbol) for symbol in choices.loanable)]
+        for number in range(1, rows + 1):
+            self.fields[f"asset_{number}"] = forms.ChoiceField(label="Coin", choices=coins, required=False)
+            self.fields[f"amount_{number}"] = amount_field(required=False)
+        self._offer("receiver", [(account.pk, str(account)) for account in choices.receivers])
+        self._offer("accounts", [(a.pk, choices.secured_label(a)) for a in choices.secure])
+        self._offer("coins", [(symbol, choices.coin_label(symbol)) for symbol in choices.collateral])
+        self._offer("manager", [("", "None"), *((m.pk, m.name) for m in choices.managers)])
+        self.wishes: dict[int, Wish] = {}
+
+    def _offer(self, name: str, choices: list[tuple[Any, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
+
+    @property
+    def coin_rows(self) -> list[tuple[forms.BoundField, forms.BoundField]]:
+        return [(self[f"asset_{number}"], self[f"amount_{number}"]) for number in range(1, self.rows + 1)]
+
+    @property
+    def receiver_name(self) -> str:
+        uid = self.cleaned_data.get("receiver")
+        return next((str(account) for account in self.choices.receivers if account.pk == uid), "")
+
+    @property
+    def may_grow(self) -> bool:
+        return self.rows < self.most
+
+    def clean(self) -> None:
+        for number in range(1, self.rows + 1):
+            self._read_wish(number)
+        if not self.wishes and not self.errors:
+            self.add_error("amount_1", "Say which coin to borrow, and how much of it.")
+
+    def _read_wish(self, number: int) -> None:
+        coin, amount = f"asset_{number}", f"amount_{number}"
+        asset = self.choices.loanable.get(self.cleaned_data.get(coin, ""))
+        typed = self.cleaned_data.get(amount)
+        if asset is None and typed:
+            self.add_error(coin, "Choose the coin of this amount.")
+        if asset is None:
+            return
+        read = read_amount(self, amount, places=asset.places)
+        if read is not None:
+            self.wishes[number] = Wish(asset.pk, read)
+
+    def asked(self, *, customer_id: int, applicant_id: int) -> Request:
+        """The request as the terms check reads it; for a valid form."""
+        told = self.cleaned_data
+        return Request(
+            customer_id=customer_id,
+            applicant_id=applicant_id,
+            receiver_uid=told["receiver"],
+            account_uids=tuple(told["accounts"]),
+            coins=tuple(told["coins"]),
+            wishes=tuple(self.wishes.values()),
+            rate_type=told["rate_type"],
+            term_days=None if told["term"] == OPEN else int(told["term"]),
+            contact=told["contact"],
+            purpose=told["purpose"],
+            manager_id=told["manager"],
+        )
+
+    def add_problem(self, problem: Problem) -> None:
+        """Show what stands in the way where it can be mended: at its field, else above the form."""
+        self.add_error(self._place_of(problem.field), problem.message)
+
+    def _place_of(self, field: str) -> str | None:
+        if field.startswith("wishes."):
+            symbol = field.partition(".")[2]
+            numbers = [number for number, wish in self.wishes.items() if wish.asset == symbol]
+            return f"amount_{numbers[-1]}" if numbers else None
+        if field == "wishes":
+            return "amount_1"
+        return FIELDS.get(field)
+
+
+def rows_of(typed: QueryDict, *, most: int) -> int:
+    """How many rows of coins came in."""
+    return max((number for number in range(1, most + 1) if f"asset_{number}" in typed), default=1)
+
+
+def typed_values(typed: QueryDict) -> dict[str, Any]:
+    """What was typed, as it was typed, to show the form again without judging it."""
+    return {name: typed.getlist(name) if name in MANY else typed[name] for name in typed}

@@ -1,0 +1,155 @@
+"""Add or remove a collateral account of a group, with LTV before and after (R-VIP-55, R-GEN-13).
+
+It stands in `loans` because how many accounts a group may have is a term of the product.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from accounts.errors import Refused
+from accounts.models import Account, Customer
+from accounts.pages.access import actor_of, for_customer
+from accounts.pages.forms import REFUSED, is_confirmed, key_field, key_of, refuse, signature
+from loans import ratecards
+from risk import book, groups
+from risk.levels import Action
+from risk.models import CollateralGroup
+from risk.pages.track import Track, track
+
+ADD, REMOVE = "add", "remove"
+
+
+class AccountForm(forms.Form):
+    account = forms.TypedChoiceField(label="Account", coerce=int)
+    what = forms.CharField(widget=forms.HiddenInput())
+    key = key_field()
+
+    def __init__(self, *args: Any, accounts: list[Account], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["account"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [(account.pk, str(account)) for account in accounts]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The group without and with the change; `reason` says why it may not happen."""
+
+    track: Track | None
+    reason: str
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_customer
+def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpResponse:
+    at = timezone.now()
+    rows = CollateralGroup.objects.open().filter(customer=customer).select_related("receiver", "customer")
+    group = get_object_or_404(rows, pk=group_id)
+    what = REMOVE if request.POST.get("what") == REMOVE else ADD
+    forms_by_name = _forms(group)
+    change: Change | None = None
+    form = forms_by_name[what]
+    if request.method == "POST":
+        form = forms_by_name[what] = AccountForm(request.POST, accounts=_offered(group, what))
+        if form.is_valid() and is_confirmed(request, form):
+            try:
+                _change(request, group, what, form, at)
+            except Refused as refusal:
+                refuse(form, refusal)
+            else:
+                messages.success(request, "Added." if what == ADD else "Removed.")
+                return redirect("risk:group", group.pk)
+        elif form.is_valid():
+            change = _would(group, what, form.cleaned_data["account"], at)
+            if change.reason:
+                form.add_error(None, change.reason)
+    context = {
+        "group": group,
+        "forms": [
+            (ADD, "Add an account", forms_by_name[ADD]),
+            (REMOVE, "Remove an account", forms_by_name[REMOVE]),
+        ],
+        "what": what,
+        "change": change,
+        "seen": signature(form) if change and not change.reason else "",
+        "members": group.members.filter(released_at__isnull=True).count(),
+        "most": ratecards.product_at(group.product, at=at).max_accounts,
+    }
+    return render(request, "loans/collateral.html", context, status=REFUSED if form.errors else 200)
+
+
+def _change(request: HttpRequest, group: CollateralGroup, what: str, form: AccountForm, at: datetime) -> None:
+    uid, actor, key = form.cleaned_data["account"], actor_of(request), key_of(form)
+    if what == REMOVE:
+        groups.remove_account(group_id=group.pk, uid=uid, actor=actor, at=at, key=key)
+        return
+    most = ratecards.product_at(group.product, at=at).max_accounts
+    groups.add_account(group_id=group.pk, uid=uid, max_accounts=most, actor=actor, at=at, key=key)
+
+
+def _forms(group: CollateralGroup) -> dict[str, AccountForm]:
+    return {
+        what: AccountForm(accounts=_offered(group, what), initial={"what": what}) for what in (ADD, REMOVE)
+    }
+
+
+def _offered(group: CollateralGroup, what: str) -> list[Account]:
+    """To remove: the members. To add: what is free and may be collateral at all."""
+    members = set(group.members.filter(released_at__isnull=True).values_list("account_id", flat=True))
+    mine = list(group.customer.accounts.order_by("pk"))
+    if what == REMOVE:
+        return [account for account in mine if account.pk in members]
+    taken = set(groups.pledged_to([account.pk for account in mine]))
+    return [
+        account
+        for account in mine
+        if account.pk not in taken
+        and account.pk != group.receiver_id
+        and account.kind != Account.Kind.SUB_MANAGED
+    ]
+
+
+def _would(group: CollateralGroup, what: str, uid: int, at: datetime) -> Change:
+    """The same question the command asks, on a state read without the lock."""
+    before = book.state_of(group, at=at)
+    if what == REMOVE:
+        after, action = before.changed(without_members=(uid,)), Action.REMOVE_ACCOUNT
+    else:
+        account = Account.objects.get(pk=uid)
+        after, action = _with(group, account, at), Action.ADD_ACCOUNT
+    reason = ""
+    try:
+        if what == REMOVE:
+            groups.permit(action=action, before=before, after=after, at=at)
+    except Refused as refusal:
+        reason = refusal.message
+    ltv_before, ltv_after = _ltv(before), _ltv(after)
+    drawn = None
+    if ltv_before is not None and ltv_after is not None:
+        drawn = track(ltv_before, before.lines, after=ltv_after)
+    return Change(track=drawn, reason=reason)
+
+
+def _with(group: CollateralGroup, account: Account, at: datetime) -> book.GroupState:
+    return book.prospect(
+        customer=group.customer,
+        product=group.product,
+        receiver=group.receiver,
+        accounts=[account],
+        coins=(),
+        borrowed={},
+        at=at,
+    )
+
+
+def _ltv(state: book.GroupState) -> Decimal | None:
+    return groups.ltv_of(state)

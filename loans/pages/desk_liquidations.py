@@ -1,0 +1,247 @@
+"""The story of a forced sale, step by step, and the journal entries its figures come from (R-GEN-81).
+
+The client reads their own story; the house also opens the journal. A figure on these pages is a row somewhere.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_safe
+
+from accounts.models import Asset, JournalEntry, User
+from accounts.money import ZERO, exact
+from accounts.pages.access import user_of
+from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
+from risk.models import DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
+from risk.waterfall import Parts
+
+PER_PAGE = 25
+TOLD_BEFORE = timedelta(hours=24)  # what led to it
+STEPS_BEFORE = 8
+TOLD = (
+    RiskEvent.Kind.BAND,
+    RiskEvent.Kind.CALLED,
+    RiskEvent.Kind.CALL_REPEATED,
+    RiskEvent.Kind.BLIND,
+    RiskEvent.Kind.SIGHTED,
+    RiskEvent.Kind.GRACE,
+    RiskEvent.Kind.DEBT_OVERDUE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sale, with the journal entry that took the coins and the one that settled them."""
+
+    sale: Sale
+    seizure: JournalEntry | None
+    settlement: JournalEntry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Repaid:
+    """What the sales did to one debt, in its coin; positive amounts."""
+
+    entry: DebtEntry
+    parts: Parts
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A chosen coin at the start, what was taken of it, and what stayed. `value` in USD at the story's price."""
+
+    asset: Asset
+    before: Decimal
+    taken: Decimal
+    value: Decimal
+
+    @property
+    def left(self) -> Decimal:
+        return self.before - self.taken
+
+
+def visible_to(user: User) -> QuerySet[Liquidation]:
+    if is_of_the_house(user):
+        return Liquidation.objects.filter(group__customer__in=clients_of(user))
+    return Liquidation.objects.filter(group__customer__memberships__user=user)
+
+
+@require_safe
+@login_required
+def index(request: HttpRequest) -> HttpResponse:
+    """Newest first."""
+    rows = (
+        visible_to(user_of(request)).select_related("group__customer", "debt").order_by("-started_at", "-pk")
+    )
+    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    return render(
+        request,
+        "loans/desk_liquidations.html",
+        {"page": page, "for_house": is_of_the_house(user_of(request))},
+    )
+
+
+@require_safe
+@login_required
+def story(request: HttpRequest, liquidation_id: int) -> HttpResponse:
+    user = user_of(request)
+    row = get_object_or_404(
+        visible_to(user).select_related("group__customer", "group__receiver", "debt__asset"),
+        pk=liquidation_id,
+    )
+    related = ("coin", "account", "debt__asset", "mark", "debt_mark")
+    sales = list(Sale.objects.filter(liquidation=row).select_related(*related).order_by("step"))
+    entries = _entries(row)
+    repaid = _repaid(entries)
+    rests = _rests(row, sales)
+    context = {
+        "row": row,
+        "lines": _lines(sales, entries),
+        "events": _events(row),
+        "repaid": repaid,
+        "left": sorted(
+            {one.entry.debt for one in repaid if one.entry.debt.residual_since}, key=lambda d: d.pk
+        ),
+        "rests": rests,
+        "left_value": sum((rest.value for rest in rests), ZERO),
+        "marks": _prices(row.snapshot),
+        "levels": {name: Decimal(line) for name, line in row.snapshot.get("lines", {}).items()},
+        "opens_books": is_of_the_house(user),
+        "is_mine": not is_of_the_house(user),
+        "seconds": (row.ended_at - row.started_at).total_seconds() if row.ended_at else None,
+    }
+    return render(request, "loans/desk_liquidation.html", context)
+
+
+@require_safe
+@for_the_house
+def entry(request: HttpRequest, entry_id: int) -> HttpResponse:
+    """One event in the books. A manager opens it when everything it touches belongs to their own clients."""
+    row = get_object_or_404(JournalEntry, pk=entry_id)
+    transfers = row.transfers.select_related(
+        "debit__account__customer", "credit__account__customer", "debit__asset"
+    )
+    lines = list(transfers.order_by("pk"))
+    debt_entries = list(
+        DebtEntry.objects.filter(entry=row)
+        .select_related("debt__asset", "debt__customer", "debt__loan")
+        .order_by("pk")[:200]
+    )
+    _refuse_strangers(user_of(request), row)
+    sums: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for line in lines:
+        sums[line.debit.asset_id] += line.amount
+    context = {
+        "entry": row,
+        "lines": lines,
+        "debt_entries": debt_entries,
+        "sums": dict(sums),
+        "at": timezone.now(),
+    }
+    return render(request, "loans/desk_entry.html", context)
+
+
+def _refuse_strangers(user: User, row: JournalEntry) -> None:
+    if not is_manager(user):
+        return
+    wallets = Q(debit__account__isnull=False) | Q(credit__account__isnull=False)
+    others = ~Q(debit__account__customer__manager=user) & ~Q(credit__account__customer__manager=user)
+    touched = row.transfers.filter(wallets)
+    owed = DebtEntry.objects.filter(entry=row)
+    is_theirs = touched.exists() or owed.exists()
+    if (
+        not is_theirs
+        or touched.filter(others).exists()
+        or owed.exclude(debt__customer__manager=user).exists()
+    ):
+        raise Http404
+
+
+# --- How the story is put together ------------------------------------------------------------------------
+
+
+def _entries(row: Liquidation) -> list[JournalEntry]:
+    """Oldest first; the colon keeps liquidation 1 apart from 10."""
+    return list(JournalEntry.objects.filter(reference__startswith=f"liquidation:{row.pk}:").order_by("pk"))
+
+
+def _lines(sales: Sequence[Sale], entries: Iterable[JournalEntry]) -> list[Line]:
+    """A settlement is named after the last step that it covers."""
+    by_reference = {entry.reference: entry for entry in entries}
+    settled: dict[int, JournalEntry] = {}
+    for reference, entry in by_reference.items():
+        last = reference.rsplit(":", 1)[-1]
+        if last.isdecimal():
+            settled[int(last)] = entry
+    found = []
+    for sale in sales:
+        covering = min((step for step in settled if step >= sale.step), default=None)
+        found.append(
+            Line(
+                sale=sale,
+                seizure=by_reference.get(f"liquidation:{sale.liquidation_id}:{sale.step}:seize"),
+                settlement=settled[covering] if covering is not None else None,
+            )
+        )
+    return found
+
+
+def _repaid(entries: Iterable[JournalEntry]) -> list[Repaid]:
+    rows = DebtEntry.objects.filter(entry__in=list(entries), kind=DebtEntry.Kind.LIQUIDATION)
+    return [
+        Repaid(one, Parts(late_fee=-one.late_fee, interest=-one.interest, principal=-one.principal))
+        for one in rows.select_related("debt__asset", "debt__loan").order_by("pk")
+    ]
+
+
+@exact
+def _rests(row: Liquidation, sales: Iterable[Sale]) -> list[Rest]:
+    """The coins chosen at the time: what there was, what was taken. Other coins in the accounts were never touched."""
+    chosen = GroupCoin.objects.filter(group=row.group, since__lte=row.started_at)
+    chosen = chosen.filter(Q(released_at__isnull=True) | Q(released_at__gte=row.started_at))
+    coins = {coin.asset_id: coin.asset for coin in chosen.select_related("asset").order_by("asset_id")}
+    before: dict[str, Decimal] = dict.fromkeys(coins, ZERO)
+    for wallet in row.snapshot.get("wallets", []):
+        if wallet["asset"] in before:
+            before[wallet["asset"]] += Decimal(wallet["balance"])
+    taken: dict[str, Decimal] = defaultdict(lambda: ZERO)
+    for sale in sales:
+        taken[sale.coin_id] += sale.sold
+    found = []
+    for symbol, amount in before.items():
+        gone = min(taken[symbol], amount)  # an overdue loan's coin may also have come from the receiver
+        price = Decimal(row.snapshot.get("prices", {}).get(symbol, {}).get("usd", "0"))
+        if amount:
+            found.append(Rest(coins[symbol], amount, gone, (amount - gone) * price))
+    return found
+
+
+def _events(row: Liquidation) -> list[RiskEvent]:
+    """What led to it in the day before, oldest first."""
+    span = (row.started_at - TOLD_BEFORE, row.started_at)
+    rows = RiskEvent.objects.filter(group=row.group, kind__in=TOLD, at__range=span).order_by("-at", "-pk")
+    return list(reversed(rows[:STEPS_BEFORE]))
+
+
+def _prices(snapshot: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "asset": symbol,
+            "usd": Decimal(price["usd"]),
+            "at": parse_datetime(price["observed_at"]),
+            "state": price["state"],
+            "id": price["id"],
+        }
+        for symbol, price in sorted(snapshot.get("prices", {}).items())
+    ]

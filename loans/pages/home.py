@@ -1,0 +1,203 @@
+"""Home: what needs doing, where every group stands, and what money costs today (R-GEN-96, R-VIP-33).
+
+Managers and staff have homes of their own, so they are sent there.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.models import Agreement, Asset, Customer, LedgerAccount, User
+from accounts.money import ZERO, divide_down
+from accounts.pages.access import customer_of, user_of
+from accounts.people import needs_agreement
+from loans import queries, ratecards
+from loans.models import Loan, RateType
+from loans.queries import LoanRow
+from risk import book, parameters, prices
+from risk.models import CollateralGroup, LoanLimit, ProductCode
+from risk.pages.standing import Standing, borrow_room, standing_of
+
+MOST_TODOS: Final = 3
+FEW_RATES: Final = 8
+MOST_GROUP_COLUMNS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Todo:
+    """Something that needs doing. `kind`: called, residual, overdue, due or agreement; `deadline` None: no hurry."""
+
+    kind: str
+    deadline: datetime | None
+    standing: Standing | None = None
+    row: LoanRow | None = None
+    agreement: Agreement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InterestDue:
+    """Accrued interest and late fees in one coin, and how much of it the receivers' Spot cannot pay (R-VIP-33)."""
+
+    asset: Asset
+    due: Decimal
+    short: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class RateRow:
+    """Annual rates of a coin, None where none is published, and what may be borrowed: one figure per group."""
+
+    asset: Asset
+    flexible: Decimal | None
+    fixed_30: Decimal | None
+    fixed_60: Decimal | None
+    rooms: tuple[tuple[CollateralGroup, Decimal], ...]
+    most: Decimal | None  # for one request, by limit and pool
+
+
+@require_safe
+@login_required
+def home(request: HttpRequest) -> HttpResponse:
+    user, customer = user_of(request), customer_of(request)
+    if user.role == User.Role.VIP_MANAGER:
+        return redirect("loans:desk")
+    if user.is_staff:
+        return redirect("admin:index")
+    if customer is None:
+        return render(request, "loans/nobody.html")
+    at = timezone.now()
+    groups = list(CollateralGroup.objects.open().filter(customer=customer).order_by("opened_at", "pk"))
+    states = book.states(groups, at=at)
+    standings = [standing_of(group, states[group.pk]) for group in groups]
+    rows = [row for row in queries.loan_rows(Loan.objects.filter(customer=customer), at=at) if row.is_open]
+    todos = _todos(customer, standings, rows, at)
+    rates = _rates(customer, standings[:MOST_GROUP_COLUMNS], at, is_all=request.GET.get("rates") == "all")
+    context = {
+        "at": at,
+        "is_house": False,
+        "greeting": _greeting(at),
+        "todos": todos[:MOST_TODOS],
+        "more_todos": max(len(todos) - MOST_TODOS, 0),
+        "standings": standings,
+        "columns": standings[:MOST_GROUP_COLUMNS],
+        "debt": sum((each.worth.debt for each in standings), ZERO),
+        "collateral": sum((each.worth.collateral for each in standings), ZERO),
+        "market": sum((each.market for each in standings), ZERO),
+        "room": sum((each.can_borrow_usd for each in standings), ZERO),
+        "interest": _interest_due(rows),
+        "rates": rates,
+    }
+    return render(request, "loans/home.html", context)
+
+
+def _greeting(at: datetime) -> str:
+    if at.hour < 5 or at.hour >= 18:
+        return "Good evening"
+    return "Good morning" if at.hour < 12 else "Good afternoon"
+
+
+# --- What needs doing ----------------------------------------------------------------------------------
+
+
+def _todos(customer: Customer, standings: list[Standing], rows: list[LoanRow], at: datetime) -> list[Todo]:
+    """Nearest deadline first; a call has none on the clock, but every minute counts."""
+    found = [Todo("called", at, standing=each) for each in standings if each.is_called]
+    soon = at + timedelta(days=ratecards.product_at(ProductCode.VIP, at=at).renewal_days)
+    for row in rows:
+        debt = row.loan.debt
+        if debt.residual_since is not None:
+            found.append(Todo("residual", debt.residual_since, row=row))
+        elif debt.overdue_since is not None:
+            found.append(Todo("overdue", row.liquidated_from, row=row))
+        elif debt.due_at is not None and debt.due_at <= soon:
+            found.append(Todo("due", debt.due_at, row=row))
+    agreement = needs_agreement(customer=customer, at=at)
+    if agreement is not None:
+        found.append(Todo("agreement", None, agreement=agreement))
+    return sorted(found, key=lambda todo: (todo.kind != "called", todo.deadline is None, todo.deadline or at))
+
+
+def _interest_due(rows: list[LoanRow]) -> list[InterestDue]:
+    """By coin; each receiving account pays its own loans, so one's surplus does not cover another's lack."""
+    due: dict[tuple[int, str], Decimal] = defaultdict(lambda: ZERO)
+    assets = {}
+    for row in rows:
+        due[row.loan.group.receiver_id, row.loan.asset_id] += row.owed.interest + row.owed.late_fee
+        assets[row.loan.asset_id] = row.loan.asset
+    spot = _spot({uid for uid, _ in due}, assets)
+    total: dict[str, list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
+    for (uid, symbol), amount in due.items():
+        total[symbol][0] += amount
+        total[symbol][1] += max(amount - spot.get((uid, symbol), ZERO), ZERO)
+    return [
+        InterestDue(assets[symbol], amount, short)
+        for symbol, (amount, short) in sorted(total.items())
+        if amount
+    ]
+
+
+def _spot(uids: Collection[int], assets: Collection[str]) -> dict[tuple[int, str], Decimal]:
+    piles = LedgerAccount.objects.filter(account__in=uids, asset__in=assets, kind=LedgerAccount.Kind.SPOT)
+    return {(pile.account_id or 0, pile.asset_id): pile.balance for pile in piles}
+
+
+# --- What money costs ----------------------------------------------------------------------------------
+
+
+def _rates(customer: Customer, columns: list[Standing], at: datetime, *, is_all: bool) -> dict[str, object]:
+    """Coins the customer owes first, then those the desk has most of; a few unless all are asked for."""
+    assets = Asset.objects.filter(loanable=True).in_bulk()
+    flexible = _rates_of(customer, assets, RateType.FLEXIBLE, None, at)
+    fixed_30 = _rates_of(customer, assets, RateType.FIXED, 30, at)
+    fixed_60 = _rates_of(customer, assets, RateType.FIXED, 60, at)
+    quotes = prices.latest(at=at, assets=assets)
+    owed = {symbol for each in columns for symbol in each.state.owed_assets}
+    offered = [
+        symbol for symbol in assets if symbol in {*flexible, *fixed_30, *fixed_60} and symbol in quotes
+    ]
+    pools = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.POOL, asset__in=offered)
+    lendable = {pool.asset_id: pool.balance for pool in pools}
+    worth = {symbol: lendable.get(symbol, ZERO) * quotes[symbol].price for symbol in offered}
+    offered.sort(key=lambda symbol: (symbol not in owed, -worth[symbol], symbol))
+    shown = offered if is_all else offered[:FEW_RATES]
+    limits = parameters.loan_limits(
+        product=ProductCode.VIP, assets=shown, vip_level=customer.vip_level, at=at
+    )
+    rows = []
+    for symbol in shown:
+        asset, price = assets[symbol], quotes[symbol].price
+        most = _most(limits.get(symbol), asset, price, lendable.get(symbol, ZERO))
+        rooms = tuple(
+            (each.group, min(borrow_room(each.state, asset, price), most or ZERO)) for each in columns
+        )
+        rows.append(
+            RateRow(asset, flexible.get(symbol), fixed_30.get(symbol), fixed_60.get(symbol), rooms, most)
+        )
+    return {"rows": rows, "rest": len(offered) - len(shown), "quotes": [quotes[symbol] for symbol in shown]}
+
+
+def _rates_of(
+    customer: Customer, assets: Mapping[str, Asset], rate_type: str, term_days: int | None, at: datetime
+) -> dict[str, Decimal]:
+    found = ratecards.rates_for(
+        product=ProductCode.VIP,
+        assets=assets,
+        rate_type=rate_type,
+        term_days=term_days,
+        vip_level=customer.vip_level,
+        at=at,
+    )
+    return {symbol: quote.annual_rate for symbol, quote in found.items()}
+
+
+def _most(limit: LoanLimit | None, asset: Asset, price: Decimal, lendable: Decimal) -> Decimal | None:
+    return None if limit is None else min(divide_down(limit.maximum, price, asset.places), lendable)

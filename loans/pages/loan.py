@@ -1,0 +1,326 @@
+"""Loans: the list, and one loan with what it owes, why, and the two things its borrower can do: repay and renew.
+
+Looking first, pressing second: a repayment is shown with its split and its effect on LTV before the button that
+names it appears; a renewal says what is paid first and whether Spot can pay it (R-VIP-33, 34, 40…42).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+from django_htmx.http import HttpResponseClientRedirect
+
+from accounts.errors import Refused
+from accounts.models import Asset, Customer, LedgerAccount
+from accounts.money import ONE, ZERO, exact, round_up
+from accounts.pages.access import actor_of, customer_of, for_customer, user_of
+from accounts.pages.forms import (
+    REFUSED,
+    amount_field,
+    is_confirmed,
+    key_field,
+    key_of,
+    read_amount,
+    refuse,
+    signature,
+)
+from accounts.templatetags import figures
+from loans import queries, ratecards
+from loans.models import Loan
+from loans.pages.desk_access import clients_of, is_manager, is_of_the_house
+from loans.vip import renewal, repayment
+from loans.vip.renewal import Due
+from risk import book, debts
+from risk.levels import Band
+from risk.pages.standing import Standing, repaid, standing_of
+from risk.pages.track import Track, track
+from risk.waterfall import Parts, allocate
+
+PER_PAGE: Final = 25
+CHARGES_PER_PAGE: Final = 10
+AMOUNT: Final = "amount"
+REPAY, RENEW = "loans/_repay.html", "loans/_renew.html"
+RELATED: Final = ("asset", "customer", "debt__asset", "group__receiver", "renews")
+SHARES: Final = {"25": Decimal("0.25"), "50": Decimal("0.5"), "75": Decimal("0.75"), "100": ONE}
+
+
+class RepayForm(forms.Form):
+    """By amount, or by share of what closes the loan."""
+
+    how = forms.ChoiceField(
+        label="How much",
+        choices=[(AMOUNT, "Amount"), ("25", "25 %"), ("50", "50 %"), ("75", "75 %"), ("100", "All")],
+        widget=forms.RadioSelect,
+        initial=AMOUNT,
+    )
+    amount = amount_field(required=False)
+    key = key_field()
+
+    def __init__(self, *args: Any, asset: Asset, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.asset = asset
+
+    def clean(self) -> None:
+        if self.cleaned_data.get("how") == AMOUNT and "amount" not in self.errors:
+            self.cleaned_data["amount"] = read_amount(self, "amount", places=self.asset.places)
+        elif self.cleaned_data.get("how") in SHARES:
+            self.cleaned_data["amount"] = None  # what is typed there is not meant
+
+    @property
+    def share(self) -> Decimal | None:
+        return SHARES.get(self.cleaned_data["how"])
+
+
+class RenewForm(forms.Form):
+    term = forms.TypedChoiceField(
+        label="New term",
+        coerce=int,
+        choices=[(30, "30 days"), (60, "60 days")],
+        widget=forms.RadioSelect,
+        initial=30,
+    )
+    key = key_field()
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What a repayment would do. `short`: how much Spot and Fiat lack for it."""
+
+    amount: Decimal
+    parts: Parts
+    left: Decimal
+    short: Decimal
+    ltv_after: Decimal | None
+    track: Track | None
+
+
+# --- Pages ------------------------------------------------------------------------------------------------
+
+
+@require_safe
+@for_customer
+def loans(request: HttpRequest, customer: Customer) -> HttpResponse:
+    at = timezone.now()
+    mine = Loan.objects.filter(customer=customer).order_by("-drawn_at", "-pk")
+    page = Paginator(mine, PER_PAGE).get_page(request.GET.get("page"))
+    shown = Loan.objects.filter(pk__in=[row.pk for row in page.object_list])
+    return render(
+        request, "loans/loans.html", {"page": page, "rows": queries.loan_rows(shown, at=at), "at": at}
+    )
+
+
+@require_safe
+@login_required
+def loan(request: HttpRequest, loan_id: int) -> HttpResponse:
+    """For its borrower, and to look at for the house."""
+    row = get_object_or_404(_seen_by(request).select_related(*RELATED), pk=loan_id)
+    form = RepayForm(asset=row.asset, initial={"amount": request.GET.get("amount", "")})
+    return _page(request, row, timezone.now(), repay_form=form)
+
+
+@require_safe
+@login_required
+def of_debt(request: HttpRequest, debt_id: int) -> HttpResponse:
+    """Pages of `risk` know debts; this finds the loan. The question part of the address is kept."""
+    row = get_object_or_404(_seen_by(request), debt_id=debt_id)
+    query = request.GET.urlencode()
+    return redirect(reverse("loans:loan", args=[row.pk]) + (f"?{query}#repay" if query else ""))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_customer
+def repay(request: HttpRequest, customer: Customer, loan_id: int) -> HttpResponse:
+    row, at = _mine(customer, loan_id), timezone.now()
+    if request.method != "POST":  # the address of a form that was shown again, opened anew
+        return redirect("loans:loan", row.pk)
+    form = RepayForm(request.POST, asset=row.asset)
+    if not form.is_valid():
+        return _page(request, row, at, repay_form=form, part=REPAY)
+    if not is_confirmed(request, form):
+        if row.debt.closed_at is not None:
+            form.add_error(None, f"{row} is closed; nothing is owed on it.")
+            return _page(request, row, at, repay_form=form, part=REPAY)
+        return _page(request, row, at, repay_form=form, part=REPAY, is_checked=True)
+    try:
+        entry = repayment.repay(
+            loan_id=row.pk,
+            amount=form.cleaned_data["amount"],
+            share=form.share,
+            actor=actor_of(request),
+            at=at,
+            key=key_of(form),
+        )
+    except Refused as refusal:
+        refuse(form, refusal)
+        return _page(request, row, at, repay_form=form, part=REPAY)
+    paid = -(entry.principal + entry.interest + entry.late_fee)
+    messages.success(request, f"{figures.plain(paid, row.asset_id)} is paid on {row}.")
+    return _gone(request, reverse("loans:loan", args=[row.pk]))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_customer
+def renew(request: HttpRequest, customer: Customer, loan_id: int) -> HttpResponse:
+    row, at = _mine(customer, loan_id), timezone.now()
+    if request.method != "POST":
+        return redirect("loans:loan", row.pk)
+    form = RenewForm(request.POST)
+    if form.is_valid():
+        try:
+            new = renewal.renew(
+                loan_id=row.pk,
+                term_days=form.cleaned_data["term"],
+                actor=actor_of(request),
+                at=at,
+                key=key_of(form),
+            )
+        except Refused as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(request, f"{row} continues as {new} until {new.due_at:%-d %b %Y, %H:%M} UTC.")
+            return _gone(request, reverse("loans:loan", args=[new.pk]))
+    return _page(request, row, at, renew_form=form, part=RENEW)
+
+
+# --- Private ----------------------------------------------------------------------------------------------
+
+
+def _mine(customer: Customer, loan_id: int) -> Loan:
+    return get_object_or_404(Loan.objects.filter(customer=customer).select_related(*RELATED), pk=loan_id)
+
+
+def _seen_by(request: HttpRequest) -> QuerySet[Loan]:
+    """The loans whoever is signed in may look at: the house its clients', a borrower their customer's."""
+    user = user_of(request)
+    if is_of_the_house(user):
+        return Loan.objects.filter(customer__in=clients_of(user))
+    return Loan.objects.filter(customer=customer_of(request))
+
+
+def _gone(request: HttpRequest, to: str) -> HttpResponse:
+    return HttpResponseClientRedirect(to) if request.headers.get("HX-Request") else redirect(to)
+
+
+def _page(
+    request: HttpRequest,
+    row: Loan,
+    at: datetime,
+    *,
+    repay_form: RepayForm | None = None,
+    renew_form: RenewForm | None = None,
+    part: str = "",
+    is_checked: bool = False,
+) -> HttpResponse:
+    shown, due = queries.loan_row(row, at=at), renewal.due_amounts(row, at=at)
+    repay_form = repay_form or RepayForm(asset=row.asset)
+    renew_form = renew_form or RenewForm()
+    standing = standing_of(row.group, book.state_of(row.group, at=at)) if shown.is_open else None
+    payment = _payment(row, repay_form, due, standing, at) if is_checked else None
+    offer, customer = _renewal(row, due, standing, at), customer_of(request)
+    context = {
+        "at": at,
+        "row": shown,
+        "loan": row,
+        "due": due,
+        "standing": standing,
+        "repay_form": repay_form,
+        "payment": payment,
+        "available": _available(row),
+        "renew_form": renew_form,
+        "renewal": offer,
+        "charges": Paginator(queries.charges(row), CHARGES_PER_PAGE).get_page(request.GET.get("page")),
+        "entries": row.debt.entries.exclude(kind__in=["charge"])
+        .select_related("entry")
+        .order_by("-at", "-pk"),
+        "rates": row.debt.rates.order_by("starts_at"),
+        "may_act": customer is not None and customer.pk == row.customer_id,
+        "is_house": customer is None,
+        "decides": is_manager(user_of(request)),
+        "renewed_by": Loan.objects.filter(renews=row).first(),
+    }
+    if payment is not None:
+        context |= {"seen": signature(repay_form)}
+    is_partial = bool(part and request.headers.get("HX-Request"))
+    refusals = [*repay_form.non_field_errors(), *renew_form.non_field_errors()]
+    if is_partial and refusals and (offer is None if part == RENEW else not shown.is_open):
+        messages.error(request, refusals[0])  # the panel that asked is gone; the whole page says why
+        return _gone(request, reverse("loans:loan", args=[row.pk]))
+    template = part if is_partial else "loans/loan.html"
+    is_refused = repay_form.errors or renew_form.errors
+    return render(request, template, context, status=REFUSED if is_refused else 200)
+
+
+def _available(row: Loan) -> Decimal:
+    """Spot, then Fiat, of the receiver in the loan's coin. R-VIP-34"""
+    piles = LedgerAccount.objects.filter(
+        account=row.group.receiver_id, asset=row.asset_id, kind__in=repayment.WALLETS
+    )
+    return sum((pile.balance for pile in piles), ZERO)
+
+
+@exact
+def _payment(row: Loan, form: RepayForm, due: Due, standing: Standing | None, at: datetime) -> Payment:
+    """Split as the command will split it: late fee, interest, principal (R-GEN-51). More than owed is an error."""
+    payoff = debts.payoff_at(row.debt, at=at)
+    share, typed = form.share, form.cleaned_data["amount"]
+    amount = round_up(payoff.total * share, row.asset.places) if share is not None else typed
+    if amount > payoff.total:
+        full = figures.plain(payoff.total, row.asset_id)
+        form.add_error("amount", f"{full} repays {row} in full; you cannot repay more.")
+        amount = payoff.total
+    after, drawn = None, None
+    if standing is not None and row.asset_id in standing.state.quotes and not standing.is_blind:
+        owed = min(amount, due.owed.total)  # the one day that is paid at least is not part of LTV yet
+        after = repaid(standing.worth, owed * standing.state.quotes[row.asset_id].price).ltv
+        if standing.worth.ltv is not None and after is not None:
+            drawn = track(standing.worth.ltv, standing.lines, after=after)
+    return Payment(
+        amount=amount,
+        parts=allocate(amount=amount, owed=payoff),
+        left=payoff.total - amount,
+        short=max(amount - _available(row), ZERO),
+        ltv_after=after,
+        track=drawn,
+    )
+
+
+def _renewal(row: Loan, due: Due, standing: Standing | None, at: datetime) -> dict[str, Any] | None:
+    """What the renewal panel says; None when there is nothing to renew."""
+    debt, opens_at = row.debt, due.window_opens_at
+    if (
+        standing is None
+        or opens_at is None
+        or debt.due_at is None
+        or debt.residual_since
+        or at >= debt.due_at
+    ):
+        return None
+    quotes = {
+        days: ratecards.rates_for(
+            product=row.product,
+            assets=[row.asset_id],
+            rate_type=row.rate_type,
+            term_days=days,
+            vip_level=row.customer.vip_level,
+            at=at,
+        ).get(row.asset_id)
+        for days in ratecards.FIXED_TERMS
+    }
+    return {
+        "opens_at": opens_at,
+        "is_open": at >= opens_at,
+        "is_called": standing.band in {Band.CALL, Band.LIQ},
+        "short": max(due.interest - due.spot, ZERO),
+        "rates": [(days, quote.annual_rate) for days, quote in quotes.items() if quote is not None],
+    }

@@ -1,0 +1,196 @@
+"""What a loan costs and which terms a product has: published rows with dates, looked up by time.
+
+A fixed rate is a card by coin, term and VIP level; the flexible rate is one for all levels and lives beside the
+debts that read it (`risk.parameters`). Nothing here is ever changed: a new row takes over from its date.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from decimal import Decimal
+
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+
+from accounts.commands import Actor, command
+from accounts.errors import Refused
+from accounts.models import Asset
+from accounts.money import RATE_PLACES, round_down
+from loans.models import Product, RateCard, RateType
+from risk.models import FlexibleRate
+
+FIXED_TERMS = (30, 60)  # days (R-VIP-20, R-VIP-21)
+TOP_RATE = Decimal(10)  # exclusive; 1000 % a year is a slip of the pen
+
+
+class NoRate(Refused):
+    code = "no_rate"
+
+
+class BadCard(Refused):
+    code = "bad_rate_card"
+
+
+class BadProductTerms(Refused):
+    code = "bad_product_terms"
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """An annual rate (a fraction, 12 decimals) and since when it is in force."""
+
+    asset: str
+    annual_rate: Decimal
+    effective_at: datetime
+
+
+@command("loans.publish_card", returns=RateCard)
+def publish_card(
+    *,
+    product: str,
+    asset: str,
+    term_days: int,
+    vip_level: int,
+    annual_rate: Decimal,
+    effective_at: datetime,
+    actor: Actor,
+    at: datetime,
+    key: str = "",
+    reason: str = "",
+) -> RateCard:
+    """Publish the fixed rate of a coin for one term and VIP level, from a 00:00 UTC on. R-VIP-18, R-VIP-22
+
+    Raises:
+        BadCard: not from a 00:00 UTC, in the past, an impossible rate or term, no loan coin, or published before.
+    """
+    if effective_at.astimezone(UTC).time() != time():
+        raise BadCard("A rate card takes effect at 00:00 UTC, so that a day has one rate.")
+    if effective_at < at:
+        raise BadCard(f"A rate card cannot be backdated to {effective_at:%Y-%m-%d %H:%M} UTC.")
+    if term_days not in FIXED_TERMS:
+        raise BadCard(f"A fixed term is 30 or 60 days, not {term_days}.")
+    if not 0 <= vip_level <= 9:
+        raise BadCard(f"A VIP level is 0 to 9, not {vip_level}.")
+    if not _is_rate(annual_rate):
+        raise BadCard(
+            "An annual rate is a fraction from 0 to below 10 with at most 12 decimals: 0.084 is 8.4 %."
+        )
+    coin = Asset.objects.filter(pk=asset, loanable=True).first()
+    if coin is None:
+        raise BadCard(f"{asset} is not a coin the desk lends.")
+    try:
+        with transaction.atomic():
+            return RateCard.objects.create(
+                product=product,
+                asset=coin,
+                term_days=term_days,
+                vip_level=vip_level,
+                annual_rate=annual_rate,
+                effective_at=effective_at,
+            )
+    except IntegrityError:
+        raise BadCard(
+            f"{asset} for {term_days} days at VIP {vip_level} already has a card from"
+            f" {effective_at:%Y-%m-%d}; publish the new rate from another day."
+        ) from None
+
+
+@command("loans.publish_product", returns=Product)
+def publish_product(
+    *,
+    code: str,
+    effective_at: datetime,
+    actor: Actor,
+    at: datetime,
+    max_coins: int = 10,
+    max_accounts: int = 50,
+    first_minimum: Decimal = Decimal(500_000),
+    later_minimum: Decimal = Decimal(50_000),
+    renewal_days: int = 7,
+    overdue_hours: int = 168,
+    late_multiplier: int = 3,
+    key: str = "",
+    reason: str = "",
+) -> Product:
+    """Publish a product's own terms: counts, minimums in USD, days and hours. Running loans keep theirs.
+
+    Raises:
+        BadProductTerms: in the past, a count or minimum that means nothing, or published before.
+    """
+    if effective_at < at:
+        raise BadProductTerms(f"Terms cannot be backdated to {effective_at:%Y-%m-%d %H:%M} UTC.")
+    if min(max_coins, max_accounts, renewal_days, overdue_hours, late_multiplier) < 1:
+        raise BadProductTerms("Counts, days, hours and the late multiplier start at 1.")
+    if renewal_days >= min(FIXED_TERMS):  # else a renewal could be renewed before its own rate has begun
+        raise BadProductTerms(f"The renewal window must be shorter than {min(FIXED_TERMS)} days.")
+    if not 0 <= later_minimum <= first_minimum:
+        raise BadProductTerms("The minimums are 0 or more, and the first is not below the later one.")
+    if Product.objects.filter(code=code, effective_at=effective_at).exists():
+        raise BadProductTerms(f"{code} already has terms from {effective_at:%Y-%m-%d %H:%M} UTC.")
+    return Product.objects.create(
+        code=code,
+        effective_at=effective_at,
+        max_coins=max_coins,
+        max_accounts=max_accounts,
+        first_minimum=first_minimum,
+        later_minimum=later_minimum,
+        renewal_days=renewal_days,
+        overdue_hours=overdue_hours,
+        late_multiplier=late_multiplier,
+    )
+
+
+def product_at(code: str, *, at: datetime) -> Product:
+    """The terms in force at `at`; the unsaved defaults while nothing is published."""
+    row = Product.objects.filter(code=code, effective_at__lte=at).order_by("-effective_at").first()
+    return row or Product(code=code, effective_at=at)
+
+
+def rate_for(
+    *, product: str, asset: str, rate_type: str, term_days: int | None, vip_level: int, at: datetime
+) -> Decimal:
+    """The annual rate a new loan of this kind gets at `at`, as a fraction. R-VIP-22, R-VIP-23
+
+    Raises:
+        NoRate: none is published for this coin.
+    """
+    quotes = rates_for(
+        product=product, assets=[asset], rate_type=rate_type, term_days=term_days, vip_level=vip_level, at=at
+    )
+    if asset not in quotes:
+        raise NoRate(f"No {_named(rate_type, term_days)} rate is published for {asset}.")
+    return quotes[asset].annual_rate
+
+
+def rates_for(
+    *,
+    product: str,
+    assets: Iterable[str],
+    rate_type: str,
+    term_days: int | None,
+    vip_level: int,
+    at: datetime,
+) -> dict[str, Quote]:
+    """The rates in force at `at` by coin, in one query; coins without one are absent.
+
+    A fixed rate is that of the borrower's VIP level, or of the nearest lower level that has a card.
+    """
+    rows: QuerySet[FlexibleRate] | QuerySet[RateCard]
+    if rate_type == RateType.FLEXIBLE:
+        rows = FlexibleRate.objects.order_by("asset", "-effective_at").distinct("asset")
+    else:
+        rows = (
+            RateCard.objects.filter(term_days=term_days or 0, vip_level__lte=vip_level)
+            .order_by("asset", "-vip_level", "-effective_at")
+            .distinct("asset")
+        )
+    in_force = rows.filter(product=product, asset__in=list(assets), effective_at__lte=at)
+    return {row.asset_id: Quote(row.asset_id, row.annual_rate, row.effective_at) for row in in_force}
+
+
+def _is_rate(rate: Decimal) -> bool:
+    return rate.is_finite() and 0 <= rate < TOP_RATE and rate == round_down(rate, RATE_PLACES)
+
+
+def _named(rate_type: str, term_days: int | None) -> str:
+    return "flexible" if rate_type == RateType.FLEXIBLE else f"fixed {term_days}-day"

@@ -1,0 +1,59 @@
+"""The replay of a recorded market: a fresh book of borrowers, then the recording, then the proof.
+
+The pieces are `loans/population.py` (who borrows) and `risk/stress.py` (the feeding); this puts them in order
+and adds what the timetable runs for loans. It must run in a database of its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from accounts import ledger
+from accounts.commands import Actor
+from loans import population
+from loans.models import Loan
+from loans.vip import expiry
+from risk import liquidation, stress
+from risk.stress import Course, Outcome
+
+Told = Callable[[str, int, int], None]
+"""Called with what is going on, how far it is and how far it goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What happened, and whether it may have: breaks in the books, and sales that should not have been."""
+
+    loans: int
+    outcome: Outcome
+    ledger_problems: list[str]
+    faults: list[str]
+
+
+def replay(course: Course, *, borrowers: int, seed: int, told: Told, populated: Callable[[], None]) -> Report:
+    """Open the borrowers, feed the whole recording, and prove the books. `populated` is called in between."""
+    coins = {*course.coins, *course.longest}
+    population.publish(coins=coins, at=course.first_day)
+    stress.publish_watch(course, actor=Actor.job("replay"), at=course.first_day)
+    stress.warm_up(course)
+    desk = population.open_desk(coins=course.coins, at=course.opens_at)
+    opened = population.open_borrowers(desk=desk, count=borrowers, seed=seed, at=course.opens_at)
+    for number, _ in enumerate(opened, start=1):
+        told("opening borrowers", number, borrowers)
+    populated()
+    called = sold = 0
+    steps = len(course.after())
+    for number, (step, report) in enumerate(stress.run(course, jobs=_jobs), start=1):
+        called, sold = called + report.called, sold + report.liquidated
+        told(f"{step.at:%Y-%m-%d %H:%M}  {called} called  {sold} liquidated", number, steps)
+    return Report(
+        loans=Loan.objects.count(),
+        outcome=stress.outcome(),
+        ledger_problems=ledger.problems(),
+        faults=stress.faults(),
+    )
+
+
+def _jobs(at: datetime) -> None:
+    expiry.expire_due(at=at)
+    liquidation.run_overdue(at=at)

@@ -1,0 +1,205 @@
+"""Paying back: any time, any part, from the coins where the loan was paid out, without penalty (R-VIP-27, R-VIP-34).
+
+A repayment is always accepted in the group it pays for. Only when the paying account is at the same time
+collateral of another group may that group's lines stop it, because its coins leave there.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from accounts.commands import Actor, command
+from accounts.errors import Refused
+from accounts.models import LedgerAccount
+from accounts.money import ONE, ZERO, exact, round_down, round_up
+from loans.models import Loan, LoanEvent
+from loans.vip import messages
+from risk import book, debts, groups, prices
+from risk.levels import Action
+from risk.models import Debt, DebtEntry
+from risk.waterfall import Parts, allocate
+
+DUST_USD: Final = Decimal(10)  # Less principal than this may not stay owed (R-GEN-52).
+WALLETS: Final = (LedgerAccount.Kind.SPOT, LedgerAccount.Kind.FIAT)  # paid from in this order (R-VIP-34)
+
+
+class LoanClosed(Refused):
+    code = "loan_closed"
+
+
+class BadRepayment(Refused):
+    """Not an amount that can be repaid on this loan; the message says what can."""
+
+    code = "bad_repayment"
+
+
+class TooMuch(BadRepayment):
+    code = "more_than_owed"
+
+
+class LeavesDust(BadRepayment):
+    code = "leaves_dust"
+    sapi = -3024
+
+
+class NotEnough(Refused):
+    code = "insufficient_balance"
+    sapi = -2010
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A loan whose accounts, groups and debt are locked, and what its borrower may pay from."""
+
+    loan: Loan
+    debt: Debt
+    locks: groups.Held
+
+    @property
+    def receiver_uid(self) -> int:
+        return self.loan.group.receiver_id
+
+    def wallets(self, kinds: Collection[str] = WALLETS) -> list[LedgerAccount]:
+        """The receiver's wallets of the loan's coin, Spot before Fiat; those never opened are absent."""
+        rows = LedgerAccount.objects.filter(
+            account_id=self.receiver_uid, asset_id=self.loan.asset_id, kind__in=kinds
+        )
+        return sorted(rows, key=lambda wallet: WALLETS.index(LedgerAccount.Kind(wallet.kind)))
+
+
+@command("vip.repay", returns=DebtEntry)
+def repay(
+    *,
+    loan_id: int,
+    actor: Actor,
+    at: datetime,
+    amount: Decimal | None = None,
+    share: Decimal | None = None,
+    key: str = "",
+    reason: str = "",
+) -> DebtEntry:
+    """Pay `amount` of the loan's coin, or `share` (a fraction; 1 is all) of what closes it, rounded up.
+
+    Late fee, then interest, then principal; a loan repaid in full before its first midnight pays one day.
+    R-VIP-31, R-VIP-33, R-VIP-34, R-GEN-51, R-GEN-52
+
+    Raises:
+        LoanClosed: nothing is owed on the loan any more.
+        BadRepayment, TooMuch: not an amount of this coin, or more than is owed.
+        LeavesDust: the principal left would be worth less than 10 USD.
+        NotEnough: Spot and Fiat together hold less.
+        groups.PriceTooOld, groups.NotPermitted: the coins are collateral of another group, which needs them.
+    """
+    held = hold(loan_id)
+    payoff = debts.payoff_at(held.debt, at=at).total
+    amount = _asked(held.loan, payoff, amount, share)
+    if amount < payoff:
+        owed = debts.owed_at([held.debt], at=at)[held.debt.pk].parts
+        _refuse_dust(held.loan, owed, amount, payoff=payoff, at=at)
+    entry = take(held, amount=amount, wallets=held.wallets(), reference=_reference(held.debt), at=at)
+    is_closed = held.debt.closed_at is not None
+    if is_closed:
+        groups.release_if_empty(held.loan.group, at)
+    facts = {"paid": f"{amount:f}", "entry": entry.pk}
+    kind = "repaid" if is_closed else "repayment"
+    LoanEvent.objects.create(loan=held.loan, kind=kind, at=at, actor=actor.label, facts=facts)
+    left = Parts(late_fee=held.debt.late_fee, interest=held.debt.interest, principal=held.debt.principal)
+    messages.repaid(held.loan, entry, left=left, is_closed=is_closed, at=at)
+    return entry
+
+
+def hold(loan_id: int) -> Held:
+    """Lock a loan's paying account, its groups and its debt. Inside a command.
+
+    Raises:
+        LoanClosed: nothing is owed on it any more.
+    """
+    loan = Loan.objects.select_related("asset", "customer", "group").get(pk=loan_id)
+    locks = groups.hold(uids=[loan.group.receiver_id], group_ids=[loan.group_id])
+    loan.group = locks.groups[loan.group_id]
+    (debt,) = Debt.objects.locked(loan.debt_id)
+    loan.debt = debt
+    if debt.closed_at is not None:
+        raise LoanClosed(f"{loan} is {debt.get_closed_reason_display().lower()}; nothing is owed on it.")
+    return Held(loan=loan, debt=debt, locks=locks)
+
+
+def take(
+    held: Held, *, amount: Decimal, wallets: list[LedgerAccount], reference: str, at: datetime
+) -> DebtEntry:
+    """Take a payment on a held loan out of these wallets. Inside a command.
+
+    Raises:
+        NotEnough: the wallets hold less.
+        groups.PriceTooOld, groups.NotPermitted: their coins secure another group, which needs them.
+    """
+    coin = held.loan.asset_id
+    available = sum((wallet.balance for wallet in wallets), ZERO)
+    if available < amount:
+        raise NotEnough(
+            f"{messages.said(amount)} {coin} is needed on {held.loan}; {held.loan.group.receiver} has"
+            f" {messages.said(available)} {coin}."
+        )
+    spot = sum((wallet.balance for wallet in wallets if wallet.kind == book.WALLET), ZERO)
+    _permit_leaving(held, min(amount, spot), at=at)
+    return debts.take_payment(debt=held.debt, amount=amount, wallets=wallets, reference=reference, at=at)
+
+
+# --- Private ----------------------------------------------------------------------------------------
+
+
+def _asked(loan: Loan, payoff: Decimal, amount: Decimal | None, share: Decimal | None) -> Decimal:
+    if (amount is None) == (share is None):
+        raise BadRepayment("Say how much to repay: either an amount or a percentage.")
+    if share is not None:
+        if not (share.is_finite() and ZERO < share <= ONE):
+            raise BadRepayment("Repay more than 0 % and at most 100 %.")
+        return _part_of(payoff, share, loan.asset.places)
+    assert amount is not None
+    if not amount.is_finite() or amount <= 0 or amount != round_down(amount, loan.asset.places):
+        raise BadRepayment(
+            f"An amount of {loan.asset_id} is more than 0, with at most {loan.asset.places} decimals."
+        )
+    if amount > payoff:
+        raise TooMuch(
+            f"{messages.said(payoff)} {loan.asset_id} repays {loan} in full; you cannot repay more."
+        )
+    return amount
+
+
+@exact
+def _part_of(total: Decimal, share: Decimal, places: int) -> Decimal:
+    return round_up(total * share, places)
+
+
+@exact
+def _refuse_dust(loan: Loan, owed: Parts, amount: Decimal, *, payoff: Decimal, at: datetime) -> None:
+    """R-GEN-52, at the last good price: a repayment is possible whatever the prices do (R-GEN-22).
+
+    Nothing left is dust too: all principal is paid, but not the one day that closes the loan (R-VIP-31).
+    """
+    left = owed.principal - allocate(amount=amount, owed=owed).principal
+    quote = prices.latest(at=at, assets=[loan.asset_id]).get(loan.asset_id)
+    if left == 0 or (quote is not None and left * quote.price < DUST_USD):
+        raise LeavesDust(
+            f"That would leave {messages.said(left)} {loan.asset_id} of principal, worth less than"
+            f" {DUST_USD} USD; repay {messages.said(payoff)} {loan.asset_id} to close {loan}."
+        )
+
+
+def _permit_leaving(held: Held, amount: Decimal, *, at: datetime) -> None:
+    """Coins that pay one group must not leave another one short. R-VIP-53"""
+    other = held.locks.pledged.get(held.receiver_uid)
+    if other is None or amount == 0:
+        return
+    before = book.state_of(other, at=at)
+    after = before.changed(balances={(held.receiver_uid, held.loan.asset_id): -amount})
+    groups.permit(action=Action.MOVE_OUT, before=before, after=after, at=at)
+
+
+def _reference(debt: Debt) -> str:
+    """The next payment on this debt; its row is locked, so the count cannot move."""
+    number = debt.entries.filter(kind=DebtEntry.Kind.REPAYMENT).count() + 1
+    return f"repayment:{debt.pk}:{number}"

@@ -1,0 +1,260 @@
+"""A group as it stands: its wallets, debts, prices, ratios and lines, read once and valued by the pure rules.
+
+The one place that turns rows into a valuation: the gate, the sweep, the term check and the pages all ask here,
+so they cannot disagree. A decision reads under the group's lock; a page reads without.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from accounts import ledger
+from accounts.models import Account, Asset, Customer
+from accounts.money import ZERO
+from risk import debts as debt_chapter
+from risk import parameters, prices, valuation
+from risk.debts import OwedDebt
+from risk.levels import Lines
+from risk.models import CollateralGroup, Debt, GroupCoin, Liquidation, Member
+
+WALLET = "spot"  # what counts for VIP loans (R-VIP-51)
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """One coin in the counting wallet of one collateral account."""
+
+    uid: int
+    asset: str
+    balance: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """Everything a decision about a group looks at. `group` is None for one that does not exist yet."""
+
+    group: CollateralGroup | None
+    at: datetime
+    lines: Lines
+    members: tuple[int, ...]
+    coins: frozenset[str]
+    wallets: tuple[Wallet, ...]
+    debts: tuple[OwedDebt, ...]
+    quotes: Mapping[str, prices.Quote]
+    terms: Mapping[str, parameters.CoinTerms]
+    assets: Mapping[str, Asset]
+    is_liquidating: bool = False
+    borrowed: tuple[tuple[str, Decimal], ...] = ()  # hypothetical, on top of the debts
+
+    @property
+    def owed_assets(self) -> set[str]:
+        return {owed.debt.asset_id for owed in self.debts} | {asset for asset, _ in self.borrowed}
+
+    @property
+    def stale_debts(self) -> list[str]:
+        """Coins owed whose price is missing or not fresh: nothing may be decided on them (R-GEN-22)."""
+        return sorted(asset for asset in self.owed_assets if not self._is_fresh(asset))
+
+    @property
+    def stale_coins(self) -> list[str]:
+        """Collateral coins held whose price is missing or not fresh; worth 0 for permissions (R-GEN-22)."""
+        held = {wallet.asset for wallet in self.wallets if wallet.balance > 0}
+        return sorted(
+            asset for asset in held & self.coins if asset in self.terms and not self._is_fresh(asset)
+        )
+
+    @property
+    def newest_price_at(self) -> datetime:
+        """When the latest of the prices used was observed; a reading without a newer one says nothing new. R-GEN-23
+
+        Pegged coins and currencies tick whatever the market does; they count where no other fresh price is used.
+        """
+        used = {wallet.asset for wallet in self.wallets if wallet.balance > 0} & self.coins | self.owed_assets
+        crypto = {asset for asset in used if self.assets[asset].kind == Asset.Kind.CRYPTO}
+        telling = {asset for asset in crypto if self._is_fresh(asset)} or used
+        seen = [self.quotes[asset].observed_at for asset in telling if asset in self.quotes]
+        return max(seen, default=datetime.min.replace(tzinfo=UTC))
+
+    def holdings(self, *, permission: bool = True) -> list[valuation.Holding]:
+        """What counts: chosen coins with ratios in force (R-GEN-33, 34). One row per account and coin.
+
+        With `permission` a stale coin is left out; without, it counts at its last good price.
+        """
+        return [
+            valuation.Holding(
+                asset=wallet.asset,
+                amount=wallet.balance,
+                price=self.quotes[wallet.asset].price,
+                tiers=self.terms[wallet.asset].tiers,
+                places=self.assets[wallet.asset].places,
+            )
+            for wallet in self.wallets
+            if wallet.balance > 0
+            and wallet.asset in self.coins
+            and wallet.asset in self.terms
+            and wallet.asset in self.quotes
+            and (self._is_fresh(wallet.asset) or not permission)
+        ]
+
+    def owed(self) -> list[valuation.Owed]:
+        """What is owed, valued; a coin without any price cannot be (see `stale_debts`)."""
+        booked = [(owed.debt.asset_id, owed.parts.total) for owed in self.debts]
+        return [
+            valuation.Owed(asset=asset, amount=amount, price=self.quotes[asset].price)
+            for asset, amount in [*booked, *self.borrowed]
+            if asset in self.quotes
+        ]
+
+    def worth(self, *, permission: bool = True) -> valuation.Worth:
+        """Debt against recognised collateral, in USD (R-GEN-40)."""
+        return valuation.worth(holdings=self.holdings(permission=permission), debts=self.owed())
+
+    def changed(
+        self,
+        *,
+        balances: Mapping[tuple[int, str], Decimal] | None = None,
+        borrowed: Mapping[str, Decimal] | None = None,
+        without_members: Collection[int] = (),
+    ) -> "GroupState":
+        """The state after a hypothetical change: wallet deltas by (uid, asset), coins borrowed, accounts gone."""
+        deltas = dict(balances or {})
+        held = {(wallet.uid, wallet.asset): wallet.balance for wallet in self.wallets}
+        after = {key: held.get(key, ZERO) + deltas.get(key, ZERO) for key in {*held, *deltas}}
+        members = tuple(uid for uid in self.members if uid not in without_members)
+        return replace(
+            self,
+            members=members,
+            wallets=tuple(
+                Wallet(uid, asset, balance)
+                for (uid, asset), balance in sorted(after.items())
+                if uid in members
+            ),
+            borrowed=(*self.borrowed, *sorted((borrowed or {}).items())),
+        )
+
+    def _is_fresh(self, asset: str) -> bool:
+        return asset in self.quotes and self.quotes[asset].fresh
+
+
+def state_of(group: CollateralGroup, *, at: datetime) -> GroupState:
+    """One group's state. Under its lock when something is decided on it."""
+    return states([group], at=at)[group.pk]
+
+
+def states(groups: Iterable[CollateralGroup], *, at: datetime) -> dict[int, GroupState]:
+    """The state of each group, in a constant number of queries."""
+    groups = list(groups)
+    members, coins = _members(groups), _coins(groups)
+    owed = _owed(groups, at=at)
+    owed_assets = {pk: {row.debt.asset_id for row in rows} for pk, rows in owed.items()}
+    lines = parameters.lines_by_group(
+        groups, at=at, owed={g.pk: owed_assets.get(g.pk, set()) for g in groups}
+    )
+    running = Liquidation.objects.filter(group__in=groups, status=Liquidation.Status.RUNNING)
+    liquidating = set(running.values_list("group_id", flat=True))
+    balances = ledger.balances(account_ids=[uid for uids in members.values() for uid in uids], kinds=[WALLET])
+    wallets: dict[int, list[Wallet]] = defaultdict(list)
+    for (uid, _, asset), balance in sorted(balances.items()):
+        wallets[uid].append(Wallet(uid, asset, balance))
+    market = _market(at=at, symbols={a for c in coins.values() for a in c}.union(*owed_assets.values()))
+    return {
+        group.pk: GroupState(
+            group=group,
+            at=at,
+            lines=lines[group.pk],
+            members=tuple(members.get(group.pk, ())),
+            coins=frozenset(coins.get(group.pk, ())),
+            wallets=tuple(wallet for uid in members.get(group.pk, ()) for wallet in wallets.get(uid, ())),
+            debts=tuple(owed.get(group.pk, ())),
+            quotes=market.quotes,
+            terms=market.terms,
+            assets=market.assets,
+            is_liquidating=group.pk in liquidating,
+        )
+        for group in groups
+    }
+
+
+def prospect(
+    *,
+    customer: Customer,
+    product: str,
+    receiver: Account,
+    accounts: Iterable[Account],
+    coins: Iterable[str],
+    borrowed: Mapping[str, Decimal],
+    at: datetime,
+) -> GroupState:
+    """The receiver's group as it would be with these accounts, coins and new debts (terms check, R-VIP-13).
+
+    Its lines are those in force now: of its open group, or of the customer and product (R-GEN-42).
+    """
+    group = CollateralGroup.objects.open().filter(receiver=receiver, product=product).first()
+    base = state_of(group, at=at) if group else None
+    uids = sorted({*(base.members if base else ()), *(account.pk for account in accounts)})
+    chosen = frozenset({*(base.coins if base else ()), *coins})
+    debts = base.debts if base else ()
+    owed_assets = {owed.debt.asset_id for owed in debts} | set(borrowed)
+    market = _market(at=at, symbols={*chosen, *owed_assets})
+    balances = ledger.balances(account_ids=uids, kinds=[WALLET])
+    return GroupState(
+        group=group,
+        at=at,
+        lines=parameters.lines_for(
+            product=product, customer=customer, assets=owed_assets, at=at, group=group
+        ),
+        members=tuple(uids),
+        coins=chosen,
+        wallets=tuple(Wallet(uid, asset, balance) for (uid, _, asset), balance in sorted(balances.items())),
+        debts=debts,
+        quotes=market.quotes,
+        terms=market.terms,
+        assets=market.assets,
+        is_liquidating=base.is_liquidating if base else False,
+        borrowed=tuple(sorted(borrowed.items())),
+    )
+
+
+# --- Private ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Market:
+    quotes: Mapping[str, prices.Quote]
+    terms: Mapping[str, parameters.CoinTerms]
+    assets: Mapping[str, Asset]
+
+
+def _market(*, at: datetime, symbols: Iterable[str]) -> _Market:
+    symbols = sorted(set(symbols))
+    return _Market(
+        quotes=prices.latest(at=at, assets=symbols),
+        terms=parameters.terms_at(at, assets=symbols),
+        assets=Asset.objects.in_bulk(symbols),
+    )
+
+
+def _members(groups: list[CollateralGroup]) -> dict[int, list[int]]:
+    rows = Member.objects.filter(group__in=groups, released_at__isnull=True).order_by("account_id")
+    found: dict[int, list[int]] = defaultdict(list)
+    for row in rows:
+        found[row.group_id].append(row.account_id)
+    return found
+
+
+def _coins(groups: list[CollateralGroup]) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = defaultdict(list)
+    for row in GroupCoin.objects.filter(group__in=groups, released_at__isnull=True):
+        found[row.group_id].append(row.asset_id)
+    return found
+
+
+def _owed(groups: list[CollateralGroup], *, at: datetime) -> dict[int, list[OwedDebt]]:
+    rows = list(Debt.objects.watched().filter(group__in=groups).select_related("asset").order_by("pk"))
+    owed = debt_chapter.owed_at(rows, at=at)
+    found: dict[int, list[OwedDebt]] = defaultdict(list)
+    for row in rows:
+        found[row.group_id].append(owed[row.pk])
+    return found

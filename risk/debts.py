@@ -1,0 +1,349 @@
+"""Open, charge, repay, renew: the only writer of DebtEntry, and so of what anybody owes.
+
+Every function runs inside a command, on debts that command has locked. A debt is brought up to date before it
+is touched: all charges due at or before `at` are booked first, so late jobs, early repayments and replays give
+the same rows (R-GEN-04, R-VIP-31).
+
+    event       debit                 credit               debt
+    borrow      principal, custody    pool, wallet         +principal
+    charge      interest, late_fee    interest_income,     +interest, +late_fee
+                                      late_fee_income
+    repayment   wallet, pool          custody, late_fee,   -late_fee, -interest, -principal
+                                      interest, principal
+    renewal     (nothing moves)                            -principal on the old, +principal on the new
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from accounts import books, ledger
+from accounts.errors import Refused
+from accounts.models import Account, Asset, JournalEntry, LedgerAccount
+from accounts.money import ZERO
+from risk import rates
+from risk.interest import DailyTerms, PeriodCharge, RateStep, due_charges, minimum_charge
+from risk.models import CollateralGroup, Debt, DebtEntry, RiskEvent
+from risk.waterfall import Parts, allocate
+
+
+class PoolEmpty(Refused):
+    code = "pool_empty"
+    sapi = -3045
+
+
+class NothingOwed(Refused):
+    code = "nothing_owed"
+
+
+@dataclass(frozen=True, slots=True)
+class OwedDebt:
+    """What a debt owes at an instant, booked and pending, and the rate it bears then."""
+
+    debt: Debt
+    parts: Parts
+    annual_rate: Decimal
+
+
+def open_debt(
+    *,
+    group: CollateralGroup,
+    asset: Asset,
+    amount: Decimal,
+    receiver: Account,
+    due_at: datetime | None,
+    fixed_rate: Decimal | None,
+    late_multiplier: int,
+    overdue_hours: int,
+    at: datetime,
+    spread: Decimal = ZERO,
+) -> Debt:
+    """Lend `amount` out of the pool into the receiver's Spot wallet. Inside a command.
+
+    Raises:
+        PoolEmpty: the desk has too little of the coin to lend (R-GEN-38).
+    """
+    debt = Debt.objects.create(
+        product=group.product,
+        group=group,
+        customer_id=group.customer_id,
+        asset=asset,
+        opened_at=at,
+        accrued_through=at,
+        due_at=due_at,
+        late_multiplier=late_multiplier,
+        overdue_hours=overdue_hours,
+    )
+    rates.open_segment(debt=debt, starts_at=at, fixed_rate=fixed_rate, spread=spread)
+    lines = [
+        ledger.Line(debit=books.principal(asset), credit=books.pool(asset), amount=amount),
+        ledger.Line(debit=books.custody(asset), credit=books.wallet(receiver, asset), amount=amount),
+    ]
+    try:
+        entry = ledger.post(kind="borrow", reference=f"borrow:{debt.pk}", lines=lines, at=at)
+    except ledger.Overdrawn:
+        raise PoolEmpty(f"The desk has too little {asset.pk} to lend {amount:f}.") from None
+    _book([DebtEntry(debt=debt, entry=entry, kind=DebtEntry.Kind.BORROW, at=at, principal=amount)])
+    RiskEvent.objects.create(
+        group=group, debt=debt, kind=RiskEvent.Kind.DEBT_OPENED, at=at, facts={"amount": f"{amount:f}"}
+    )
+    debt.refresh_from_db()
+    return debt
+
+
+def owed_at(debts: Sequence[Debt], *, at: datetime) -> dict[int, OwedDebt]:
+    """What each debt owes at `at`: booked plus every charge due and not yet booked (R-GEN-40)."""
+    steps = rates.steps_of(debts)
+    owed = {}
+    for debt in debts:
+        due = _due(debt, steps[debt.pk], at)
+        parts = Parts(
+            late_fee=debt.late_fee + sum((charge.late_fee for charge in due), ZERO),
+            interest=debt.interest + sum((charge.interest for charge in due), ZERO),
+            principal=debt.principal,
+        )
+        owed[debt.pk] = OwedDebt(debt=debt, parts=parts, annual_rate=rates.rate_at(steps[debt.pk], at))
+    return owed
+
+
+def bring_up_to_date(debts: Iterable[Debt], *, at: datetime) -> int:
+    """Book every charge due at or before `at`: one journal entry per instant. Returns how many charges.
+
+    The debts must be locked; their totals are read again afterwards. Safe to repeat: the chain in the database
+    refuses a period twice.
+    """
+    debts = [debt for debt in debts if debt.closed_at is None]
+    steps = rates.steps_of(debts)
+    due: dict[datetime, list[tuple[Debt, PeriodCharge]]] = defaultdict(list)
+    for debt in debts:
+        for charge in _due(debt, steps[debt.pk], at):
+            due[charge.period_end].append((debt, charge))
+    for instant in sorted(due):
+        _book_charges(instant, due[instant])
+    if due:
+        _read_again(debts)
+    return sum(len(charges) for charges in due.values())
+
+
+def payoff_at(debt: Debt, *, at: datetime) -> Parts:
+    """What closes the debt at `at`: all it owes, with the one day a loan pays at least (R-VIP-31)."""
+    parts = owed_at([debt], at=at)[debt.pk].parts
+    return Parts(
+        late_fee=parts.late_fee, interest=parts.interest + _minimum(debt, at=at), principal=parts.principal
+    )
+
+
+def take_payment(
+    *, debt: Debt, amount: Decimal, wallets: Sequence[LedgerAccount], reference: str, at: datetime
+) -> DebtEntry:
+    """Take `amount` from the wallets in order: late fee, then interest, then principal (R-GEN-51).
+
+    Paying all of `payoff_at` closes the debt as REPAID. Inside a command, with the debt locked.
+
+    Raises:
+        NothingOwed: the debt is closed.
+        ledger.Overdrawn: the wallets together hold less than `amount`.
+    """
+    if debt.closed_at is not None:
+        raise NothingOwed(f"This loan is {debt.get_closed_reason_display()}; nothing is owed on it.")
+    bring_up_to_date([debt], at=at)
+    payoff = payoff_at(debt, at=at)
+    assert ZERO < amount <= payoff.total, "the caller asks for no more than is owed"
+    if (
+        amount >= debt.booked and payoff.interest > debt.interest
+    ):  # else the last coin would take the day with it
+        _book_minimum(debt, interest=payoff.interest - debt.interest, at=at)
+    parts = allocate(amount=amount, owed=Parts(debt.late_fee, debt.interest, debt.principal))
+    lines = [*_drawn(wallets, amount), *control_lines(debt, parts, paid_into=books.pool(debt.asset_id))]
+    entry = settle(
+        debt=debt, parts=parts, kind=DebtEntry.Kind.REPAYMENT, lines=lines, reference=reference, at=at
+    )
+    if debt.booked == 0:
+        close(debt, reason=Debt.Closed.REPAID, at=at)
+    return entry
+
+
+def settle(
+    *, debt: Debt, parts: Parts, kind: str, lines: Iterable[ledger.Line], reference: str, at: datetime
+) -> DebtEntry:
+    """Book one entry that reduces the debt by `parts`; `lines` must credit the controls with just that."""
+    entry = ledger.post(kind=kind, reference=reference, lines=lines, at=at)
+    row = DebtEntry(
+        debt=debt,
+        entry=entry,
+        kind=kind,
+        at=at,
+        principal=-parts.principal,
+        interest=-parts.interest,
+        late_fee=-parts.late_fee,
+    )
+    _book([row])
+    _read_again([debt])
+    return row
+
+
+def control_lines(debt: Debt, parts: Parts, *, paid_into: LedgerAccount) -> list[ledger.Line]:
+    """What was owed becomes what `paid_into` holds."""
+    return [
+        ledger.Line(debit=paid_into, credit=books.late_fee(debt.asset_id), amount=parts.late_fee),
+        ledger.Line(debit=paid_into, credit=books.interest(debt.asset_id), amount=parts.interest),
+        ledger.Line(debit=paid_into, credit=books.principal(debt.asset_id), amount=parts.principal),
+    ]
+
+
+def renew(
+    *, old: Debt, due_at: datetime, fixed_rate: Decimal | None, at: datetime, spread: Decimal = ZERO
+) -> Debt:
+    """Carry the principal into a new debt; the old rate runs to the old expiry, the new one from there (R-VIP-42).
+
+    The old debt must be locked, up to date and owe principal only. Inside a command.
+    """
+    assert old.due_at is not None, "open debts do not renew"
+    assert old.interest == old.late_fee == 0, "interest is paid before a renewal"
+    new = Debt.objects.create(
+        product=old.product,
+        group_id=old.group_id,
+        customer_id=old.customer_id,
+        asset_id=old.asset_id,
+        opened_at=at,
+        accrued_through=at,
+        due_at=due_at,
+        late_multiplier=old.late_multiplier,
+        overdue_hours=old.overdue_hours,
+    )
+    running = old.rates.filter(starts_at__lte=at).order_by("starts_at").last()
+    assert running is not None
+    rates.open_segment(debt=new, starts_at=at, fixed_rate=running.fixed_rate, spread=running.spread)
+    if old.due_at > at:
+        rates.open_segment(debt=new, starts_at=old.due_at, fixed_rate=fixed_rate, spread=spread)
+    entry = JournalEntry.objects.create(kind="renewal", reference=f"renewal:{old.pk}", at=at)
+    kind = DebtEntry.Kind.RENEWAL
+    _book(
+        [
+            DebtEntry(debt=old, entry=entry, kind=kind, at=at, principal=-old.principal),
+            DebtEntry(debt=new, entry=entry, kind=kind, at=at, principal=old.principal),
+        ]
+    )
+    _read_again([old, new])
+    close(old, reason=Debt.Closed.RENEWED, at=at)
+    return new
+
+
+def mark_overdue(debt: Debt, *, at: datetime) -> None:
+    """Not repaid at its expiry (R-VIP-43); from here the overdue hours count. Inside a command."""
+    assert debt.due_at is not None
+    assert debt.overdue_since is None
+    debt.overdue_since = debt.due_at
+    debt.save(update_fields=["overdue_since"])
+    _tell(debt, RiskEvent.Kind.DEBT_OVERDUE, at)
+
+
+def close(debt: Debt, *, reason: str, at: datetime) -> None:
+    """The debt owes nothing any more. Inside a command."""
+    debt.closed_at, debt.closed_reason = at, reason
+    debt.save(update_fields=["closed_at", "closed_reason"])
+    _tell(debt, RiskEvent.Kind.DEBT_CLOSED, at)
+
+
+def make_residual(debt: Debt, *, at: datetime) -> None:
+    """What a liquidation could not cover stays owed, bears nothing and leaves the group's sweep (R-GEN-78)."""
+    debt.residual_since = at
+    debt.save(update_fields=["residual_since"])
+    _tell(debt, RiskEvent.Kind.DEBT_RESIDUAL, at)
+
+
+# --- Private ----------------------------------------------------------------------------------------
+
+
+def _due(debt: Debt, steps: tuple[RateStep, ...], at: datetime) -> list[PeriodCharge]:
+    if debt.residual_since is not None:
+        return []
+    terms = DailyTerms(
+        principal=debt.principal,
+        accrued_through=debt.accrued_through,
+        due_at=debt.due_at,
+        late_multiplier=debt.late_multiplier,
+        places=debt.asset.places,
+        steps=steps,
+    )
+    return due_charges(terms, at)
+
+
+def _book_charges(instant: datetime, charges: list[tuple[Debt, PeriodCharge]]) -> None:
+    sums: dict[str, list[Decimal]] = defaultdict(lambda: [ZERO, ZERO])
+    for debt, charge in charges:
+        sums[debt.asset_id][0] += charge.interest
+        sums[debt.asset_id][1] += charge.late_fee
+    lines = []
+    for symbol, (interest, late_fee) in sorted(sums.items()):
+        lines.append(ledger.Line(books.interest(symbol), books.interest_income(symbol), interest))
+        lines.append(ledger.Line(books.late_fee(symbol), books.late_fee_income(symbol), late_fee))
+    ids = [debt.pk for debt, _ in charges]
+    reference = f"accrual:{instant:%Y-%m-%dT%H:%MZ}:{min(ids)}-{max(ids)}"
+    entry = ledger.post(kind="accrual", reference=reference, lines=lines, at=instant)
+    _book(
+        DebtEntry(
+            debt=debt,
+            entry=entry,
+            kind=DebtEntry.Kind.CHARGE,
+            at=instant,
+            interest=charge.interest,
+            late_fee=charge.late_fee,
+            period_start=charge.period_start,
+            period_end=charge.period_end,
+            basis=charge.basis,
+            annual_rate=charge.annual_rate,
+        )
+        for debt, charge in charges
+    )
+
+
+def _minimum(debt: Debt, *, at: datetime) -> Decimal:
+    """Interest still missing to one day, for a loan paid out and never charged; a renewal has paid its days."""
+    if debt.residual_since is not None:
+        return ZERO
+    lent = debt.entries.filter(kind=DebtEntry.Kind.BORROW).first()
+    charged = debt.entries.filter(kind__in=[DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM]).exists()
+    if lent is None or charged or _due(debt, rates.steps_of([debt])[debt.pk], at):
+        return ZERO
+    rate = rates.rate_at(rates.steps_of([debt])[debt.pk], debt.opened_at)
+    return minimum_charge(
+        principal=lent.principal, annual_rate=rate, places=debt.asset.places, days_charged=0
+    ).interest
+
+
+def _book_minimum(debt: Debt, *, interest: Decimal, at: datetime) -> None:
+    line = ledger.Line(books.interest(debt.asset_id), books.interest_income(debt.asset_id), interest)
+    entry = ledger.post(kind="minimum", reference=f"minimum:{debt.pk}", lines=[line], at=at)
+    _book([DebtEntry(debt=debt, entry=entry, kind=DebtEntry.Kind.MINIMUM, at=at, interest=interest)])
+    _read_again([debt])
+
+
+def _drawn(wallets: Sequence[LedgerAccount], amount: Decimal) -> list[ledger.Line]:
+    """Take `amount` from the wallets in their order; the last one bears a lack, and the ledger refuses it."""
+    lines = []
+    for number, wallet in enumerate(wallets, start=1):
+        take = amount if number == len(wallets) else min(amount, wallet.balance)
+        lines.append(ledger.Line(debit=wallet, credit=books.custody(wallet.asset_id), amount=take))
+        amount -= take
+    return lines
+
+
+def _book(rows: Iterable[DebtEntry]) -> None:
+    DebtEntry.objects.bulk_create(rows)
+
+
+def _read_again(debts: Iterable[Debt]) -> None:
+    """The trigger moved the totals; the instances in hand must say the same."""
+    fields = ("principal", "interest", "late_fee", "accrued_through")
+    debts = list(debts)
+    now = {row["pk"]: row for row in Debt.objects.filter(pk__in=[d.pk for d in debts]).values("pk", *fields)}
+    for debt in debts:
+        for field in fields:
+            setattr(debt, field, now[debt.pk][field])
+
+
+def _tell(debt: Debt, kind: str, at: datetime) -> None:
+    RiskEvent.objects.create(group_id=debt.group_id, debt=debt, kind=kind, at=at)

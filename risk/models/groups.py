@@ -1,0 +1,103 @@
+"""Collateral groups: which wallets of which accounts secure what, and who watches them."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Account, Asset, Customer, User
+from risk.models.parameters import ProductCode
+
+
+class GroupQuerySet(models.QuerySet["CollateralGroup"]):
+    def visible_to(self, user: User) -> Self:
+        return self.filter(customer__memberships__user=user)
+
+    def open(self) -> Self:
+        return self.filter(closed_at__isnull=True)
+
+    def locked(self, *pks: int) -> list["CollateralGroup"]:
+        """The rows, FOR NO KEY UPDATE, in primary-key order; in a statement of their own (ARCHITECTURE 4).
+
+        It excludes itself as FOR UPDATE does, but not a foreign key's check, which accrual makes while it holds debts.
+        """
+        return list(self.filter(pk__in=pks).select_for_update(of=("self",), no_key=True).order_by("pk"))
+
+
+class CollateralGroup(models.Model):
+    """Some debts, secured by some wallets, watched against some lines (R-GEN-12).
+
+    `band` and the clocks below it are what the sweep last decided; LTV itself is always computed.
+    """
+
+    class Band(models.TextChoices):
+        SAFE = "SAFE"
+        WATCH = "WATCH"
+        CALL = "CALL"
+        LIQ = "LIQ", "LIQUIDATION"
+
+    product = models.CharField(max_length=12, choices=ProductCode.choices)
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="groups")
+    receiver = models.ForeignKey(Account, models.PROTECT, related_name="groups_received")
+    name = models.CharField(max_length=60)
+    opened_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    band = models.CharField(max_length=5, choices=Band.choices, default=Band.SAFE)
+    breach_seen_at = models.DateTimeField(null=True)  # first reading at or over liquidation (R-GEN-23)
+    blind_since = models.DateTimeField(null=True)  # prices too old to decide on (R-GEN-22)
+    grace_until = models.DateTimeField(null=True)  # after an outage (R-GEN-24)
+
+    objects = GroupQuerySet.as_manager()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="one_open_group_per_receiver",
+                fields=["receiver", "product"],
+                condition=Q(closed_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"G-{self.pk:04d}"
+
+
+class Member(models.Model):
+    """A collateral account of a group: its wallet of `wallet` kind counts (R-GEN-11, 13, R-VIP-51)."""
+
+    group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="members")
+    account = models.ForeignKey(Account, models.PROTECT, related_name="pledges")
+    wallet = models.CharField(max_length=16, default="spot")
+    since = models.DateTimeField()
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="collateral_account_in_one_live_group",
+                fields=["account"],
+                condition=Q(released_at__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.account_id} in {self.group_id}"
+
+
+class GroupCoin(models.Model):
+    """A chosen collateral coin of a group; only chosen coins count (R-GEN-34)."""
+
+    group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="coins")
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    since = models.DateTimeField()
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="coin_once_per_group", fields=["group", "asset"], condition=Q(released_at__isnull=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} in {self.group_id}"

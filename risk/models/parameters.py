@@ -1,0 +1,190 @@
+"""Parameters: facts with dates. What was in force then is used for then."""
+
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+
+from accounts.models import Asset, Customer, rate_field
+
+
+def usd_field(**options: Any) -> "models.DecimalField[Any, Any]":
+    """A price or value in USD: NUMERIC(38, 18), because coins cost from 1e-12 to 1e6."""
+    return models.DecimalField(max_digits=38, decimal_places=18, **options)
+
+
+class ProductCode(models.TextChoices):
+    """Which family of contracts a group's debts come from; rules differ by parameters only."""
+
+    VIP = "vip", "VIP loan"
+
+
+class Settings(models.Model):
+    """The engine's waits and tolerances, in force from `effective_at` (R-GEN-23, 24, 61, 62, 80)."""
+
+    effective_at = models.DateTimeField(unique=True)
+    confirm_seconds = models.PositiveIntegerField(default=5)  # a breach must still hold this much later
+    outage_seconds = models.PositiveIntegerField(default=600)  # blind for longer than this gives a grace
+    outage_grace_seconds = models.PositiveIntegerField(default=1800)
+    call_hold_seconds = models.PositiveIntegerField(default=60)  # a call notice may be overtaken this long
+    call_repeat_seconds = models.PositiveIntegerField(default=86400)
+    hysteresis = rate_field(default="0.005")
+    slippage = rate_field(default=0)  # what the built-in venue takes off the index
+
+    def __str__(self) -> str:
+        return f"settings from {self.effective_at:%Y-%m-%d %H:%M:%S}"
+
+
+class FeedRule(models.Model):
+    """What makes a price of this asset believable, in force from `effective_at` (R-GEN-21).
+
+    A row without an asset is the default for all.
+    """
+
+    asset = models.ForeignKey(Asset, models.PROTECT, null=True, related_name="+")
+    effective_at = models.DateTimeField()
+    max_age_seconds = models.PositiveIntegerField(default=60)
+    max_jump = rate_field(default="0.3")  # per tick, as a fraction of the last good price
+    min_sources = models.PositiveSmallIntegerField(default=1)
+    floor = usd_field(null=True)
+    ceiling = usd_field(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["asset", "effective_at"], name="one_feed_rule_per_time", nulls_distinct=False
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"feed rule of {self.asset_id or 'all'}"
+
+
+class Limits(models.Model):
+    """LTV lines and liquidation fee in force from `effective_at`, for one scope (R-GEN-42, R-VIP-50).
+
+    Scope, most specific first: a group's signed terms, a customer's override, product + asset, product.
+    """
+
+    product = models.CharField(max_length=12, choices=ProductCode.choices)
+    asset = models.ForeignKey(Asset, models.PROTECT, null=True, related_name="+")
+    customer = models.ForeignKey(Customer, models.PROTECT, null=True, related_name="limits")
+    group = models.ForeignKey("CollateralGroup", models.PROTECT, null=True, related_name="limits")
+    effective_at = models.DateTimeField()
+    initial = rate_field()
+    margin_call = rate_field()
+    liquidation = rate_field()
+    cutoff = rate_field()
+    fee = rate_field()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="lines_in_order",  # R-GEN-43
+                condition=Q(initial__gt=0)
+                & Q(initial__lt=F("margin_call"))
+                & Q(margin_call__lt=F("liquidation"))
+                & Q(liquidation__lt=F("cutoff"))
+                & Q(fee__gte=0, fee__lt=1),
+            ),
+            models.CheckConstraint(
+                name="a_sale_at_the_cutoff_still_helps", condition=Q(cutoff__lte=1 / (1 + F("fee")))
+            ),
+            models.CheckConstraint(
+                name="limits_have_one_scope",
+                condition=Q(asset__isnull=True, customer__isnull=True)
+                | Q(asset__isnull=True, group__isnull=True)
+                | Q(customer__isnull=True, group__isnull=True),
+            ),
+            models.UniqueConstraint(
+                name="one_limit_per_scope_and_time",
+                fields=["product", "asset", "customer", "group", "effective_at"],
+                nulls_distinct=False,
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.product} limits {self.initial:.2%}/{self.margin_call:.2%}/{self.liquidation:.2%}"
+
+
+class RatioSchedule(models.Model):
+    """A coin's collateral ratios in marginal tiers, in force from `effective_at` (R-GEN-30, 31, 36)."""
+
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="ratio_schedules")
+    effective_at = models.DateTimeField()
+    liquidation_rank = models.PositiveSmallIntegerField(default=100)  # sold in this order (R-GEN-72)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["asset", "effective_at"], name="one_schedule_per_time"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} ratios from {self.effective_at:%Y-%m-%d}"
+
+
+class CollateralTier(models.Model):
+    """`ratio` of the slice of market value (USD) from `floor` up to the next tier's floor counts."""
+
+    schedule = models.ForeignKey(RatioSchedule, models.PROTECT, related_name="tiers")
+    floor = usd_field()
+    ratio = rate_field()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["schedule", "floor"], name="one_tier_per_floor"),
+            models.CheckConstraint(
+                name="tier_ratio_0_to_1", condition=Q(ratio__gte=0, ratio__lte=1, floor__gte=0)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.ratio:.2%} from {self.floor}"
+
+
+class LoanLimit(models.Model):
+    """How much of a coin may be borrowed per order, in USD, by VIP level (R-VIP-06, R-GEN-37)."""
+
+    product = models.CharField(max_length=12, choices=ProductCode.choices)
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    vip_level = models.PositiveSmallIntegerField(null=True)  # NULL = every level without a row of its own
+    effective_at = models.DateTimeField()
+    minimum = usd_field()
+    maximum = usd_field()
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="loan_limit_in_order", condition=Q(minimum__gte=0, minimum__lte=F("maximum"))
+            ),
+            models.UniqueConstraint(
+                name="one_loan_limit_per_time",
+                fields=["product", "asset", "vip_level", "effective_at"],
+                nulls_distinct=False,
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} {self.minimum:f}-{self.maximum:f} USD"
+
+
+class FlexibleRate(models.Model):
+    """The annual rate of flexible debts of a product and coin, from a 00:00 UTC on (R-VIP-23, R-GEN-53)."""
+
+    product = models.CharField(max_length=12, choices=ProductCode.choices)
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    effective_at = models.DateTimeField()
+    annual_rate = rate_field()
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["product", "asset", "effective_at"], name="one_flexible_rate_per_time"
+            ),
+            models.CheckConstraint(
+                name="flexible_rate_0_to_10", condition=Q(annual_rate__gte=0, annual_rate__lt=10)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} flexible {self.annual_rate:.4%}"

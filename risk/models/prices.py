@@ -1,0 +1,40 @@
+"""Prices: every observation, kept for ever; a quarantined one is never used."""
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Asset, ClockTimestamp
+from risk.models.parameters import usd_field
+
+
+class Price(models.Model):
+    """One observation of one asset in USD. Append-only; a quarantined one is kept but never used."""
+
+    class Status(models.TextChoices):
+        GOOD = "good"
+        QUARANTINED = "quarantined"
+
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    price = usd_field()
+    observed_at = models.DateTimeField()
+    source = models.CharField(max_length=40)
+    sources = models.PositiveSmallIntegerField(default=1)
+    status = models.CharField(max_length=11, choices=Status.choices)
+    reason = models.CharField(max_length=120, blank=True)
+    recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="price_positive_and_bounded", condition=Q(price__gt=0, price__lt=10**12)
+            ),
+        )
+        indexes = (
+            models.Index(fields=["asset", "-observed_at", "-id"], name="price_latest"),
+            models.Index(
+                fields=["asset", "-observed_at", "-id"], condition=Q(status="good"), name="price_latest_good"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} {self.price.normalize():f} at {self.observed_at:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,115 @@
+"""Groups: the list, and one group with its collateral, debts, ways out and everything that happened to it.
+
+Borrowers see their own, VIP managers their clients', staff all; only the borrower is offered actions. What
+changes a group lives where it is done: coins move through `movements`, loans and accounts through `loans`.
+"""
+
+from dataclasses import dataclass
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.models import Account, LedgerAccount, User
+from accounts.pages.access import customer_of, user_of
+from risk import book, margin_calls
+from risk.models import CollateralGroup, GroupQuerySet, Liquidation, RiskEvent
+from risk.pages.standing import account_rows, assets_of, standing_of, ways_out
+
+PER_PAGE = 25
+EVENTS_SHOWN = 20
+Kind = RiskEvent.Kind
+WORDS = {
+    Kind.OPENED: "Group opened",
+    Kind.BAND: "Moved to",
+    Kind.CALLED: "Margin call",
+    Kind.CALL_REPEATED: "Margin call repeated",
+    Kind.CALL_ENDED: "Margin call over",
+    Kind.BLIND: "Prices too old to judge",
+    Kind.SIGHTED: "Prices fresh again",
+    Kind.GRACE: "Grace",
+    Kind.LIQUIDATION_STARTED: "Liquidation started",
+    Kind.LIQUIDATION_ENDED: "Liquidation ended",
+    Kind.DEBT_OPENED: "Paid out",
+    Kind.DEBT_OVERDUE: "Overdue",
+    Kind.DEBT_CLOSED: "Closed",
+    Kind.DEBT_RESIDUAL: "Left uncovered",
+    Kind.MEMBER_ADDED: "Account or coin added",
+    Kind.MEMBER_REMOVED: "Account removed",
+    Kind.CLOSED: "Group closed, accounts released",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of the group's history; `band` where it moved to one."""
+
+    row: RiskEvent
+    words: str
+    band: str
+
+
+def groups_for(user: User) -> GroupQuerySet:
+    """The groups this user may look at."""
+    rows = CollateralGroup.objects.all()
+    if user.is_staff:
+        return rows
+    if user.role == User.Role.VIP_MANAGER:
+        return rows.filter(customer__manager=user)
+    return rows.visible_to(user)
+
+
+@require_safe
+@login_required
+def groups(request: HttpRequest) -> HttpResponse:
+    at = timezone.now()
+    rows = groups_for(user_of(request)).open().select_related("customer", "receiver")
+    page = Paginator(rows.order_by("-opened_at", "-pk"), PER_PAGE).get_page(request.GET.get("page"))
+    states = book.states(page.object_list, at=at)
+    standings = [standing_of(group, states[group.pk]) for group in page.object_list]
+    context = {"page": page, "standings": standings, "is_desk": customer_of(request) is None}
+    return render(request, "risk/groups.html", context)
+
+
+@require_safe
+@login_required
+def group(request: HttpRequest, group_id: int) -> HttpResponse:
+    at = timezone.now()
+    rows = groups_for(user_of(request)).select_related("customer", "receiver")
+    row = get_object_or_404(rows, pk=group_id)
+    state = book.state_of(row, at=at)
+    standing = standing_of(row, state)
+    customer = customer_of(request)
+    may_act = customer is not None and customer.pk == row.customer_id and row.closed_at is None
+    context = {
+        "at": at,
+        "group": row,
+        "standing": standing,
+        "accounts": account_rows(state, Account.objects.in_bulk(state.members), assets_of([state])),
+        "ways": ways_out(standing) if standing.is_called and not standing.is_blind else [],
+        "call": margin_calls.open_call(row),
+        "spot": LedgerAccount.objects.filter(account=row.receiver, kind=LedgerAccount.Kind.SPOT),
+        "events": _events(row),
+        "liquidations": Liquidation.objects.filter(group=row)
+        .prefetch_related("sales__coin", "sales__debt__asset", "sales__account")
+        .order_by("-started_at", "-pk"),
+        "may_act": may_act,
+        "is_house": customer is None,
+    }
+    return render(request, "risk/group.html", context)
+
+
+def _events(group: CollateralGroup) -> list[Event]:
+    """The latest first."""
+    rows = group.events.select_related("debt__asset").order_by("-pk")[:EVENTS_SHOWN]
+    return [
+        Event(
+            row,
+            WORDS.get(Kind(row.kind), row.kind),
+            str(row.facts.get("to", "")) if row.kind == Kind.BAND else "",
+        )
+        for row in rows
+    ]

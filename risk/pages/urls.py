@@ -1,0 +1,17 @@
+"""Pages about what is held, what it is worth and whether it is safe."""
+
+from django.urls import path, re_path
+
+from risk.pages import context, groups, market, movements, wallets
+
+app_name = "risk"
+
+urlpatterns = [
+    path("live/", context.live, name="live"),
+    path("prices/", market.market, name="market"),
+    path("groups/", groups.groups, name="groups"),
+    path("groups/<int:group_id>/", groups.group, name="group"),
+    path("wallets/", wallets.wallets, name="wallets"),
+    path("wallets/movements/", wallets.movements, name="movements"),
+    re_path(r"^wallets/(?P<kind>deposit|withdraw|transfer|trade)/$", movements.move, name="move"),
+]

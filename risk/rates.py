@@ -1,0 +1,64 @@
+"""Which annual rate a debt bore when: its dated segments, with the flexible rate's history laid into them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from decimal import Decimal
+from itertools import pairwise
+
+from accounts.money import exact
+from risk.interest import RateStep
+from risk.models import Debt, DebtRate, FlexibleRate
+
+
+def open_segment(*, debt: Debt, starts_at: datetime, fixed_rate: Decimal | None, spread: Decimal) -> DebtRate:
+    """From `starts_at` the debt bears `fixed_rate`, or its coin's flexible rate plus `spread`. Inside a command."""
+    return DebtRate.objects.create(debt=debt, starts_at=starts_at, fixed_rate=fixed_rate, spread=spread)
+
+
+def steps_of(debts: Iterable[Debt]) -> dict[int, tuple[RateStep, ...]]:
+    """Every rate change of each debt, oldest first. Two queries, however many debts (R-GEN-53)."""
+    debts = list(debts)
+    segments: dict[int, list[DebtRate]] = defaultdict(list)
+    for segment in DebtRate.objects.filter(debt__in=debts).order_by("starts_at", "pk"):
+        segments[segment.debt_id].append(segment)
+    is_flexible = any(row.fixed_rate is None for rows in segments.values() for row in rows)
+    published = _published(debts) if is_flexible else {}
+    return {
+        debt.pk: tuple(_laid_out(segments[debt.pk], published.get((debt.product, debt.asset_id), [])))
+        for debt in debts
+    }
+
+
+def rate_at(steps: Sequence[RateStep], at: datetime) -> Decimal:
+    """The rate in force at `at`, its own instant included; the first step's before any starts."""
+    in_force = [step for step in steps if step.starts_at <= at] or list(steps[:1])
+    return in_force[-1].annual_rate
+
+
+def _published(debts: list[Debt]) -> dict[tuple[str, str], list[FlexibleRate]]:
+    rows: dict[tuple[str, str], list[FlexibleRate]] = defaultdict(list)
+    wanted = FlexibleRate.objects.filter(asset__in={debt.asset_id for debt in debts})
+    for row in wanted.order_by("effective_at", "pk"):
+        rows[row.product, row.asset_id].append(row)
+    return rows
+
+
+@exact
+def _laid_out(segments: list[DebtRate], published: list[FlexibleRate]) -> list[RateStep]:
+    steps: list[RateStep] = []
+    for segment, following in pairwise([*segments, None]):
+        assert segment is not None
+        if segment.fixed_rate is not None:
+            steps.append(RateStep(segment.starts_at, segment.fixed_rate))
+            continue
+        until = following.starts_at if following else None
+        in_force = [row for row in published if row.effective_at <= segment.starts_at][-1:]
+        later = [
+            row
+            for row in published
+            if row.effective_at > segment.starts_at and (until is None or row.effective_at < until)
+        ]
+        steps += [RateStep(segment.starts_at, row.annual_rate + segment.spread) for row in in_force]
+        steps += [RateStep(row.effective_at, row.annual_rate + segment.spread) for row in later]
+    return steps

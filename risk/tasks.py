@@ -1,0 +1,49 @@
+"""The jobs of `risk`: one clock reading, one call each. The timetable is in config/celery.py.
+
+The database knows what is due, so every one of these is safe to run late, twice, or two at once.
+"""
+
+from typing import Any
+
+from celery import shared_task
+from django.utils import timezone
+
+from risk import accrual, liquidation, prices
+from risk import sweep as watch
+
+
+class SweepIncomplete(Exception):
+    """Some groups could not be decided; all others were. Somebody must look."""
+
+
+class OverdueIncomplete(Exception):
+    """Some overdue debts could not be liquidated, for a reason nobody expected."""
+
+
+@shared_task
+def take_prices(**_: Any) -> None:
+    """Ask the feed that the settings name, and keep what it says."""
+    at = timezone.now()
+    prices.record(prices.feed()(at), at=at)
+
+
+@shared_task
+def sweep(**_: Any) -> None:
+    """Watch every group: calls, graces, liquidations."""
+    report = watch.sweep(at=timezone.now())
+    if report.failed:
+        raise SweepIncomplete(report.failed)
+
+
+@shared_task
+def accrue(**_: Any) -> None:
+    """Charge every midnight that is due."""
+    accrual.accrue(at=timezone.now())
+
+
+@shared_task
+def liquidate_overdue(**_: Any) -> None:
+    """Take what loans owe whose overdue period has ended (R-VIP-45)."""
+    report = liquidation.run_overdue(at=timezone.now())
+    if report.failed:
+        raise OverdueIncomplete(report.failed)

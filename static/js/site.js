@@ -1,0 +1,120 @@
+// What pages gain when scripts run: local times, a menu that closes, the colour choice, and words for trouble.
+// Every page works without this file.
+
+const local = new Intl.DateTimeFormat(document.documentElement.lang || "en", {
+  dateStyle: "medium", timeStyle: "long",
+});
+
+// --- Times: the page says UTC, hovering or focusing says what the clock on the wall says ---------------
+
+function tellLocalTime(event) {
+  const place = event.target.closest?.("time[datetime], a, button, summary, td, th, [tabindex]");
+  const times = place?.matches("time") ? [place] : place?.querySelectorAll("time[datetime*='T']") ?? [];
+  for (const time of times) {
+    if (!time.title && time.dateTime.includes("T")) {
+      time.title = `Your time: ${local.format(new Date(time.dateTime))}`;
+    }
+  }
+}
+document.addEventListener("pointerover", tellLocalTime);
+document.addEventListener("focusin", tellLocalTime);
+
+// --- The user menu closes when you look elsewhere ---------------------------------------------------------
+
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+// --- Colours: a cookie, so that the server sends the right page and nothing flashes -------------------------
+
+const year = 365 * 24 * 3600;
+
+function showTheme(choice) {
+  const theme = document.documentElement.dataset.theme ?? "";
+  for (const button of choice.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.value === theme));
+  }
+}
+
+for (const choice of document.querySelectorAll("[data-theme-choice]")) {
+  choice.hidden = false;
+  showTheme(choice);
+  choice.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.value) document.documentElement.dataset.theme = button.value;
+    else delete document.documentElement.dataset.theme;
+    document.cookie = `theme=${button.value}; path=/; max-age=${button.value ? year : 0}; samesite=lax`;
+    showTheme(choice);
+  });
+}
+
+// --- A change of band is said at once; other live figures wait their turn in their polite region ------------
+
+let bandsBefore = new Map();
+
+function bands() {
+  const found = new Map();
+  for (const place of document.querySelectorAll("[data-watch]")) {
+    found.set(place.dataset.watch, place.dataset.band);
+  }
+  return found;
+}
+
+document.addEventListener("htmx:beforeSwap", () => { bandsBefore = bands(); });
+document.addEventListener("htmx:afterSwap", () => {
+  const changed = [];
+  for (const [name, band] of bands()) {
+    const before = bandsBefore.get(name);
+    if (before && before !== band) changed.push(`${name} is now in ${band === "LIQ" ? "LIQUIDATION" : band}.`);
+  }
+  if (changed.length) document.getElementById("said").textContent = changed.join(" ");
+});
+
+// --- Trouble ------------------------------------------------------------------------------------------------
+
+function clock() {
+  return `${new Date().toISOString().slice(11, 19)} UTC`;
+}
+
+function priceDotStops() {
+  const dot = document.querySelector("#live .live");
+  if (!dot || dot.dataset.state === "stale") return;
+  dot.dataset.state = "stale";
+  dot.textContent = `No connection since ${clock()}`;
+}
+
+function say(text) {
+  const region = document.getElementById("messages");
+  const notice = document.createElement("div");
+  notice.className = "notice";
+  notice.setAttribute("role", "alert");
+  const words = document.createElement("p");
+  words.textContent = text;
+  notice.append(words);
+  region.replaceChildren(notice);
+}
+
+// Signed out meanwhile: what comes back is the sign-in page, which does not belong inside this one.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const came = new URL(event.detail.xhr.responseURL || location.href);
+  if (!came.pathname.startsWith("/accounts/login/") || location.pathname.startsWith("/accounts/")) return;
+  event.detail.shouldSwap = false;
+  location.reload();
+});
+document.addEventListener("htmx:sendError", (event) => {
+  if (event.detail.elt?.id === "live") return priceDotStops();
+  say(`No answer at ${clock()}. Reload the page to see whether it was done.`);
+});
+document.addEventListener("htmx:responseError", (event) => {
+  if (event.detail.elt?.id === "live") return priceDotStops();
+  say(`The server answered ${event.detail.xhr.status} at ${clock()}. Reload the page to see what was done.`);
+});

@@ -1,0 +1,216 @@
+"""The feeding of a recorded market: when things become known, what runs when, and what the figures say."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from accounts.commands import Actor, acting
+from risk import parameters, prices, stress
+from risk.feeds.file import Bar
+from risk.models import CollateralGroup, DebtEntry, FeedRule, Liquidation, MarginCall, Price, Sale
+from risk.stress import Course, survey
+from tests import build
+
+EVENING = datetime(2026, 1, 1, 22, 0, tzinfo=UTC)
+HOUR, HALF, MINUTE = timedelta(hours=1), timedelta(minutes=30), timedelta(minutes=1)
+
+
+def bars(*closes: str, asset: str = "BTC", start: datetime = EVENING, length: timedelta = HALF) -> list[Bar]:
+    """One bar after another, each flat at its close."""
+    return [
+        Bar(
+            asset,
+            start + number * length,
+            start + (number + 1) * length,
+            Decimal(close),
+            *[Decimal(close)] * 2,
+        )
+        for number, close in enumerate(closes)
+    ]
+
+
+def course(*series: list[Bar]) -> Course:
+    return survey(sorted((bar for own in series for bar in own), key=lambda bar: (bar.closes_at, bar.asset)))
+
+
+def fed(of: Course, jobs: Callable[[datetime], None] = lambda at: None) -> None:
+    stress.warm_up(of)
+    for _ in stress.run(of, jobs=jobs):
+        pass
+
+
+def published(of: Course) -> Course:
+    stress.publish_watch(of, actor=Actor("test:stress"), at=of.first_day)
+    return of
+
+
+# --- The course -------------------------------------------------------------------------------------
+
+
+def test_the_book_opens_when_every_coin_that_trades_from_the_beginning_has_a_price() -> None:
+    slow = bars("1", "2", asset="DOGE", length=HOUR)
+    late = bars("5", asset="NEW", start=EVENING + 3 * HOUR)
+    found = course(bars("1", "2", "3", "4"), slow, late)
+
+    assert found.opens_at == EVENING + HOUR
+    assert found.coins == ["BTC", "DOGE", "USDT"]
+    assert found.longest == {"BTC": HALF, "DOGE": HOUR, "NEW": HALF}
+    assert found.first_day == datetime(2026, 1, 1, tzinfo=UTC)
+    assert [step.at for step in found.before()] == [EVENING + HALF, EVENING + HOUR]
+    assert [step.at for step in found.after()] == [EVENING + 3 * HALF, EVENING + 2 * HOUR, EVENING + 7 * HALF]
+
+
+@pytest.mark.django_db
+def test_waits_fit_the_bars() -> None:
+    """R-GEN-21, R-GEN-23, R-GEN-24: two steps in a row confirm; 2.5 bars without a price are stale, or an outage"""
+    build.asset("BTC"), build.asset("DOGE"), build.asset("USDT")
+    published(course(bars("1", "2", "3"), bars("1", "2", asset="DOGE", length=HOUR)))
+
+    settings = parameters.settings_at(EVENING)
+    assert (settings.confirm_seconds, settings.outage_seconds) == (1800, 9000)
+    ages = dict(FeedRule.objects.values_list("asset", "max_age_seconds"))
+    assert ages == {"BTC": 4500, "DOGE": 9000, "USDT": 9000}
+
+
+@pytest.mark.django_db
+def test_bars_of_a_minute_do_not_make_ten_minutes_an_outage() -> None:
+    """R-GEN-24"""
+    build.asset("BTC"), build.asset("USDT")
+    published(course(bars("1", "2", length=MINUTE)))
+
+    settings = parameters.settings_at(EVENING)
+    assert (settings.confirm_seconds, settings.outage_seconds) == (60, 600)
+
+
+# --- The feeding ------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_bar_is_known_when_it_closes_and_the_dollar_at_every_step() -> None:
+    build.asset("BTC"), build.asset("USDT"), build.limits()
+    of = published(course(bars("100", "101", "102")))
+    stress.warm_up(of)
+    assert {quote.price for quote in prices.latest(at=EVENING + 3 * HALF).values()} == {
+        Decimal(100),
+        Decimal(1),
+    }
+
+    for step, _ in stress.run(of, jobs=lambda at: None):
+        quotes = prices.latest(at=step.at)
+        assert all(quote.fresh and quote.observed_at == step.at for quote in quotes.values())
+    told = [(p.asset_id, p.price, p.observed_at) for p in Price.objects.order_by("observed_at", "asset_id")]
+    assert told == [
+        (asset, Decimal(price), EVENING + number * HALF)
+        for number, btc in enumerate(["100", "101", "102"], start=1)
+        for asset, price in (("BTC", btc), ("USDT", "1"))
+    ]
+
+
+@pytest.mark.django_db
+def test_a_recording_that_prices_the_dollar_is_believed() -> None:
+    build.asset("USDT"), build.limits()
+    fed(published(course(bars("0.99", "0.98", asset="USDT"))))
+    assert [p.price for p in Price.objects.order_by("pk")] == [Decimal("0.99"), Decimal("0.98")]
+
+
+@pytest.mark.django_db
+def test_each_midnight_is_charged_once_and_the_jobs_run_before_it_and_hourly() -> None:
+    """R-VIP-30, EX-01: 1,000,000 at 8.4 % is 230.13698631 a day"""
+    build.secured_debt()
+    of = published(course(bars(*["60000"] * 10, length=timedelta(hours=6), start=EVENING - 22 * HOUR)))
+    of = Course(of.steps, of.longest, EVENING, of.first_day)
+    ran: list[tuple[datetime, int]] = []
+    fed(of, lambda at: ran.append((at, DebtEntry.objects.filter(kind="charge").count())))
+
+    midnights = [datetime(2026, 1, day, tzinfo=UTC) for day in (2, 3)]
+    charges = DebtEntry.objects.filter(kind="charge").order_by("at")
+    assert [(row.at, row.interest) for row in charges] == [(m, Decimal("230.13698631")) for m in midnights]
+    assert ran[:2] == [(midnights[0], 0), (midnights[0], 1)]  # before the accrual, and with the step at 00:00
+    assert [at for at, _ in ran] == sorted(at for at, _ in ran)
+    assert stress.outcome().interest_usd == Decimal("460.27397262")
+
+
+@pytest.mark.django_db
+def test_a_crash_is_called_confirmed_by_the_next_bar_and_sold() -> None:
+    """R-GEN-23, R-GEN-41, EX-09: 25 BTC against 1,000,000 is called at 51,948 and sold at 43,956"""
+    build.secured_debt()
+    of = published(course(bars("60000", "50000", "43900", "43800", "43800")))
+    fed(of)
+
+    assert (MarginCall.objects.get().opened_at, Liquidation.objects.get().started_at) == (
+        EVENING + 2 * HALF,
+        EVENING + 4 * HALF,
+    )
+    found = stress.outcome()
+    assert (found.groups, found.calls, found.liquidations, found.leads) == (1, 1, 1, (60.0,))
+    assert found.lead_minutes == {"min": 60.0, "median": 60.0, "max": 60.0}
+    assert found.fees_usd > 0
+    assert found.shortfall_usd == 0
+    assert stress.faults() == []
+
+
+@pytest.mark.django_db
+def test_a_fall_that_recovers_within_a_bar_is_called_but_not_sold() -> None:
+    """R-GEN-23"""
+    build.secured_debt()
+    fed(published(course(bars("60000", "50000", "43900", "50000"))))
+
+    found = stress.outcome()
+    assert (found.calls, found.liquidations) == (1, 0)
+    assert found.lead_minutes == {"min": None, "median": None, "max": None}
+
+
+# --- The proof --------------------------------------------------------------------------------------
+
+
+def _planted(group: CollateralGroup, *, debt: str, collateral: str, at: datetime) -> Liquidation:
+    with acting(build.BUILDER):
+        return Liquidation.objects.create(
+            group=group,
+            cause="ltv",
+            status="done_surplus",
+            started_at=at,
+            debt_value=Decimal(debt),
+            collateral_value=Decimal(collateral),
+            market_value=Decimal(collateral),
+            snapshot={},
+        )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("debt", "wrong"), [("909999.99", 1), ("910000", 0), ("910000.01", 0)])
+def test_a_sale_below_the_line_is_a_fault(debt: str, wrong: int) -> None:
+    """R-GEN-41"""
+    group = build.secured_debt().group
+    _planted(group, debt=debt, collateral="1000000", at=EVENING)
+    assert len(stress.faults()) == wrong
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("minutes", "wrong"), [(1, []), (2, ["BTC", "USDT"])])
+def test_a_sale_on_an_old_price_is_a_fault(minutes: int, wrong: list[str]) -> None:
+    """R-GEN-22: the default price rule calls it old after 60 seconds"""
+    debt = build.secured_debt()
+    mark, debt_mark = build.price("BTC", "43900", at=EVENING), build.price("USDT", "1", at=EVENING)
+    row = _planted(debt.group, debt="1000000", collateral="1000000", at=EVENING + minutes * MINUTE)
+    with acting(build.BUILDER):
+        Sale.objects.create(
+            liquidation=row,
+            step=1,
+            account=debt.group.receiver,
+            debt=debt,
+            coin_id="BTC",
+            sold=Decimal(1),
+            mark=mark,
+            debt_mark=debt_mark,
+            price=mark.price,
+            slippage=Decimal(0),
+            proceeds=Decimal(43900),
+            venue="desk",
+            at=row.started_at,
+        )
+    faults = stress.faults()
+    assert [fault for fault in faults if "which was not fresh" not in fault] == []
+    assert [asset for asset in ("BTC", "USDT") for fault in faults if f" of {asset}," in fault] == wrong
