@@ -6,12 +6,22 @@ pool      debit   the desk's own coins, free to lend
 principal, interest, late_fee   debit              = the sum of the debts, per asset
 capital   credit  what finance put in;  *_income   credit
 position  credit  conversions on the desk's own books; the only account that may be short
+insurance credit  set aside from capital to settle residual debts;  bad_debt  debit  written off
+workout   debit   coins taken over from a thin market, not yet free to lend
 """
 
 from accounts.models import Account, Asset, LedgerAccount
 
 Kind = LedgerAccount.Kind
-DEBIT_KINDS = {Kind.CUSTODY, Kind.POOL, Kind.PRINCIPAL, Kind.INTEREST, Kind.LATE_FEE}
+DEBIT_KINDS = {
+    Kind.CUSTODY,
+    Kind.POOL,
+    Kind.PRINCIPAL,
+    Kind.INTEREST,
+    Kind.LATE_FEE,
+    Kind.BAD_DEBT,
+    Kind.WORKOUT,
+}
 
 
 def wallet(account: Account | int, asset: Asset | str, kind: str = Kind.SPOT) -> LedgerAccount:
@@ -60,6 +70,18 @@ def late_fee_income(asset: Asset | str) -> LedgerAccount:
 
 def fee_income(asset: Asset | str) -> LedgerAccount:
     return _open(kind=Kind.FEE_INCOME, asset=asset)
+
+
+def insurance(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.INSURANCE, asset=asset)
+
+
+def bad_debt(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.BAD_DEBT, asset=asset)
+
+
+def workout(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.WORKOUT, asset=asset)
 
 
 def _open(*, kind: str, asset: Asset | str, uid: int | None = None) -> LedgerAccount:

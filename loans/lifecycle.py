@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class LoanStatus(StrEnum):
-    """R-GEN-92, with the outcomes RULES.md section 13 adds."""
+    """R-GEN-92, with the outcomes RULES section 13 adds."""
 
     ACCRUING = "Accruing interest"
     OVERDUE = "Overdue"
@@ -51,10 +51,16 @@ def status(facts: DebtFacts) -> LoanStatus:
 
 APPLICATION_MOVES: frozenset[tuple[str, str]] = frozenset(
     {
-        ("submitted", "approved"),
-        ("submitted", "rejected"),
-        ("submitted", "cancelled"),
+        *(("draft", after) for after in ("submitted", "negotiating", "cancelled")),
+        *(("submitted", after) for after in ("negotiating", "offered", "approved", "partially_approved")),
+        *(("submitted", after) for after in ("rejected", "cancelled", "expired")),
+        *(("negotiating", after) for after in ("offered", "submitted", "rejected", "cancelled", "expired")),
+        *(("offered", after) for after in ("negotiating", "submitted", "rejected", "cancelled", "expired")),
         ("approved", "disbursed"),
+        ("partially_approved", "disbursed"),
     }
 )
-"""Allowed moves of an application (R-VIP-12, RULES.md section 13); all others are refused twice."""
+"""Allowed moves of an application (R-VIP-11, R-VIP-12, RULES section 13); all others are refused twice.
+
+What was agreed by negotiation goes to review (`submitted`) like published terms; only a review approves.
+"""

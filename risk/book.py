@@ -16,6 +16,7 @@ from accounts.money import ZERO
 from risk import debts as debt_chapter
 from risk import parameters, prices, valuation
 from risk.debts import OwedDebt
+from risk.handling import Handling
 from risk.levels import Lines
 from risk.models import CollateralGroup, Debt, GroupCoin, Liquidation, Member
 
@@ -46,6 +47,7 @@ class GroupState:
     terms: Mapping[str, parameters.CoinTerms]
     assets: Mapping[str, Asset]
     is_liquidating: bool = False
+    handling: Handling = Handling()
     borrowed: tuple[tuple[str, Decimal], ...] = ()  # hypothetical, on top of the debts
 
     @property
@@ -152,6 +154,7 @@ def states(groups: Iterable[CollateralGroup], *, at: datetime) -> dict[int, Grou
     lines = parameters.lines_by_group(
         groups, at=at, owed={g.pk: owed_assets.get(g.pk, set()) for g in groups}
     )
+    handling = _handling(groups, at=at)
     running = Liquidation.objects.filter(group__in=groups, status=Liquidation.Status.RUNNING)
     liquidating = set(running.values_list("group_id", flat=True))
     balances = ledger.balances(account_ids=[uid for uids in members.values() for uid in uids], kinds=[WALLET])
@@ -172,6 +175,7 @@ def states(groups: Iterable[CollateralGroup], *, at: datetime) -> dict[int, Grou
             terms=market.terms,
             assets=market.assets,
             is_liquidating=group.pk in liquidating,
+            handling=handling[group.pk],
         )
         for group in groups
     }
@@ -213,6 +217,7 @@ def prospect(
         terms=market.terms,
         assets=market.assets,
         is_liquidating=base.is_liquidating if base else False,
+        handling=parameters.handling_for(product=product, customer=customer, at=at),
         borrowed=tuple(sorted(borrowed.items())),
     )
 
@@ -234,6 +239,15 @@ def _market(*, at: datetime, symbols: Iterable[str]) -> _Market:
         terms=parameters.terms_at(at, assets=symbols),
         assets=Asset.objects.in_bulk(symbols),
     )
+
+
+def _handling(groups: list[CollateralGroup], *, at: datetime) -> dict[int, Handling]:
+    found: dict[int, Handling] = {}
+    for product in {group.product for group in groups}:
+        mine = [group for group in groups if group.product == product]
+        rules = parameters.handling_by_customer({group.customer_id for group in mine}, product=product, at=at)
+        found |= {group.pk: rules[group.customer_id] for group in mine}
+    return found
 
 
 def _members(groups: list[CollateralGroup]) -> dict[int, list[int]]:

@@ -16,13 +16,24 @@ from accounts.models.people import (
     User,
     UserManager,
 )
-from accounts.models.records import AuditRecord, Delivery, IdempotencyKey, Notice, NoticeQuerySet
+from accounts.models.records import (
+    Approval,
+    ApprovalPolicy,
+    AuditRecord,
+    Delivery,
+    IdempotencyKey,
+    Notice,
+    NoticePreference,
+    NoticeQuerySet,
+)
 
 __all__ = [
     "Acceptance",
     "Account",
     "AccountQuerySet",
     "Agreement",
+    "Approval",
+    "ApprovalPolicy",
     "Asset",
     "AuditRecord",
     "ClockTimestamp",
@@ -34,6 +45,7 @@ __all__ = [
     "LedgerAccount",
     "Membership",
     "Notice",
+    "NoticePreference",
     "NoticeQuerySet",
     "Transfer",
     "UID_LIMIT",

@@ -53,6 +53,9 @@ class LedgerAccount(models.Model):
         INTEREST_INCOME = "interest_income"
         LATE_FEE_INCOME = "late_fee_income"
         FEE_INCOME = "fee_income"  # liquidation fees
+        INSURANCE = "insurance"  # set aside by finance to settle what liquidations leave owing (R-GEN-78)
+        BAD_DEBT = "bad_debt"  # written off
+        WORKOUT = "workout"  # collateral taken over from a thin market, not yet the pool's (R-GEN-79)
 
     WALLETS: ClassVar = (Kind.SPOT, Kind.FIAT, Kind.FUNDING)
     CONTROLS: ClassVar = (Kind.PRINCIPAL, Kind.INTEREST, Kind.LATE_FEE)

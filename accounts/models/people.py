@@ -89,10 +89,13 @@ class Customer(models.Model):
 
 
 class Membership(models.Model):
-    """A user acts for a customer."""
+    """A user acts for a customer: for all of it, or for one of its accounts only (R-GEN-95)."""
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="memberships")
     user = models.ForeignKey(User, models.PROTECT, related_name="memberships")
+    account = models.ForeignKey(
+        "Account", models.PROTECT, null=True, related_name="memberships"
+    )  # NULL = all
     since = models.DateTimeField()
 
     class Meta:

@@ -101,6 +101,7 @@ class Delivery(models.Model):
     due_at = models.DateTimeField()
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
     sent_at = models.DateTimeField(null=True)
+    answer = models.CharField(max_length=200, blank=True)  # what the channel said when it took it (R-GEN-65)
     error = models.CharField(max_length=200, blank=True)
 
     class Meta:
@@ -111,3 +112,96 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.channel}: {self.notice}"
+
+
+class NoticePreference(models.Model):
+    """How a customer wants to be told. Quiet hours hold back what can wait, never a call or a liquidation."""
+
+    customer = models.OneToOneField(Customer, models.PROTECT, related_name="notice_preference")
+    by_email = models.BooleanField(default=True)
+    by_sms = models.BooleanField(default=True)
+    phone = models.CharField(max_length=20, blank=True)
+    quiet_from = models.TimeField(null=True)
+    quiet_until = models.TimeField(null=True)
+    time_zone = models.CharField(max_length=40, default="UTC")
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="quiet_hours_have_two_ends",
+                condition=Q(quiet_from__isnull=True, quiet_until__isnull=True)
+                | Q(quiet_from__isnull=False, quiet_until__isnull=False),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"how to tell {self.customer_id}"
+
+
+class ApprovalPolicy(models.Model):
+    """Whether a command needs four eyes, and above which worth, from `effective_at` (R-ADM-03). Append-only.
+
+    Without a row every command that can need four eyes does.
+    """
+
+    command = models.CharField(max_length=60)
+    effective_at = models.DateTimeField()
+    required = models.BooleanField(default=True)
+    above_usd = models.DecimalField(
+        max_digits=38, decimal_places=18, null=True
+    )  # NULL = whatever it is worth
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["command", "effective_at"], name="one_policy_per_time"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.command}: {'four eyes' if self.required else 'one person'}"
+
+
+class Approval(models.Model):
+    """One person proposes a command with its exact arguments; another releases or refuses it (R-ADM-03, I-24).
+
+    `payload_hash` names command and arguments; releasing runs that and nothing else.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "waiting"
+        RELEASED = "released"
+        REFUSED = "refused"
+        WITHDRAWN = "withdrawn"
+        EXPIRED = "expired"
+
+    command = models.CharField(max_length=60)
+    payload = models.JSONField()
+    payload_hash = models.CharField(max_length=64)
+    title = models.CharField(max_length=200)
+    preview = models.JSONField(default=dict)  # what the proposer was shown it would do
+    reason = models.TextField(max_length=2000)
+    customer = models.ForeignKey(Customer, models.PROTECT, null=True, related_name="approvals")
+    proposed_by = models.ForeignKey(User, models.PROTECT, related_name="proposals")
+    proposed_at = models.DateTimeField()
+    expires_at = models.DateTimeField()
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.PENDING)
+    decided_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    decided_at = models.DateTimeField(null=True)
+    decision_reason = models.TextField(max_length=2000, blank=True)
+    result = models.CharField(max_length=120, blank=True)  # `label:pk` of the row that running it made
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="nobody_releases_their_own_proposal",
+                condition=~Q(status="released")
+                | (Q(decided_by__isnull=False) & ~Q(decided_by=models.F("proposed_by"))),
+            ),
+            models.UniqueConstraint(
+                name="one_waiting_proposal_per_payload",
+                fields=["payload_hash"],
+                condition=Q(status="pending"),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"A-{self.pk:04d}"

@@ -68,9 +68,7 @@ def submit(
         submitted_at=at,
     )
     _keep_lists(application, sheet)
-    LoanEvent.objects.create(
-        application=application, kind=Application.Status.SUBMITTED, at=at, actor=actor.label
-    )
+    move(application, Application.Status.SUBMITTED, at=at, actor=actor)
     return application
 
 

@@ -96,7 +96,7 @@ def review(application: Application, *, at: datetime) -> TermSheet:
     """
     agreed = None
     if application.rate_type == RateType.FIXED:
-        agreed = {line.asset_id: line.annual_rate for line in application.lines.all()}
+        agreed = terms.Agreed(rates={line.asset_id: line.annual_rate for line in application.lines.all()})
     sheet = terms.check(request_of(application), at=at, agreed=agreed).without(SETTLED)
     more = [*_over_limit(sheet), *_other_lines(application, sheet)]
     return replace(sheet, problems=(*sheet.problems, *more))

@@ -7,7 +7,7 @@ approval under the lock. So what was shown is what is decided on.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,11 +21,26 @@ from loans.vip.effect import CoinView, Effect, effect_of
 from loans.vip.eligibility import Parties, Problem, Request, Wish, borrowable, parties_of, problems
 from risk import parameters, prices, valuation
 from risk.interest import daily_charge
+from risk.levels import Lines
 from risk.models import LoanLimit, ProductCode
 
-__all__ = ["CoinView", "Effect", "Line", "Problem", "Request", "TermSheet", "Wish", "check"]
+__all__ = ["Agreed", "CoinView", "Effect", "Line", "Problem", "Request", "TermSheet", "Wish", "check"]
 
 LEVELS = ("initial", "margin_call", "liquidation", "cutoff", "fee")
+
+
+@dataclass(frozen=True, slots=True)
+class Agreed:
+    """What both sides settled on instead of the published terms (R-VIP-24); what is absent is as published.
+
+    `rates`: fixed annual rate by coin. `spreads`: what is added to the flexible rate, by coin. `lines`: of the
+    whole group. `overdue_hours`: from expiry to forced sale.
+    """
+
+    rates: Mapping[str, Decimal]
+    spreads: Mapping[str, Decimal] = field(default_factory=dict)
+    lines: Lines | None = None
+    overdue_hours: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +144,7 @@ class TermSheet:
         }
 
 
-def check(request: Request, *, at: datetime, agreed: Mapping[str, Decimal] | None = None) -> TermSheet:
+def check(request: Request, *, at: datetime, agreed: Agreed | None = None) -> TermSheet:
     """Price a request and collect everything that stands in its way. Writes nothing.
 
     `agreed` are the rates of a request that was accepted earlier; they bind (R-VIP-18). R-VIP-01…07, R-GEN-22,
@@ -157,11 +172,11 @@ def check(request: Request, *, at: datetime, agreed: Mapping[str, Decimal] | Non
     return replace(sheet, problems=(*sheet.problems, *_large_enough(sheet)))
 
 
-def _priced(parties: Parties, agreed: Mapping[str, Decimal] | None) -> tuple[list[Line], list[Problem]]:
+def _priced(parties: Parties, agreed: Agreed | None) -> tuple[list[Line], list[Problem]]:
     wishes = borrowable(parties)
     symbols = [wish.asset for wish in wishes]
     quotes = prices.latest(at=parties.at, assets=symbols)
-    rates = agreed if agreed is not None else _published_rates(parties, symbols)
+    rates = agreed.rates if agreed is not None else _published_rates(parties, symbols)
     pools = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.POOL, asset__in=symbols)
     lendable = {pool.asset_id: pool.balance for pool in pools}
     lines: list[Line] = []

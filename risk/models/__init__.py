@@ -4,39 +4,61 @@
 chained, and equal to the control accounts of the ledger at every commit.
 """
 
-from risk.models.debts import Debt, DebtEntry, DebtQuerySet, DebtRate
+from risk.models.debts import Debt, DebtEntry, DebtQuerySet, DebtRate, Instalment, PaymentPlan
 from risk.models.groups import CollateralGroup, GroupCoin, GroupQuerySet, Member
 from risk.models.parameters import (
+    AssetCap,
     CollateralTier,
     FeedRule,
     FlexibleRate,
+    HandlingRule,
     Limits,
     LoanLimit,
+    MarketDepth,
     ProductCode,
     RatioSchedule,
     Settings,
     usd_field,
 )
 from risk.models.prices import Price
-from risk.models.watching import Liquidation, MarginCall, Movement, RiskEvent, Sale, SweepRun
+from risk.models.watching import (
+    DelayEnrolment,
+    Freeze,
+    Liquidation,
+    LiquidationDelay,
+    MarginCall,
+    Movement,
+    RiskEvent,
+    Sale,
+    SweepRun,
+    WarningLine,
+)
 
 __all__ = [
+    "AssetCap",
     "CollateralGroup",
     "CollateralTier",
     "Debt",
     "DebtEntry",
     "DebtQuerySet",
     "DebtRate",
+    "DelayEnrolment",
     "FeedRule",
     "FlexibleRate",
+    "Freeze",
     "GroupCoin",
     "GroupQuerySet",
+    "HandlingRule",
+    "Instalment",
     "Limits",
     "Liquidation",
+    "LiquidationDelay",
     "LoanLimit",
     "MarginCall",
+    "MarketDepth",
     "Member",
     "Movement",
+    "PaymentPlan",
     "Price",
     "ProductCode",
     "RatioSchedule",
@@ -44,5 +66,6 @@ __all__ = [
     "Sale",
     "Settings",
     "SweepRun",
+    "WarningLine",
     "usd_field",
 ]

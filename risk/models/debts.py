@@ -46,6 +46,7 @@ class Debt(models.Model):
     due_at = models.DateTimeField(null=True)  # NULL = open term
     late_multiplier = models.PositiveSmallIntegerField(default=3)
     overdue_hours = models.PositiveIntegerField(default=168)  # from expiry to forced sale (R-VIP-44)
+    called_at = models.DateTimeField(null=True)  # an open loan the desk wants back; then it has a due date
     overdue_since = models.DateTimeField(null=True)
     residual_since = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
@@ -130,6 +131,7 @@ class DebtEntry(models.Model):
         REPAYMENT = "repayment"
         LIQUIDATION = "liquidation"
         RENEWAL = "renewal"
+        INSURANCE = "insurance"  # what the fund paid of a residual debt (R-GEN-78)
         WRITE_OFF = "write_off"
 
     debt = models.ForeignKey(Debt, models.PROTECT, related_name="entries", db_constraint=False)
@@ -164,3 +166,39 @@ class DebtEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} on {self.debt_id} at {self.at:%Y-%m-%d}"
+
+
+class PaymentPlan(models.Model):
+    """How a residual debt is to be paid back, as agreed with its borrower (R-GEN-78)."""
+
+    debt = models.ForeignKey(Debt, models.PROTECT, related_name="payment_plans")
+    agreed_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="one_running_plan_per_debt", fields=["debt"], condition=Q(ended_at__isnull=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"plan for {self.debt_id} of {self.agreed_at:%Y-%m-%d}"
+
+
+class Instalment(models.Model):
+    """One payment of a plan: taken from the receiver's Spot when due, or paid by hand."""
+
+    plan = models.ForeignKey(PaymentPlan, models.PROTECT, related_name="instalments")
+    due_at = models.DateTimeField()
+    amount = amount_field()
+    paid_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["plan", "due_at"], name="one_instalment_per_time"),
+            models.CheckConstraint(name="instalment_positive", condition=Q(amount__gt=0, amount__lt=10**18)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.amount} due {self.due_at:%Y-%m-%d}"

@@ -30,6 +30,9 @@ class Settings(models.Model):
     call_repeat_seconds = models.PositiveIntegerField(default=86400)
     hysteresis = rate_field(default="0.005")
     slippage = rate_field(default=0)  # what the built-in venue takes off the index
+    delay_hours = models.PositiveIntegerField(default=24)  # delayed liquidation (R-VIP-60)
+    delay_rest_hours = models.PositiveIntegerField(default=168)  # at most one delay in this long (R-VIP-62)
+    early_warnings = models.JSONField(default=list)  # LTVs as text, told on the way up (R-GEN-64)
 
     def __str__(self) -> str:
         return f"settings from {self.effective_at:%Y-%m-%d %H:%M:%S}"
@@ -71,6 +74,7 @@ class Limits(models.Model):
     customer = models.ForeignKey(Customer, models.PROTECT, null=True, related_name="limits")
     group = models.ForeignKey("CollateralGroup", models.PROTECT, null=True, related_name="limits")
     effective_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)  # a customer's override ends; then the wider scope counts again
     initial = rate_field()
     margin_call = rate_field()
     liquidation = rate_field()
@@ -112,6 +116,7 @@ class RatioSchedule(models.Model):
 
     asset = models.ForeignKey(Asset, models.PROTECT, related_name="ratio_schedules")
     effective_at = models.DateTimeField()
+    announced_at = models.DateTimeField(null=True)  # when it was published; clients are told from then on
     liquidation_rank = models.PositiveSmallIntegerField(default=100)  # sold in this order (R-GEN-72)
 
     class Meta:
@@ -151,6 +156,7 @@ class LoanLimit(models.Model):
     effective_at = models.DateTimeField()
     minimum = usd_field()
     maximum = usd_field()
+    user_maximum = usd_field(null=True)  # all that one customer may owe of the coin; NULL = no such cap
 
     class Meta:
         constraints = (
@@ -188,3 +194,86 @@ class FlexibleRate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.asset_id} flexible {self.annual_rate:.4%}"
+
+
+class AssetCap(models.Model):
+    """What the whole desk lends and takes of a coin, in USD, from `effective_at` (R-GEN-37). NULL = no cap."""
+
+    product = models.CharField(max_length=12, choices=ProductCode.choices)
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    effective_at = models.DateTimeField()
+    platform_borrow = usd_field(null=True)
+    user_collateral = usd_field(null=True)
+    platform_collateral = usd_field(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["product", "asset", "effective_at"], name="one_cap_per_time"),
+        )
+
+    def __str__(self) -> str:
+        return f"caps of {self.asset_id} from {self.effective_at:%Y-%m-%d}"
+
+
+class HandlingRule(models.Model):
+    """How a product's, or one customer's, groups are handled in a call and at liquidation (R-GEN-73…76, R-VIP-54)."""
+
+    class Mode(models.TextChoices):
+        FULL = "full"  # everything is repaid at once
+        STEPPED = "stepped", "in steps"  # until LTV is back at the target
+
+    class FeeBase(models.TextChoices):
+        DEBT_REPAID = "debt_repaid", "debt repaid"
+        COLLATERAL_SOLD = "collateral_sold", "collateral sold"
+        START_ASSETS = "start_assets", "assets at the start"
+
+    class CallTrades(models.TextChoices):
+        NONE = "none"
+        LOWERING = "lowering", "only those that lower LTV"
+        BELOW_LIQUIDATION = "below_liquidation", "any that stays below liquidation, once confirmed"
+
+    product = models.CharField(max_length=12, choices=ProductCode.choices)
+    customer = models.ForeignKey(Customer, models.PROTECT, null=True, related_name="handling_rules")
+    effective_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    mode = models.CharField(max_length=8, choices=Mode.choices, default=Mode.FULL)
+    target = rate_field(null=True)  # LTV at which steps stop; NULL = the initial line
+    step_share = rate_field(default="0.5")  # at most this share of the debt in one step
+    full_below_usd = usd_field(default=200)  # so little debt left is repaid whole
+    fee_base = models.CharField(max_length=16, choices=FeeBase.choices, default=FeeBase.DEBT_REPAID)
+    call_trades = models.CharField(max_length=18, choices=CallTrades.choices, default=CallTrades.LOWERING)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=["product", "customer", "effective_at"],
+                name="one_handling_rule_per_time",
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(
+                name="step_share_above_0_to_1", condition=Q(step_share__gt=0, step_share__lte=1)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.product} handling from {self.effective_at:%Y-%m-%d}: {self.mode}"
+
+
+class MarketDepth(models.Model):
+    """How much of a coin its market takes: 24 h volume in USD and the share of it one sale may be (R-GEN-79)."""
+
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    effective_at = models.DateTimeField()
+    volume_usd = usd_field()
+    max_share = rate_field(default="0.1")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["asset", "effective_at"], name="one_depth_per_time"),
+            models.CheckConstraint(
+                name="max_share_0_to_1", condition=Q(max_share__gte=0, max_share__lte=1, volume_usd__gte=0)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"depth of {self.asset_id} from {self.effective_at:%Y-%m-%d}"

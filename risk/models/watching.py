@@ -3,10 +3,19 @@
 from django.db import models
 from django.db.models import Q
 
-from accounts.models import Account, Asset, ClockTimestamp, Customer, JournalEntry, amount_field, rate_field
+from accounts.models import (
+    Account,
+    Asset,
+    ClockTimestamp,
+    Customer,
+    JournalEntry,
+    User,
+    amount_field,
+    rate_field,
+)
 from risk.models.debts import Debt
 from risk.models.groups import CollateralGroup
-from risk.models.parameters import ProductCode, usd_field
+from risk.models.parameters import HandlingRule, ProductCode, usd_field
 from risk.models.prices import Price
 
 
@@ -31,6 +40,18 @@ class RiskEvent(models.Model):
         MEMBER_ADDED = "member_added"
         MEMBER_REMOVED = "member_removed"
         CLOSED = "closed"
+        WARNED = "warned"  # an early warning line was crossed (R-GEN-63, 64)
+        DELAY_STARTED = "delay_started"  # delayed liquidation (R-VIP-60…62)
+        DELAY_EXTENDED = "delay_extended"
+        DELAY_ENDED = "delay_ended"
+        LIQUIDATION_STEP = "liquidation_step"
+        GRACE_EXTENDED = "grace_extended"
+        FROZEN = "frozen"
+        UNFROZEN = "unfrozen"
+        DEBT_CALLED = "debt_called"
+        DEBT_SETTLED = "debt_settled"  # the insurance fund paid (R-GEN-78)
+        DEBT_WRITTEN_OFF = "debt_written_off"
+        PLAN_AGREED = "plan_agreed"
 
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="events")
     debt = models.ForeignKey(Debt, models.PROTECT, null=True, related_name="events")
@@ -81,9 +102,11 @@ class Liquidation(models.Model):
     class Cause(models.TextChoices):
         LTV = "ltv", "LTV"
         OVERDUE = "overdue"
+        MANUAL = "manual", "by hand"
 
     class Status(models.TextChoices):
         RUNNING = "running"
+        STOPPED_HEALTHY = "stopped_healthy", "stopped, LTV is back at its target"
         DONE_SURPLUS = "done_surplus", "done, collateral left"
         DONE_SHORTFALL = "done_shortfall", "done, still owed"
 
@@ -97,6 +120,13 @@ class Liquidation(models.Model):
     collateral_value = usd_field()
     market_value = usd_field()
     ltv = models.DecimalField(max_digits=20, decimal_places=12, null=True)
+    mode = models.CharField(max_length=8, choices=HandlingRule.Mode.choices, default=HandlingRule.Mode.FULL)
+    target = rate_field(null=True)  # STEPPED: the LTV at which it stops
+    fee_base = models.CharField(
+        max_length=16, choices=HandlingRule.FeeBase.choices, default=HandlingRule.FeeBase.DEBT_REPAID
+    )
+    steps = models.PositiveIntegerField(default=0)  # transactions in which something was sold
+    end_ltv = models.DecimalField(max_digits=20, decimal_places=12, null=True)
     snapshot = models.JSONField()  # lines, prices with ids, every wallet and debt
     sold_usd = usd_field(default=0)
     fee_usd = usd_field(default=0)
@@ -183,3 +213,122 @@ class SweepRun(models.Model):
 
     def __str__(self) -> str:
         return f"sweep of {self.product} at {self.at:%H:%M:%S}"
+
+
+class DelayEnrolment(models.Model):
+    """A customer whose liquidations are delayed, granted by a manager from one date to another (R-VIP-60)."""
+
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="delay_enrolments")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    granted_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    granted_at = models.DateTimeField()
+    review_since = models.DateTimeField(
+        null=True
+    )  # a delay ran out without a cure: look at it again (R-VIP-62)
+
+    def __str__(self) -> str:
+        return f"delayed liquidation for {self.customer_id} from {self.starts_at:%Y-%m-%d}"
+
+
+class LiquidationDelay(models.Model):
+    """One liquidation call: the hours in which an enrolled borrower may bring LTV back to initial (R-VIP-60…62)."""
+
+    class Ended(models.TextChoices):
+        CURED = "cured", "LTV is at or below initial"
+        CUT_OFF = "cut_off", "LTV rose above the cut-off"
+        SOLD = "sold", "time was up, LTV at or over liquidation"
+        STEPPED = "stepped", "time was up, LTV between margin call and liquidation"
+        NO_SALE = "no_sale", "time was up, LTV below margin call"
+        SETTLED = "settled", "nothing was owed any more"
+
+    group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="delays")
+    enrolment = models.ForeignKey(DelayEnrolment, models.PROTECT, related_name="delays")
+    started_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    ltv = models.DecimalField(max_digits=20, decimal_places=12, null=True)
+    ended_at = models.DateTimeField(null=True)
+    ended = models.CharField(max_length=8, choices=Ended.choices, blank=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="one_running_delay_per_group", fields=["group"], condition=Q(ended_at__isnull=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"delay of {self.group_id} until {self.ends_at:%Y-%m-%d %H:%M}"
+
+
+class WarningLine(models.Model):
+    """An earlier line of the borrower's own: a word on the way up, no consequence (R-GEN-63, 64).
+
+    With an asset it counts while the group holds that coin as collateral. `crossed_at` is the crossing told last;
+    it is cleared when LTV is clearly below the line again.
+    """
+
+    group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="warning_lines")
+    asset = models.ForeignKey(Asset, models.PROTECT, null=True, related_name="+")
+    ltv = rate_field()
+    set_at = models.DateTimeField()
+    removed_at = models.DateTimeField(null=True)
+    crossed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="one_warning_line_per_ltv",
+                fields=["group", "asset", "ltv"],
+                condition=Q(removed_at__isnull=True),
+                nulls_distinct=False,
+            ),
+            models.CheckConstraint(name="warning_ltv_0_to_1", condition=Q(ltv__gt=0, ltv__lt=1)),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.group_id} warned at {self.ltv:.2%}"
+
+
+class Freeze(models.Model):
+    """Something is stopped, for a reason and until a time (R-ADM-04). Without account, group and coin: everywhere."""
+
+    class What(models.TextChoices):
+        BORROW = "borrow", "no borrowing"
+        WITHDRAW = "withdraw", "no withdrawals"
+        TRADE = "trade", "no trades"
+        FULL = "full", "no borrowing, withdrawals, trades or changes of accounts"
+        COLLATERAL = "collateral", "counts nothing for new borrowing"  # a coin
+        REPAY = "repay", "repayments cannot be accepted"  # late charges and overdue clocks pause (R-VIP-45)
+        LIQUIDATE = "liquidate", "nothing is liquidated"  # a pause by hand (R-ADM-05)
+
+    what = models.CharField(max_length=10, choices=What.choices)
+    account = models.ForeignKey(Account, models.PROTECT, null=True, related_name="freezes")
+    group = models.ForeignKey(CollateralGroup, models.PROTECT, null=True, related_name="freezes")
+    asset = models.ForeignKey(Asset, models.PROTECT, null=True, related_name="freezes")
+    reason = models.TextField(max_length=2000)
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    placed_by = models.CharField(max_length=60)
+    lifted_at = models.DateTimeField(null=True)
+    lifted_by = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="freeze_ends_after_it_starts", condition=Q(ends_at__gt=models.F("starts_at"))
+            ),
+            models.CheckConstraint(name="freeze_says_why", condition=~Q(reason="")),
+            models.CheckConstraint(
+                name="freeze_has_one_scope",
+                condition=Q(account__isnull=True, group__isnull=True)
+                | Q(account__isnull=True, asset__isnull=True)
+                | Q(group__isnull=True, asset__isnull=True),
+            ),
+        )
+
+    def __str__(self) -> str:
+        scope = (
+            self.account_id or (f"G-{self.group_id:04d}" if self.group_id else self.asset_id) or "everything"
+        )
+        return f"{self.get_what_display()}: {scope}"

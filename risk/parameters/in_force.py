@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from accounts.errors import Refused
 from accounts.models import Asset, Customer
+from risk.handling import CallTrades, FeeBase, Handling, Mode
 from risk.interest import RateStep
 from risk.levels import Lines
 from risk.models import (
@@ -20,6 +21,7 @@ from risk.models import (
     CollateralTier,
     FeedRule,
     FlexibleRate,
+    HandlingRule,
     Limits,
     LoanLimit,
     RatioSchedule,
@@ -125,6 +127,37 @@ def lines_by_group(
         )
         for group in groups
     }
+
+
+def handling_for(*, product: str, customer: Customer | int, at: datetime) -> Handling:
+    """How the customer's groups of the product are handled at `at`: its own rule, the product's, the default.
+
+    R-GEN-73, R-GEN-75, R-VIP-54, R-VIP-63
+    """
+    customer_id = customer.pk if isinstance(customer, Customer) else customer
+    return handling_by_customer([customer_id], product=product, at=at)[customer_id]
+
+
+def handling_by_customer(customers: Iterable[int], *, product: str, at: datetime) -> dict[int, Handling]:
+    """`handling_for` of many customers in one query. A rule that has ended gives way to the product's."""
+    customers = list(customers)
+    rows = HandlingRule.objects.filter(product=product, effective_at__lte=at)
+    rows = rows.filter(Q(customer__isnull=True) | Q(customer__in=customers))
+    latest = rows.order_by("customer_id", "-effective_at").distinct("customer_id")
+    in_force = {row.customer_id: _handling(row) for row in latest if row.ends_at is None or row.ends_at > at}
+    default = in_force.get(None, Handling())
+    return {customer_id: in_force.get(customer_id, default) for customer_id in customers}
+
+
+def _handling(row: HandlingRule) -> Handling:
+    return Handling(
+        mode=Mode(row.mode),
+        target=row.target,
+        step_share=row.step_share,
+        full_below_usd=row.full_below_usd,
+        fee_base=FeeBase(row.fee_base),
+        call_trades=CallTrades(row.call_trades),
+    )
 
 
 def terms_at(at: datetime, assets: Iterable[str] | None = None) -> dict[str, CoinTerms]:

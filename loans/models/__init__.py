@@ -1,0 +1,30 @@
+"""Contracts: products and rates, requests and offers, loans. A loan opens a debt in `risk` and prices it."""
+
+from loans.models.applications import (
+    Application,
+    ApplicationLine,
+    ApplicationQuerySet,
+    Enquiry,
+    EnquiryQuerySet,
+    Offer,
+    SignedSheet,
+)
+from loans.models.contracts import Loan, LoanEvent, LoanQuerySet
+from loans.models.products import ClientTerms, Product, RateCard, RateType
+
+__all__ = [
+    "Application",
+    "ApplicationLine",
+    "ApplicationQuerySet",
+    "ClientTerms",
+    "Enquiry",
+    "EnquiryQuerySet",
+    "Loan",
+    "LoanEvent",
+    "LoanQuerySet",
+    "Offer",
+    "Product",
+    "RateCard",
+    "RateType",
+    "SignedSheet",
+]
