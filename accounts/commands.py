@@ -9,17 +9,19 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import Any, ParamSpec, TypeVar
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError, connection, models, transaction
 
 from accounts.errors import Refused
-from accounts.models import AuditRecord, IdempotencyKey, User
+from accounts.models import ApprovalPolicy, AuditRecord, IdempotencyKey, User
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,6 +41,16 @@ class BadKey(Refused):
     code = "bad_idempotency_key"
 
 
+class NeedsApproval(Refused):
+    """R-ADM-03: propose it (accounts/approvals.py); it runs when another person releases it."""
+
+    code = "needs_approval"
+
+
+class NotYourRole(Refused):
+    code = "not_your_role"
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
     """Who acts: a user, or a job of ours. The label scopes idempotency keys and signs the audit trail."""
@@ -52,6 +64,57 @@ class Actor:
     @classmethod
     def job(cls, name: str) -> "Actor":
         return cls(f"job:{name}")
+
+    @property
+    def user_id(self) -> int | None:
+        """The user behind it; None for a job of ours."""
+        kind, _, pk = self.label.partition(":")
+        return int(pk) if kind == "user" else None
+
+
+Arguments = Mapping[str, Any]
+
+
+def _always(_: Arguments) -> bool:
+    return True
+
+
+def _unpriced(_: Arguments) -> Decimal | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class FourEyes:
+    """What makes a command one that a person only proposes and another releases (R-ADM-03, TRUST I-24).
+
+    `makers` and `checkers` are roles. `needed` looks at the arguments: some calls need one person only; a maker's
+    role is asked for in any case. `worth` is what they move, in USD, for policies that begin at an amount.
+    Jobs of ours need no release.
+    """
+
+    makers: frozenset[str] = field(
+        default_factory=lambda: frozenset({User.Role.RISK_OFFICER, User.Role.ADMIN})
+    )
+    checkers: frozenset[str] = field(
+        default_factory=lambda: frozenset({User.Role.RISK_OFFICER, User.Role.ADMIN})
+    )
+    needed: Callable[[Arguments], bool] = _always
+    worth: Callable[[Arguments], Decimal | None] = _unpriced
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A command by its name: what to call, and who must release it."""
+
+    name: str
+    function: Callable[..., Any]
+    returns: type[models.Model] | None
+    four_eyes: FourEyes | None
+
+
+registered: dict[str, Registered] = {}
+releasing: ContextVar[str] = ContextVar("releasing", default="")
+"""The payload hash whose release is running (accounts/approvals.py); nothing else passes as released."""
 
 
 @contextmanager
@@ -68,13 +131,14 @@ def acting(actor: Actor, *, reason: str = "") -> Iterator[None]:
 
 
 def command(
-    name: str, *, returns: type[models.Model] | None = None
+    name: str, *, returns: type[models.Model] | None = None, four_eyes: FourEyes | None = None
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a chapter's function a command named `name`, such as `vip.repay`.
 
     Raises (from the decorated function):
         BadKey: the key is no line of 1 to 64 ASCII characters.
         KeyReused: the same caller used this key for another command or with other arguments.
+        NotYourRole, NeedsApproval: a person calls it, and `four_eyes` says who may and who must release it.
     """
 
     def wrap(function: Callable[P, R]) -> Callable[P, R]:
@@ -85,7 +149,8 @@ def command(
             nested = connection.in_atomic_block
             for attempt in range(1, MAX_TRIES + 1):
                 try:
-                    return _run_once(name, returns, function, kwargs)
+                    result: R = _run_once(registered[name], kwargs)
+                    return result
                 except OperationalError as error:
                     state = getattr(error.__cause__, "sqlstate", None)
                     if nested or attempt == MAX_TRIES or state not in RETRIED_SQLSTATES:
@@ -93,21 +158,23 @@ def command(
                     time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311  jitter, not a secret
             raise AssertionError("unreachable")
 
+        assert name not in registered or registered[name].function.__module__ == function.__module__, name
+        registered[name] = Registered(name=name, function=function, returns=returns, four_eyes=four_eyes)
         return run
 
     return wrap
 
 
-def _run_once(
-    name: str, returns: type[models.Model] | None, function: Callable[..., R], kwargs: dict[str, Any]
-) -> R:
-    actor: Actor = kwargs["actor"]
+def _run_once(command: Registered, kwargs: dict[str, Any]) -> Any:
+    name, actor = command.name, kwargs["actor"]
     with acting(actor, reason=str(kwargs.get("reason") or "")):
         key = kwargs.get("key")
         claim = _claim(actor, str(key), name, kwargs) if key else None
         if claim is not None and not claim.fresh:
-            return claim.replay(returns)  # type: ignore[return-value]
-        result = function(**kwargs)
+            return claim.replay(command.returns)
+        if command.four_eyes is not None:
+            _refuse_unreleased(command, command.four_eyes, kwargs)
+        result = command.function(**kwargs)
         result_pk = str(result.pk) if isinstance(result, models.Model) else None
         AuditRecord.objects.create(
             kind=AuditRecord.Kind.COMMAND,
@@ -120,6 +187,37 @@ def _run_once(
         if claim is not None and result_pk is not None:
             IdempotencyKey.objects.filter(pk=claim.row.pk).update(result=result_pk)
     return result
+
+
+def digest(name: str, kwargs: Arguments) -> str:
+    """Names a command with its exact arguments, without who, when and why: 64 hexadecimal digits."""
+    told = json.dumps([name, _told(dict(kwargs))], sort_keys=True, cls=DjangoJSONEncoder)
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def needs_release(command: Registered, kwargs: Arguments, *, at: datetime) -> bool:
+    """Whether these arguments need a second person at `at`, by the command and the policy in force."""
+    rule = command.four_eyes
+    if rule is None or not rule.needed(kwargs):
+        return False
+    policies = ApprovalPolicy.objects.filter(command=command.name, effective_at__lte=at)
+    policy = policies.order_by("-effective_at").first()
+    if policy is None:
+        return True
+    worth = rule.worth(kwargs)
+    return policy.required and (policy.above_usd is None or worth is None or worth > policy.above_usd)
+
+
+def _refuse_unreleased(command: Registered, rule: FourEyes, kwargs: dict[str, Any]) -> None:
+    user_id = kwargs["actor"].user_id
+    if user_id is None:
+        return
+    user = User.objects.filter(pk=user_id, is_active=True).first()
+    if user is None or user.role not in rule.makers:
+        roles = " or ".join(sorted(User.Role(role).label.lower() for role in rule.makers))
+        raise NotYourRole(f"Only a {roles} may do this ({command.name}).")
+    if needs_release(command, kwargs, at=kwargs["at"]) and releasing.get() != digest(command.name, kwargs):
+        raise NeedsApproval("This needs a second person: propose it, and it is done when they release it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +235,16 @@ def _claim(actor: Actor, key: str, name: str, kwargs: dict[str, Any]) -> _Claim:
     """Take the key, or find who took it. A concurrent holder makes the insert wait until it is decided."""
     if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
         raise BadKey(f"A request key is one line of at most {LONGEST_KEY} plain characters.")
-    digest = hashlib.sha256(
-        json.dumps([name, _told(kwargs)], sort_keys=True, cls=DjangoJSONEncoder).encode()
-    ).hexdigest()
+    request_hash = digest(name, kwargs)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO accounts_idempotencykey (caller, key, command, request_hash) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT (caller, key) DO NOTHING",
-            [actor.label, key, name, digest],
+            [actor.label, key, name, request_hash],
         )
         fresh = cursor.rowcount == 1
     row = IdempotencyKey.objects.get(caller=actor.label, key=key)
-    if not fresh and (row.command, row.request_hash) != (name, digest):
+    if not fresh and (row.command, row.request_hash) != (name, request_hash):
         raise KeyReused("This request key was already used for something else; nothing was done.")
     return _Claim(row=row, fresh=fresh)
 
