@@ -13,7 +13,7 @@ UNPLUGGED := SECRET_KEY=unplugged ALLOWED_HOSTS=localhost LOMBARD_ENV_FILE= REDI
 	DATABASE_URL=postgresql://nobody@127.0.0.1:9/none
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check drill lint format format-check types imports migrations templates css css-check lock clean
+.PHONY: help setup run test check rules drill lint format format-check types imports migrations templates css css-check lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,11 +34,11 @@ run: $(STAMP) ## start the desk on this machine (PORT=8000); Ctrl-C stops it
 	@exec $(PY) -m config.stack
 
 test: $(STAMP) ## the whole suite on a throw-away PostgreSQL and Valkey (ARGS="-k gate -x")
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist worksteal $(ARGS)
 
 # Every gate runs, even after one failed, and the last line counts them.
-GATES := format-check lint types imports migrations templates css-check
-check: $(STAMP) ## every gate: format, lint, types, imports, migrations, templates, css, tests
+GATES := format-check lint types imports migrations templates css-check rules
+check: $(STAMP) ## every gate: format, lint, types, imports, migrations, templates, css, rules, tests
 	@passed=0; failed=; log=$$(mktemp); trap 'rm -f '"$$log" EXIT; \
 	for gate in $(GATES) test; do \
 		echo "== $$gate"; \
@@ -48,6 +48,9 @@ check: $(STAMP) ## every gate: format, lint, types, imports, migrations, templat
 	tests=$$(tail -n 1 "$$log" | grep -oE '[0-9]+ (passed|failed|errors?|skipped|xfailed|deselected)' | sed 's/ passed/ tests passed/' | paste -sd ',' | sed 's/,/, /g'); \
 	echo "check: $$passed gates passed, $$(wc -w <<< "$$failed") failed$${failed:+ ($${failed# })}, $${tests:-no tests ran}"; \
 	[ -z "$$failed" ]
+
+rules: $(STAMP) ## every rule with the tests that cite it; fails when one has none (ID=R-GEN-30 lists them all)
+	@$(PY) -m tests.rules $(ID)
 
 drill: $(STAMP) ## kill the running demo's processes while it charges day after day, then prove the books (MINUTES=15)
 	@$(PY) -m tests.drills.kill --minutes $(or $(MINUTES),15)

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from accounts import people, users
+from accounts import members, people, users
 from accounts.console import CommandForm, History, ReadOnly, Rows, button, row_or_404, run_command
 from accounts.models import (
     Acceptance,
@@ -96,6 +96,24 @@ class WhitelistForm(CommandForm):
     whitelisted = forms.BooleanField(label="May apply without a VIP level", required=False)
 
 
+class LimitForm(CommandForm):
+    """Whose members and accounts there are is the page's knowledge."""
+
+    user_id = forms.TypedChoiceField(label="Member", coerce=int)
+    account_uid = forms.TypedChoiceField(label="Acts for", coerce=int, empty_value=None, required=False)
+
+    def __init__(self, *args: Any, customer: Customer, **kwargs: Any) -> None:
+        members = User.objects.filter(memberships__customer=customer).order_by("name", "pk")
+        accounts = customer.accounts.order_by("pk")
+        choices = {
+            "user_id": [(user.pk, str(user)) for user in members],
+            "account_uid": [("", "All accounts"), *((account.pk, str(account)) for account in accounts)],
+        }
+        super().__init__(*args, **kwargs)
+        for name, told in choices.items():
+            self.fields[name].choices = told  # type: ignore[attr-defined]
+
+
 class AccountRows(Rows):
     model = Account
     fields = readonly_fields = ("uid", "kind", "label", "email", "opened_at")
@@ -103,8 +121,8 @@ class AccountRows(Rows):
 
 class MembershipRows(Rows):
     model = Membership
-    fields = readonly_fields = ("user", "since")
-    related = ("user",)
+    fields = readonly_fields = ("user", "account", "since")
+    related = ("user", "account")
 
 
 @admin.register(Customer)
@@ -115,7 +133,7 @@ class CustomerAdmin(ReadOnly):
     search_fields = ("name",)
     ordering = ("name", "pk")
     inlines = (AccountRows, MembershipRows)
-    actions_detail = ("set_vip_level", "assign_manager", "whitelist")
+    actions_detail = ("set_vip_level", "assign_manager", "whitelist", "limit_member")
 
     @button(title="Set VIP level", path="vip-level")
     def set_vip_level(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -134,6 +152,12 @@ class CustomerAdmin(ReadOnly):
         row = row_or_404(Customer, object_id)
         form = WhitelistForm(request.POST or None, initial={"whitelisted": row.whitelisted})
         return self._run(request, row, form, f"Let {row} apply", people.whitelist)
+
+    @button(title="Limit a member to one account", path="limit-member")
+    def limit_member(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = row_or_404(Customer, object_id)
+        form = LimitForm(request.POST or None, customer=row)
+        return self._run(request, row, form, f"Whom a member of {row} acts for", members.limit)
 
     def _run(
         self, request: HttpRequest, row: Customer, form: CommandForm, title: str, change: Any
@@ -257,7 +281,7 @@ class AuditRecordAdmin(History):
 
 class DeliveryRows(Rows):
     model = Delivery
-    fields = readonly_fields = ("channel", "status", "due_at", "sent_at", "error")
+    fields = readonly_fields = ("channel", "status", "due_at", "sent_at", "answer", "error")
 
 
 @admin.register(Notice)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -146,23 +146,28 @@ def command(
         def run(*args: P.args, **kwargs: P.kwargs) -> R:
             if args:
                 raise TypeError(f"{name} takes keywords only")
-            nested = connection.in_atomic_block
-            for attempt in range(1, MAX_TRIES + 1):
-                try:
-                    result: R = _run_once(registered[name], kwargs)
-                    return result
-                except OperationalError as error:
-                    state = getattr(error.__cause__, "sqlstate", None)
-                    if nested or attempt == MAX_TRIES or state not in RETRIED_SQLSTATES:
-                        raise
-                    time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311  jitter, not a secret
-            raise AssertionError("unreachable")
+            result: R = perform(name, kwargs)
+            return result
 
         assert name not in registered or registered[name].function.__module__ == function.__module__, name
         registered[name] = Registered(name=name, function=function, returns=returns, four_eyes=four_eyes)
         return run
 
     return wrap
+
+
+def perform(name: str, kwargs: dict[str, Any]) -> Any:
+    """Run the command of that name, as calling it does; for those who have the name only."""
+    nested = connection.in_atomic_block
+    for attempt in range(1, MAX_TRIES + 1):
+        try:
+            return _run_once(registered[name], kwargs)
+        except OperationalError as error:
+            state = getattr(error.__cause__, "sqlstate", None)
+            if nested or attempt == MAX_TRIES or state not in RETRIED_SQLSTATES:
+                raise
+            time.sleep(random.uniform(0.01, 0.05) * attempt)  # noqa: S311  jitter, not a secret
+    raise AssertionError("unreachable")
 
 
 def _run_once(command: Registered, kwargs: dict[str, Any]) -> Any:
@@ -182,7 +187,7 @@ def _run_once(command: Registered, kwargs: dict[str, Any]) -> Any:
             actor=actor.label,
             reason=str(kwargs.get("reason") or ""),
             request=request_id.get(),
-            after={"arguments": _told(kwargs), "result": result_pk},
+            after={"arguments": told(kwargs), "result": result_pk},
         )
         if claim is not None and result_pk is not None:
             IdempotencyKey.objects.filter(pk=claim.row.pk).update(result=result_pk)
@@ -191,8 +196,8 @@ def _run_once(command: Registered, kwargs: dict[str, Any]) -> Any:
 
 def digest(name: str, kwargs: Arguments) -> str:
     """Names a command with its exact arguments, without who, when and why: 64 hexadecimal digits."""
-    told = json.dumps([name, _told(dict(kwargs))], sort_keys=True, cls=DjangoJSONEncoder)
-    return hashlib.sha256(told.encode()).hexdigest()
+    plain = json.dumps([name, told(kwargs)], sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def needs_release(command: Registered, kwargs: Arguments, *, at: datetime) -> bool:
@@ -208,14 +213,29 @@ def needs_release(command: Registered, kwargs: Arguments, *, at: datetime) -> bo
     return policy.required and (policy.above_usd is None or worth is None or worth > policy.above_usd)
 
 
+def acting_user(actor: Actor, *, roles: Collection[str], doing: str) -> User:
+    """The person behind the actor.
+
+    Raises:
+        NotYourRole: it is no active person with one of these roles.
+    """
+    rows = User.objects.filter(is_active=True)
+    user = None if actor.user_id is None else rows.filter(pk=actor.user_id).first()
+    if user is None or user.role not in roles:
+        names = ", ".join(sorted(_role_name(role) for role in roles))
+        raise NotYourRole(f"Only these roles may {doing}: {names}.")
+    return user
+
+
+def _role_name(role: str) -> str:
+    label = str(User.Role(role).label)
+    return label if label.startswith("VIP") else label.lower()
+
+
 def _refuse_unreleased(command: Registered, rule: FourEyes, kwargs: dict[str, Any]) -> None:
-    user_id = kwargs["actor"].user_id
-    if user_id is None:
+    if kwargs["actor"].user_id is None:
         return
-    user = User.objects.filter(pk=user_id, is_active=True).first()
-    if user is None or user.role not in rule.makers:
-        roles = " or ".join(sorted(User.Role(role).label.lower() for role in rule.makers))
-        raise NotYourRole(f"Only a {roles} may do this ({command.name}).")
+    acting_user(kwargs["actor"], roles=rule.makers, doing=f"do this ({command.name})")
     if needs_release(command, kwargs, at=kwargs["at"]) and releasing.get() != digest(command.name, kwargs):
         raise NeedsApproval("This needs a second person: propose it, and it is done when they release it.")
 
@@ -249,17 +269,19 @@ def _claim(actor: Actor, key: str, name: str, kwargs: dict[str, Any]) -> _Claim:
     return _Claim(row=row, fresh=fresh)
 
 
-def _told(kwargs: dict[str, Any]) -> dict[str, Any]:
+def told(kwargs: Arguments) -> dict[str, Any]:
     """The arguments as the audit row and the key's hash keep them: not who, when or why."""
     rest = {k: v for k, v in kwargs.items() if k not in {"actor", "at", "key", "reason"}}
-    told: dict[str, Any] = json.loads(json.dumps(rest, cls=_Teller))
-    return told
+    plain: dict[str, Any] = json.loads(json.dumps(rest, cls=_Teller))
+    return plain
 
 
 class _Teller(DjangoJSONEncoder):
     def default(self, o: object) -> Any:
         if isinstance(o, models.Model):
             return f"{o._meta.label_lower}:{o.pk}"
+        if isinstance(o, datetime):
+            return o.isoformat()  # Django's encoder would drop the microseconds
         if hasattr(o, "__dataclass_fields__"):
             return {field: getattr(o, field) for field in o.__dataclass_fields__}
         if isinstance(o, (set, frozenset)):

@@ -32,7 +32,7 @@ from unfold.widgets import (
 
 from accounts.commands import Actor
 from accounts.errors import Refused
-from accounts.models import User
+from accounts.models import Approval, User
 from accounts.money import exact
 from accounts.templatetags import figures
 
@@ -203,7 +203,7 @@ def row_or_404(model: type[Row], object_id: object) -> Row:
     return get_object_or_404(model, pk=number)
 
 
-Run = Callable[[dict[str, Any]], models.Model]
+Run = Callable[[dict[str, Any]], models.Model | None]
 
 
 def run_command(
@@ -218,7 +218,8 @@ def run_command(
 ) -> HttpResponse:
     """Show the form; when it is sent, make the one call; a refusal stays on the form (422).
 
-    `run` gets the form's values with `actor`, `at`, `key` and `reason` among them, and returns the row it made.
+    `run` gets the form's values with `actor`, `at`, `key` and `reason` among them, and returns the row it made: a
+    proposal when a second person is needed.
     """
     if request.method == "POST" and form.is_valid():
         values = form.cleaned_data | {
@@ -238,7 +239,7 @@ def run_command(
                 return redirect(back)
             form.add_error(None, refusal.message)
         else:
-            messages.success(request, f"Done: {made}.")
+            messages.success(request, _told(made))
             return redirect(back)
     context = site.admin_site.each_context(request) | {
         "title": title,
@@ -248,6 +249,12 @@ def run_command(
         "back": back,
     }
     return render(request, "admin/command.html", context, status=REFUSED if form.errors else 200)
+
+
+def _told(made: models.Model | None) -> str:
+    if isinstance(made, Approval):
+        return f"{made} is proposed. It is done when somebody else releases it, under Four eyes on the desk."
+    return "Done." if made is None else f"Done: {made}."
 
 
 def now() -> datetime:

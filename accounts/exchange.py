@@ -37,8 +37,16 @@ class Exchange(Protocol):
     def pay_out(self, *, wallet: LedgerAccount, amount: Decimal, key: str, at: datetime) -> JournalEntry:
         """Send coins of this wallet outside."""
 
-    def seize(self, *, wallet: LedgerAccount, amount: Decimal, key: str, at: datetime) -> JournalEntry:
-        """Take collateral from this wallet into the desk's own books."""
+    def seize(
+        self,
+        *,
+        wallet: LedgerAccount,
+        amount: Decimal,
+        key: str,
+        at: datetime,
+        into: LedgerAccount | None = None,
+    ) -> JournalEntry:
+        """Take collateral from this wallet into the desk's own books: its pool, or the account named."""
 
     def quote(self, *, coin: Asset, amount: Decimal, mark: Decimal, slippage: Decimal) -> Fill:
         """What the venue pays for `amount` of `coin` (USD per coin) when the index says `mark`."""
@@ -55,11 +63,19 @@ class BuiltIn:
         line = ledger.Line(debit=wallet, credit=books.custody(wallet.asset_id), amount=amount)
         return ledger.post(kind="withdrawal", reference=key, lines=[line], at=at)
 
-    def seize(self, *, wallet: LedgerAccount, amount: Decimal, key: str, at: datetime) -> JournalEntry:
+    def seize(
+        self,
+        *,
+        wallet: LedgerAccount,
+        amount: Decimal,
+        key: str,
+        at: datetime,
+        into: LedgerAccount | None = None,
+    ) -> JournalEntry:
         coin = wallet.asset_id
         lines = [
             ledger.Line(debit=wallet, credit=books.custody(coin), amount=amount),
-            ledger.Line(debit=books.pool(coin), credit=books.position(coin), amount=amount),
+            ledger.Line(debit=into or books.pool(coin), credit=books.position(coin), amount=amount),
         ]
         return ledger.post(kind="seizure", reference=key, lines=lines, at=at)
 

@@ -3,27 +3,21 @@
 A notice is written in the transaction of the event it tells of, with its figures already in it, so it can
 neither be lost nor tell of what did not happen. What leaves the house goes later, from the `Delivery` rows: a
 row is claimed and that claim committed before anything is sent, so no failure can send twice, and none can
-stop the event (R-GEN-60).
+stop the event (R-GEN-60). Which channels, and when, is the customer's choice within accounts/reach.py.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from django.conf import settings
-from django.core.mail import send_mail
 from django.db import transaction
-from django.utils.module_loading import import_string
 
-from accounts.models import Customer, Delivery, Notice
+from accounts import channels, reach
+from accounts.models import Customer, Delivery, Notice, NoticePreference
 
 logger = logging.getLogger(__name__)
 
 MOST_PER_RUN = 500  # so that one run ends well before the task's time limit
-DEFAULT_SMS_BACKEND = "accounts.notices.log_sms"
-
-SmsBackend = Callable[[Customer, str], None]
-"""Takes the customer and the text. Whose telephone rings is the provider's address book."""
 
 
 def send(
@@ -40,7 +34,8 @@ def send(
     """Put a notice into the inbox and its e-mail and SMS into the queue. Inside the event's transaction.
 
     `event` names what it tells of; a second notice of the same event is the first one. `facts` must be JSON.
-    The deliveries wait `hold_seconds`, in which `drop_unsent` may still call them back (R-GEN-61). R-GEN-65
+    The deliveries wait `hold_seconds`, in which `drop_unsent` may still call them back (R-GEN-61), and what can
+    wait waits for the end of the customer's quiet hours. R-GEN-65
     """
     notice, is_new = Notice.objects.get_or_create(
         event=event,
@@ -54,11 +49,29 @@ def send(
         },
     )
     if is_new:
-        due_at = at + timedelta(seconds=hold_seconds)
+        preference = preference_of(customer)
+        leaves_at = at + timedelta(seconds=hold_seconds)
+        due_at = reach.due_at(kind=kind, at=leaves_at, preference=preference)
         Delivery.objects.bulk_create(
-            Delivery(notice=notice, channel=channel, due_at=due_at) for channel in Delivery.Channel.values
+            Delivery(notice=notice, channel=channel, due_at=due_at)
+            for channel in reach.channels(kind=kind, preference=preference)
         )
     return notice
+
+
+def preference_of(customer: Customer) -> reach.Preference:
+    """How the customer wants to be told; e-mail and SMS at any hour until they say otherwise."""
+    row = NoticePreference.objects.filter(customer=customer).first()
+    if row is None:
+        return reach.Preference()
+    return reach.Preference(
+        by_email=row.by_email,
+        by_sms=row.by_sms,
+        phone=row.phone,
+        quiet_from=row.quiet_from,
+        quiet_until=row.quiet_until,
+        time_zone=row.time_zone,
+    )
 
 
 def drop_unsent(*, customer: Customer, event_prefix: str, at: datetime) -> int:
@@ -90,70 +103,66 @@ def hold_unsent(*, customer: Customer, event_prefix: str, until: datetime) -> No
     ).update(due_at=until)
 
 
-def deliver_due(*, at: datetime, most: int = MOST_PER_RUN) -> int:
+def _never() -> bool:
+    return False
+
+
+def deliver_due(*, at: datetime, most: int = MOST_PER_RUN, enough: Callable[[], bool] = _never) -> int:
     """Send what is due at `at`, oldest first; returns how many went out. Safe to run many at once.
 
     Call it outside a transaction: each claim must be committed before its message is sent. A run that dies in
-    between leaves one delivery SENDING, which is never tried again: at most once (R-GEN-60).
+    between leaves one delivery SENDING, which is never tried again: at most once (R-GEN-60). A channel that
+    does not answer is left alone for the rest of the run, and the run ends when `enough` says so, so that a dead
+    provider does not keep a worker from the work on money.
     """
     sent = 0
+    silent: set[str] = set()
     for _ in range(most):
-        delivery = _claim_next(at)
+        delivery = _claim_next(at, silent)
         if delivery is None:
             break
-        sent += _deliver(delivery, at)
+        sent += _deliver(delivery, at, silent)
+        if enough():
+            break
     return sent
-
-
-def log_sms(customer: Customer, text: str) -> None:
-    """The default SMS backend: a line in the log."""
-    logger.info("sms to customer %s: %s", customer.pk, text)
 
 
 # --- Private ----------------------------------------------------------------------------------------
 
 
-def _claim_next(at: datetime) -> Delivery | None:
+def _claim_next(at: datetime, silent: set[str]) -> Delivery | None:
     with transaction.atomic():
         queue = Delivery.objects.filter(status=Delivery.Status.PENDING, due_at__lte=at)
-        delivery = queue.select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "pk").first()
+        queue = queue.exclude(channel__in=silent).order_by("due_at", "pk")
+        delivery = queue.select_for_update(skip_locked=True, of=("self",)).first()
         if delivery is not None:
             delivery.status = Delivery.Status.SENDING
             delivery.save(update_fields=["status"])
     return delivery
 
 
-def _deliver(delivery: Delivery, at: datetime) -> bool:
+def _deliver(delivery: Delivery, at: datetime, silent: set[str]) -> bool:
     try:
-        _CHANNELS[delivery.channel](delivery.notice)
+        answer = _CHANNELS[delivery.channel](delivery.notice)
     except Exception as error:  # the provider's trouble is not ours: note it and go on
-        logger.warning("delivery %s by %s failed", delivery.pk, delivery.channel, exc_info=True)
-        delivery.status, delivery.error = Delivery.Status.FAILED, f"{type(error).__name__}: {error}"[:200]
+        is_no = isinstance(error, channels.NotTaken)
+        logger.warning("delivery %s by %s failed", delivery.pk, delivery.channel, exc_info=not is_no)
+        delivery.status, delivery.error = Delivery.Status.FAILED, _said(error)
+        if not is_no:
+            silent.add(delivery.channel)
     else:
-        delivery.status, delivery.sent_at = Delivery.Status.SENT, at
-    delivery.save(update_fields=["status", "sent_at", "error"])
+        delivery.status, delivery.sent_at, delivery.answer = Delivery.Status.SENT, at, answer
+    delivery.save(update_fields=["status", "sent_at", "answer", "error"])
     return delivery.status == Delivery.Status.SENT
 
 
-class NobodyToTell(Exception):
-    """The customer has no active member with an address."""
+def _said(error: Exception) -> str:
+    if isinstance(error, channels.NotTaken):
+        return str(error)[: channels.ANSWER_KEPT]
+    return f"{type(error).__name__}: {error}"[: channels.ANSWER_KEPT]
 
 
-def _email(notice: Notice) -> None:
-    members = notice.customer.memberships.filter(user__is_active=True).order_by("user__email")
-    addresses = list(members.values_list("user__email", flat=True))
-    if not addresses:
-        raise NobodyToTell(f"{notice.customer} has no active member")
-    for address in addresses:  # one message each: members need not see each other's addresses
-        send_mail(notice.title, notice.body, settings.DEFAULT_FROM_EMAIL, [address])
-
-
-def _sms(notice: Notice) -> None:
-    backend: SmsBackend = import_string(getattr(settings, "SMS_BACKEND", DEFAULT_SMS_BACKEND))
-    backend(notice.customer, notice.title)
-
-
-_CHANNELS: dict[str, Callable[[Notice], None]] = {
-    Delivery.Channel.EMAIL: _email,
-    Delivery.Channel.SMS: _sms,
+_CHANNELS: dict[str, Callable[[Notice], str]] = {
+    Delivery.Channel.EMAIL: channels.email,
+    Delivery.Channel.SMS: channels.sms,
 }

@@ -25,6 +25,12 @@ class DeskOnly(Refused):
     code = "desk_only"
 
 
+class NotYourClient(Refused):
+    """A VIP manager works for their own clients only (R-ADM-01, R-ADM-02)."""
+
+    code = "not_your_client"
+
+
 class BadDetails(Refused):
     """A name, e-mail address or kind that cannot be kept."""
 
@@ -149,12 +155,14 @@ def set_vip_level(
 
     Raises:
         DeskOnly: the actor is neither a VIP manager nor an admin.
+        NotYourClient: a VIP manager, but not this customer's.
         BadVIPLevel: not 0 to 9.
     """
     _require(actor, MANAGERS, "change a VIP level")
     if not 0 <= vip_level <= HIGHEST_VIP_LEVEL:
         raise BadVIPLevel(f"A VIP level is 0 to {HIGHEST_VIP_LEVEL}, not {vip_level}.")
     customer = _locked(customer_id)
+    refuse_others_client(customer=customer, actor=actor)
     customer.vip_level = vip_level
     customer.save(update_fields=["vip_level"])
     return customer
@@ -168,10 +176,13 @@ def assign_manager(
 
     Raises:
         DeskOnly: the actor is neither a VIP manager nor an admin.
+        NotYourClient: a VIP manager, and another one has this customer already.
         NotAManager: the one named is no active VIP manager.
     """
     _require(actor, MANAGERS, "assign a manager")
     customer = _locked(customer_id)
+    if customer.manager_id is not None:  # who has no manager yet may be taken by any
+        refuse_others_client(customer=customer, actor=actor)
     manager = None if manager_id is None else User.objects.get(pk=manager_id)
     if manager and not (manager.is_active and manager.role == User.Role.VIP_MANAGER):
         raise NotAManager(f"{manager.name} is not an active VIP manager.")
@@ -190,13 +201,15 @@ def whitelist(
     key: str = "",
     reason: str = "",
 ) -> Customer:
-    """Let a customer without VIP level apply, or stop letting them. R-VIP-01
+    """Let a customer without VIP level apply, or stop letting them. When and by whom is in the audit trail. R-VIP-01
 
     Raises:
         DeskOnly: the actor is neither a VIP manager nor an admin.
+        NotYourClient: a VIP manager, but not this customer's.
     """
     _require(actor, MANAGERS, "let a customer without VIP level apply")
     customer = _locked(customer_id)
+    refuse_others_client(customer=customer, actor=actor)
     customer.whitelisted = whitelisted
     customer.save(update_fields=["whitelisted"])
     return customer
@@ -250,8 +263,8 @@ def accept_agreement(
         AlreadyAccepted: the customer accepted this version before.
     """
     customer = _locked(customer_id)
-    if not customer.memberships.filter(user_id=user_id).exists():
-        raise NotAMember(f"You do not act for {customer.name}.")
+    if not customer.memberships.filter(user_id=user_id, account=None).exists():
+        raise NotAMember(f"You do not act for all of {customer.name}.")
     current = current_agreement(at=at)
     if current is None or current.version != version:
         in_force = f"version {current.version} is in force" if current else "no agreement is in force"
@@ -259,6 +272,23 @@ def accept_agreement(
     if current.acceptances.filter(customer=customer).exists():
         raise AlreadyAccepted(f"{customer.name} has already accepted version {version} of the agreement.")
     return Acceptance.objects.create(agreement=current, customer=customer, user_id=user_id, at=at)
+
+
+def refuse_others_client(*, customer: Customer, actor: Actor) -> None:
+    """Refuse a VIP manager who is not this customer's. Which other roles may do it is asked before. R-ADM-01
+
+    Raises:
+        NotYourClient: naming whose client it is.
+    """
+    if actor.user_id is None or actor.user_id == customer.manager_id:
+        return
+    if User.objects.filter(pk=actor.user_id, role=User.Role.VIP_MANAGER).exists():
+        whose = (
+            f"that is {customer.manager.name}"
+            if customer.manager
+            else "there is none yet; take the client first"
+        )
+        raise NotYourClient(f"Only the VIP manager of {customer.name} may do this; {whose}.")
 
 
 def current_agreement(*, at: datetime) -> Agreement | None:

@@ -1,21 +1,35 @@
 """The jobs of `accounts`: read the clock, make one call, keep failures loud. The timetable is in config/celery.py."""
 
+import time
 from typing import Any
 
 from celery import shared_task
+from django.db import connection
 from django.utils import timezone
 
-from accounts import ledger, notices
+from accounts import approvals, ledger, notices
 
 
 class BooksBroken(Exception):
     """The books do not prove themselves; the message lists every break."""
 
 
+SECONDS_PER_RUN = 4  # less than the period, so that providers never hold a worker for long
+ONE_DELIVERER = 60_060  # the advisory lock's number, after R-GEN-60
+
+
 @shared_task
 def deliver_notices(**_: Any) -> None:
-    """Send what is due. Safe to run twice, or two at once."""
-    notices.deliver_due(at=timezone.now())
+    """Send what is due. Safe to run twice; two at once would be, too, but slow providers may hold one worker only."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [ONE_DELIVERER])
+        if not cursor.fetchone()[0]:
+            return
+        try:
+            until = time.monotonic() + SECONDS_PER_RUN
+            notices.deliver_due(at=timezone.now(), enough=lambda: time.monotonic() > until)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [ONE_DELIVERER])
 
 
 @shared_task
@@ -24,3 +38,9 @@ def check_books(**_: Any) -> None:
     problems = ledger.problems()
     if problems:
         raise BooksBroken("\n".join(problems))
+
+
+@shared_task
+def expire_proposals(**_: Any) -> None:
+    """Close the proposals that nobody decided in time (R-ADM-03)."""
+    approvals.expire_due(at=timezone.now())

@@ -29,7 +29,12 @@ TIMETABLE = {
     },
     "accrue what was missed": _every("risk.tasks.accrue", timedelta(minutes=10)),
     "expire loans": _every("loans.tasks.expire", timedelta(seconds=60)),
+    "remind of due dates": _every("loans.tasks.remind", timedelta(seconds=60)),
+    "expire requests and offers": _every("loans.tasks.expire_offers", timedelta(seconds=60)),
     "liquidate what is overdue": _every("risk.tasks.liquidate_overdue", timedelta(seconds=60)),
+    "collect instalments": _every("risk.tasks.collect_instalments", timedelta(minutes=10)),
+    "announce new ratios": _every("risk.tasks.announce_changes", timedelta(seconds=60)),
+    "close lapsed proposals": _every("accounts.tasks.expire_proposals", timedelta(seconds=60)),
     "deliver notices": _every("accounts.tasks.deliver_notices", timedelta(seconds=5)),
     "check the books": _every("accounts.tasks.check_books", timedelta(hours=1)),
 }

@@ -141,7 +141,17 @@ CACHES = {
 PRICE_FEED = env.str("PRICE_FEED", default="simulated")  # simulated[:SEED], file:PATH or ccxt
 EXCHANGE = env.str("EXCHANGE", default="accounts.exchange.BuiltIn")
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
+if env.str("EMAIL_URL", default=""):  # smtp+tls://user:password@host:587; then mail really leaves
+    vars().update(env.email_url("EMAIL_URL"))
+EMAIL_TIMEOUT = 5  # seconds; a mail server that hangs must not hold a worker
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Lombard <desk@localhost>")
+# sms_to_console, sms_to_file or sms_by_gateway of accounts.channels, or your own (number, text) -> answer
+SMS_GATEWAY_URL = env.str("SMS_GATEWAY_URL", default="")
+SMS_GATEWAY_TOKEN = env.str("SMS_GATEWAY_TOKEN", default="")
+SMS_SENDER = env.str("SMS_SENDER", default="Lombard")
+SMS_FILE = env.str("SMS_FILE", default=str(BASE_DIR / ".local" / "sms.jsonl"))
+_sms = "sms_by_gateway" if SMS_GATEWAY_URL else "sms_to_console"
+SMS_BACKEND = env.str("SMS_BACKEND", default=f"accounts.channels.{_sms}")
 
 # -- People
 AUTH_USER_MODEL = "accounts.User"

@@ -32,6 +32,17 @@ class ProductForm(DatedForm):
     )
     overdue_hours = forms.IntegerField(label="Overdue period (h)", min_value=1, max_value=8760, initial=168)
     late_multiplier = forms.IntegerField(label="Late interest, times", min_value=1, max_value=100, initial=3)
+    # Left empty, these stay as they are now.
+    offer_hours = forms.IntegerField(label="An offer stands (h)", min_value=1, max_value=8760, required=False)
+    quote_hours = forms.IntegerField(
+        label="Accepted terms bind (h)", min_value=1, max_value=8760, required=False
+    )
+    auto_approve_usd = usd_field("Approved by itself up to (USD; 0: never)", required=False)
+    auto_approve_ltv = RateField(label="and with LTV at most (%)", required=False)
+    four_eyes_usd = usd_field("A second person above (USD)", required=False)
+    call_notice_hours = forms.IntegerField(
+        label="Notice for calling an open loan (h)", min_value=24, max_value=8760, required=False
+    )
 
 
 @admin.register(Product)
@@ -45,10 +56,8 @@ class ProductAdmin(Published):
         "overdue_hours",
         "late_multiplier",
     )
+    command = "loans.publish_product"
     form_class = ProductForm
-
-    def call(self, given: dict[str, Any]) -> Product:
-        return ratecards.publish_product(**given)
 
 
 class CardForm(CommandForm):
@@ -67,11 +76,9 @@ class RateCardAdmin(Published):
     list_display = ("asset_id", "term_days", "vip_level", "effective_at", "yearly")
     list_filter = ("term_days", "vip_level")
     search_fields = ("=asset__symbol",)
+    command = "loans.publish_card"
     form_class = CardForm
     yearly = percent("annual_rate", "Annual rate")
-
-    def call(self, given: dict[str, Any]) -> RateCard:
-        return ratecards.publish_card(**given)
 
 
 class LineRows(Rows):

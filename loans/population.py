@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from random import Random
 
-from accounts import catalogue, people
+from accounts import approvals, catalogue, people
 from accounts.catalogue import Coin, Kind
 from accounts.catalogue.loading import load
 from accounts.commands import Actor, acting
@@ -22,7 +22,7 @@ from loans.demo import opening
 from loans.models import Application, RateType
 from loans.vip import applications, origination
 from loans.vip.terms import Request, Wish
-from risk import gate, parameters, prices
+from risk import delays, gate, parameters, prices
 from risk.valuation import Tier, Tiers, market_value_needed, recognised
 
 JOB = Actor.job("population")
@@ -90,6 +90,8 @@ def publish(*, coins: Collection[str], at: datetime) -> None:
     people.publish_agreement(version=AGREEMENT, text="The borrower owes what is lent.", actor=JOB, at=at)
     figures = [row for row in catalogue.read_demo_parameters() if row.symbol in coins]
     opening.publish(coins=figures, lent=LENT, actor=JOB, at=at)
+    # One manager decides everything here: who releases what is not what a replay is about.
+    approvals.publish_policy(governed="vip.approve", required=False, effective_at=at, actor=JOB, at=at)
     for symbol in sorted(set(coins) - {row.symbol for row in figures}):
         parameters.publish_ratios(asset=symbol, tiers=UNKNOWN_TIERS, effective_at=at, actor=JOB, at=at)
 
@@ -140,6 +142,13 @@ def open_borrowers(*, desk: Desk, count: int, seed: int, at: datetime) -> Iterat
         yield _open(_plan(desk, random), desk=desk, number=number, at=at)
 
 
+def enrol(*, customer: Customer, desk: Desk, at: datetime) -> None:
+    """From `at` on, their liquidations are delayed. R-VIP-60"""
+    delays.enrol(
+        customer_id=customer.pk, starts_at=at, ends_at=None, granted_by_id=desk.manager.pk, actor=JOB, at=at
+    )
+
+
 def _open(plan: Plan, *, desk: Desk, number: int, at: datetime) -> Customer:
     name = f"{'Firm' if plan.is_firm else 'Person'} {number:04d}"
     email = f"b{number:04d}@replay.invalid"
@@ -147,8 +156,8 @@ def _open(plan: Plan, *, desk: Desk, number: int, at: datetime) -> Customer:
     borrower, manager = Actor.user(user), Actor.user(desk.manager)
     kind = Customer.Kind.FIRM if plan.is_firm else Customer.Kind.PERSON
     customer = people.open_customer(name=name, kind=kind, email=email, user_id=user.pk, actor=JOB, at=at)
-    people.set_vip_level(customer_id=customer.pk, vip_level=plan.vip_level, actor=manager, at=at)
     people.assign_manager(customer_id=customer.pk, manager_id=desk.manager.pk, actor=manager, at=at)
+    people.set_vip_level(customer_id=customer.pk, vip_level=plan.vip_level, actor=manager, at=at)
     people.accept_agreement(
         customer_id=customer.pk, user_id=user.pk, version=AGREEMENT, actor=borrower, at=at
     )
@@ -180,7 +189,8 @@ def _open(plan: Plan, *, desk: Desk, number: int, at: datetime) -> Customer:
             manager_id=desk.manager.pk,
         )
         application: Application = applications.submit(request=request, actor=borrower, at=at)
-        origination.approve(application_id=application.pk, actor=manager, at=at)
+        sheet = application.offers.get(version=1).sha256
+        origination.approve(application_id=application.pk, sheet_sha256=sheet, actor=manager, at=at)
     return customer
 
 

@@ -13,8 +13,8 @@ from django.db.models import QuerySet
 
 from loans.lifecycle import DebtFacts, LoanStatus, status
 from loans.models import Application, ApplicationLine, Loan, LoanEvent
-from risk import debts
-from risk.interest import daily_charge
+from risk import debts, overdue
+from risk.interest import daily_charge, is_paused, midnights
 from risk.models import DebtEntry, Liquidation
 from risk.waterfall import Parts
 
@@ -29,6 +29,7 @@ class LoanRow:
     annual_rate: Decimal  # borne now; for a flexible loan, today's
     daily_interest: Decimal  # at the next 00:00 UTC, late fee included when overdue
     liquidated_from: datetime | None  # overdue: when its collateral may be sold (R-VIP-44)
+    hours_left: int | None  # until then, whole hours, never below 0
 
     @property
     def is_open(self) -> bool:
@@ -42,6 +43,12 @@ class RequestRow:
     application: Application
     lines: tuple[ApplicationLine, ...]
 
+    @property
+    def term_days(self) -> int | None:
+        """As agreed, else as asked; None is an open term."""
+        accepted = self.application.accepted
+        return accepted.body["term_days"] if accepted is not None else self.application.term_days
+
 
 def loan_rows(loans: QuerySet[Loan], *, at: datetime) -> list[LoanRow]:
     """The loans with what they owe at `at`, newest first. R-GEN-91, R-GEN-92"""
@@ -52,7 +59,21 @@ def loan_rows(loans: QuerySet[Loan], *, at: datetime) -> list[LoanRow]:
     )
     owed = debts.owed_at([row.debt for row in rows], at=at)
     liquidating = _liquidating({row.group_id for row in rows})
-    return [_loan_row(row, owed[row.debt_id], is_liquidating=row.group_id in liquidating) for row in rows]
+    ends = overdue.ends([row.debt for row in rows if row.debt.closed_at is None])
+    pauses = overdue.pauses_of([row.debt for row in rows], at=at)
+    [midnight] = midnights(after=at, until=at + timedelta(days=1))
+    unfined = {coin for coin, spans in pauses.items() if is_paused(spans, midnight)}
+    return [
+        _loan_row(
+            row,
+            owed[row.debt_id],
+            is_liquidating=row.group_id in liquidating,
+            is_fined=row.asset_id not in unfined,
+            ends_at=ends.get(row.debt_id),
+            at=at,
+        )
+        for row in rows
+    ]
 
 
 def loan_row(loan: Loan, *, at: datetime) -> LoanRow:
@@ -66,10 +87,38 @@ def charges(loan: Loan) -> QuerySet[DebtEntry]:
     return DebtEntry.objects.filter(debt=loan.debt_id, kind__in=kinds).order_by("-at", "-pk")
 
 
+def interest_history(loan: Loan) -> QuerySet[DebtEntry]:
+    """The daily interest of a loan's whole chain of renewals, newest first; each row's order is `row.debt.loan`.
+
+    The order that runs now is `latest_order(loan)`: interest records point to it (R-VIP-42).
+    """
+    kinds = [DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM]
+    rows = DebtEntry.objects.filter(debt__loan__in=_chain(loan), kind__in=kinds)
+    return rows.select_related("debt__loan").order_by("-at", "-pk")
+
+
+def latest_order(loan: Loan) -> Loan:
+    """The order that carries the loan now: itself, or the last that renewed it. R-VIP-42"""
+    following = Loan.objects.filter(renews=loan).first()
+    while following is not None:
+        loan, following = following, Loan.objects.filter(renews=following).first()
+    return loan
+
+
+def _chain(loan: Loan) -> list[int]:
+    """The order and those it continues."""
+    found = [loan.pk]
+    while loan.renews_id is not None and loan.renews is not None:
+        loan = loan.renews
+        found.append(loan.pk)
+    return found
+
+
 def payments(loan: Loan) -> QuerySet[DebtEntry]:
-    """What reduced the debt, newest first: repayments, sales of collateral, the renewal. Amounts are negative."""
-    kinds = [DebtEntry.Kind.REPAYMENT, DebtEntry.Kind.LIQUIDATION, DebtEntry.Kind.RENEWAL]
-    return DebtEntry.objects.filter(debt=loan.debt_id, kind__in=kinds).order_by("-at", "-pk")
+    """What reduced the debt, newest first: repayments, sales, renewal, the fund, a write-off. Amounts are negative."""
+    adding = [DebtEntry.Kind.BORROW, DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM]
+    rows = DebtEntry.objects.filter(debt=loan.debt_id).exclude(kind__in=adding).exclude(principal__gt=0)
+    return rows.order_by("-at", "-pk")
 
 
 def history(loan: Loan) -> QuerySet[LoanEvent]:
@@ -89,14 +138,23 @@ def queue(applications: QuerySet[Application]) -> list[RequestRow]:
 
 
 def _with_lines(applications: QuerySet[Application]) -> list[RequestRow]:
-    rows = applications.select_related("customer", "receiver", "applicant").prefetch_related("lines")
+    rows = applications.select_related("customer", "receiver", "applicant", "accepted")
+    rows = rows.prefetch_related("lines")
     return [
         RequestRow(application=row, lines=tuple(sorted(row.lines.all(), key=lambda line: line.asset_id)))
         for row in rows
     ]
 
 
-def _loan_row(loan: Loan, owed: debts.OwedDebt, *, is_liquidating: bool) -> LoanRow:
+def _loan_row(
+    loan: Loan,
+    owed: debts.OwedDebt,
+    *,
+    is_liquidating: bool,
+    is_fined: bool,
+    ends_at: datetime | None,
+    at: datetime,
+) -> LoanRow:
     debt = loan.debt
     facts = DebtFacts(
         overdue_since=debt.overdue_since,
@@ -104,7 +162,7 @@ def _loan_row(loan: Loan, owed: debts.OwedDebt, *, is_liquidating: bool) -> Loan
         closed_reason=debt.closed_reason,
         liquidating=is_liquidating,
     )
-    is_late = debt.overdue_since is not None
+    is_late = debt.overdue_since is not None and is_fined
     is_charged = debt.closed_at is None and debt.residual_since is None
     day = daily_charge(
         principal=debt.principal if is_charged else Decimal(0),
@@ -118,9 +176,8 @@ def _loan_row(loan: Loan, owed: debts.OwedDebt, *, is_liquidating: bool) -> Loan
         owed=owed.parts,
         annual_rate=owed.annual_rate,
         daily_interest=day.interest + day.late_fee,
-        liquidated_from=debt.overdue_since + timedelta(hours=debt.overdue_hours)
-        if debt.overdue_since is not None and is_charged
-        else None,
+        liquidated_from=ends_at,
+        hours_left=None if ends_at is None else max((ends_at - at) // timedelta(hours=1), 0),
     )
 
 

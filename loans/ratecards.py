@@ -12,14 +12,17 @@ from decimal import Decimal
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 
-from accounts.commands import Actor, command
+from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
-from accounts.models import Asset
-from accounts.money import RATE_PLACES, round_down
+from accounts.models import Asset, Customer
+from accounts.money import RATE_PLACES, ZERO, round_down
 from loans.models import Product, RateCard, RateType
+from loans.policy import Policy, policy_of, with_spread
 from risk.models import FlexibleRate
+from risk.parameters import RATES
 
 FIXED_TERMS = (30, 60)  # days (R-VIP-20, R-VIP-21)
+LEAST_CALL_NOTICE = 24  # hours (R-VIP-44)
 TOP_RATE = Decimal(10)  # exclusive; 1000 % a year is a slip of the pen
 
 
@@ -37,14 +40,18 @@ class BadProductTerms(Refused):
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """An annual rate (a fraction, 12 decimals) and since when it is in force."""
+    """An annual rate (a fraction, 12 decimals), what of it is the client's own spread, and since when it is in force.
+
+    `spread` is as agreed: what a flexible debt carries on. `annual_rate` is never below 0.
+    """
 
     asset: str
     annual_rate: Decimal
     effective_at: datetime
+    spread: Decimal = ZERO
 
 
-@command("loans.publish_card", returns=RateCard)
+@command("loans.publish_card", returns=RateCard, four_eyes=RATES)
 def publish_card(
     *,
     product: str,
@@ -95,61 +102,94 @@ def publish_card(
         ) from None
 
 
-@command("loans.publish_product", returns=Product)
+@command("loans.publish_product", returns=Product, four_eyes=FourEyes())
 def publish_product(
     *,
     code: str,
-    effective_at: datetime,
+    effective_at: datetime | None = None,
     actor: Actor,
     at: datetime,
-    max_coins: int = 10,
-    max_accounts: int = 50,
-    first_minimum: Decimal = Decimal(500_000),
-    later_minimum: Decimal = Decimal(50_000),
-    renewal_days: int = 7,
-    overdue_hours: int = 168,
-    late_multiplier: int = 3,
+    max_coins: int | None = None,
+    max_accounts: int | None = None,
+    first_minimum: Decimal | None = None,
+    later_minimum: Decimal | None = None,
+    renewal_days: int | None = None,
+    overdue_hours: int | None = None,
+    late_multiplier: int | None = None,
+    offer_hours: int | None = None,
+    quote_hours: int | None = None,
+    call_notice_hours: int | None = None,
+    auto_approve_usd: Decimal | None = None,
+    auto_approve_ltv: Decimal | None = None,
+    four_eyes_usd: Decimal | None = None,
     key: str = "",
     reason: str = "",
 ) -> Product:
-    """Publish a product's own terms: counts, minimums in USD, days and hours. Running loans keep theirs.
+    """Publish a product's own terms; what is not given stays as in force at `effective_at`. Running loans keep theirs.
+
+    Minimums and lines in USD, hours from an offer, an acceptance or a call. R-VIP-04, 05, 07, 11, 12, 18, 40, 43, 44
 
     Raises:
         BadProductTerms: in the past, a count or minimum that means nothing, or published before.
     """
+    effective_at = at if effective_at is None else effective_at
     if effective_at < at:
         raise BadProductTerms(f"Terms cannot be backdated to {effective_at:%Y-%m-%d %H:%M} UTC.")
-    if min(max_coins, max_accounts, renewal_days, overdue_hours, late_multiplier) < 1:
-        raise BadProductTerms("Counts, days, hours and the late multiplier start at 1.")
-    if renewal_days >= min(FIXED_TERMS):  # else a renewal could be renewed before its own rate has begun
-        raise BadProductTerms(f"The renewal window must be shorter than {min(FIXED_TERMS)} days.")
-    if not 0 <= later_minimum <= first_minimum:
-        raise BadProductTerms("The minimums are 0 or more, and the first is not below the later one.")
     if Product.objects.filter(code=code, effective_at=effective_at).exists():
         raise BadProductTerms(f"{code} already has terms from {effective_at:%Y-%m-%d %H:%M} UTC.")
-    return Product.objects.create(
-        code=code,
-        effective_at=effective_at,
-        max_coins=max_coins,
-        max_accounts=max_accounts,
-        first_minimum=first_minimum,
-        later_minimum=later_minimum,
-        renewal_days=renewal_days,
-        overdue_hours=overdue_hours,
-        late_multiplier=late_multiplier,
-    )
+    given = {
+        "max_coins": max_coins,
+        "max_accounts": max_accounts,
+        "first_minimum": first_minimum,
+        "later_minimum": later_minimum,
+        "renewal_days": renewal_days,
+        "overdue_hours": overdue_hours,
+        "late_multiplier": late_multiplier,
+        "offer_hours": offer_hours,
+        "quote_hours": quote_hours,
+        "call_notice_hours": call_notice_hours,
+        "auto_approve_usd": auto_approve_usd,
+        "auto_approve_ltv": auto_approve_ltv,
+        "four_eyes_usd": four_eyes_usd,
+    }
+    row = product_at(code, at=effective_at)
+    row.pk, row.effective_at = None, effective_at
+    for name, value in given.items():
+        if value is not None:
+            setattr(row, name, value)
+    _check_product(row)
+    row.save(force_insert=True)
+    return row
+
+
+def _check_product(row: Product) -> None:
+    counts = (row.max_coins, row.max_accounts, row.renewal_days, row.overdue_hours, row.late_multiplier)
+    if min(*counts, row.offer_hours, row.quote_hours) < 1:
+        raise BadProductTerms("Counts, days, hours and the late multiplier start at 1.")
+    if row.renewal_days >= min(FIXED_TERMS):  # else a renewal could be renewed before its own rate has begun
+        raise BadProductTerms(f"The renewal window must be shorter than {min(FIXED_TERMS)} days.")
+    if not 0 <= row.later_minimum <= row.first_minimum:
+        raise BadProductTerms("The minimums are 0 or more, and the first is not below the later one.")
+    if row.call_notice_hours < LEAST_CALL_NOTICE:
+        raise BadProductTerms(f"An open loan is called with at least {LEAST_CALL_NOTICE} hours' notice.")
+    if min(row.auto_approve_usd, row.four_eyes_usd) < 0 or not 0 <= row.auto_approve_ltv < 1:
+        raise BadProductTerms("The lines of review are 0 USD or more, and an LTV from 0 to below 1.")
+    if row.auto_approve_usd > row.four_eyes_usd:
+        raise BadProductTerms(
+            "What needs two persons cannot be approved by nobody: the lines are the wrong way round."
+        )
 
 
 def product_at(code: str, *, at: datetime) -> Product:
     """The terms in force at `at`; the unsaved defaults while nothing is published."""
     row = Product.objects.filter(code=code, effective_at__lte=at).order_by("-effective_at").first()
-    return row or Product(code=code, effective_at=at)
+    return row or _typed(Product(code=code, effective_at=at))
 
 
 def rate_for(
     *, product: str, asset: str, rate_type: str, term_days: int | None, vip_level: int, at: datetime
 ) -> Decimal:
-    """The annual rate a new loan of this kind gets at `at`, as a fraction. R-VIP-22, R-VIP-23
+    """The published annual rate of a new loan of this kind at `at`, as a fraction. R-VIP-22, R-VIP-23
 
     Raises:
         NoRate: none is published for this coin.
@@ -162,6 +202,28 @@ def rate_for(
     return quotes[asset].annual_rate
 
 
+def quote_for(
+    *, customer: Customer, product: str, asset: str, rate_type: str, term_days: int | None, at: datetime
+) -> Quote:
+    """The rate this client gets at `at`, the client's spread in it. R-VIP-22…24
+
+    Raises:
+        NoRate: none is published for this coin.
+    """
+    quotes = rates_for(
+        product=product,
+        assets=[asset],
+        rate_type=rate_type,
+        term_days=term_days,
+        vip_level=customer.vip_level,
+        at=at,
+        customer=customer,
+    )
+    if asset not in quotes:
+        raise NoRate(f"No {_named(rate_type, term_days)} rate is published for {asset}.")
+    return quotes[asset]
+
+
 def rates_for(
     *,
     product: str,
@@ -170,10 +232,12 @@ def rates_for(
     term_days: int | None,
     vip_level: int,
     at: datetime,
+    customer: Customer | None = None,
 ) -> dict[str, Quote]:
-    """The rates in force at `at` by coin, in one query; coins without one are absent.
+    """The rates in force at `at` by coin; coins without one are absent. One query, two with `customer`.
 
-    A fixed rate is that of the borrower's VIP level, or of the nearest lower level that has a card.
+    A fixed rate is that of the borrower's VIP level, or of the nearest lower level that has a card. With
+    `customer` the client's own spread is added, to both types. R-VIP-22…24
     """
     rows: QuerySet[FlexibleRate] | QuerySet[RateCard]
     if rate_type == RateType.FLEXIBLE:
@@ -185,11 +249,24 @@ def rates_for(
             .distinct("asset")
         )
     in_force = rows.filter(product=product, asset__in=list(assets), effective_at__lte=at)
-    return {row.asset_id: Quote(row.asset_id, row.annual_rate, row.effective_at) for row in in_force}
+    policy = policy_of(customer, at=at) if customer is not None else Policy()
+    quotes = {}
+    for row in in_force:
+        spread = policy.spread(row.asset_id)
+        rate = with_spread(row.annual_rate, spread)
+        quotes[row.asset_id] = Quote(row.asset_id, rate, row.effective_at, spread)
+    return quotes
 
 
 def _is_rate(rate: Decimal) -> bool:
     return rate.is_finite() and 0 <= rate < TOP_RATE and rate == round_down(rate, RATE_PLACES)
+
+
+def _typed(row: Product) -> Product:
+    """An unsaved row as the database would give it back; Django leaves defaults as they are written, as text."""
+    for field in row._meta.concrete_fields:
+        setattr(row, field.attname, field.to_python(getattr(row, field.attname)))
+    return row
 
 
 def _named(rate_type: str, term_days: int | None) -> str:

@@ -13,8 +13,12 @@ from accounts.commands import Actor
 from loans import population
 from loans.models import Loan
 from loans.vip import expiry
-from risk import liquidation, stress
+from risk import liquidation, parameters, stress
+from risk.handling import Mode
+from risk.models import ProductCode
 from risk.stress import Course, Outcome
+
+JOB = Actor.job("replay")
 
 Told = Callable[[str, int, int], None]
 """Called with what is going on, how far it is and how far it goes."""
@@ -30,15 +34,40 @@ class Report:
     faults: list[str]
 
 
-def replay(course: Course, *, borrowers: int, seed: int, told: Told, populated: Callable[[], None]) -> Report:
+@dataclass(frozen=True, slots=True)
+class House:
+    """How the desk handles a group that is to be liquidated; delayed for everybody or nobody. R-GEN-73, R-VIP-60"""
+
+    mode: Mode = Mode.FULL
+    delayed: bool = False
+
+
+def replay(
+    course: Course,
+    *,
+    borrowers: int,
+    seed: int,
+    told: Told,
+    populated: Callable[[], None],
+    house: House = House(),  # noqa: B008  frozen
+) -> Report:
     """Open the borrowers, feed the whole recording, and prove the books. `populated` is called in between."""
     coins = {*course.coins, *course.longest}
     population.publish(coins=coins, at=course.first_day)
-    stress.publish_watch(course, actor=Actor.job("replay"), at=course.first_day)
+    stress.publish_watch(course, actor=JOB, at=course.first_day)
+    parameters.publish_handling(
+        product=ProductCode.VIP,
+        mode=house.mode,
+        effective_at=course.first_day,
+        actor=JOB,
+        at=course.first_day,
+    )
     stress.warm_up(course)
     desk = population.open_desk(coins=course.coins, at=course.opens_at)
     opened = population.open_borrowers(desk=desk, count=borrowers, seed=seed, at=course.opens_at)
-    for number, _ in enumerate(opened, start=1):
+    for number, customer in enumerate(opened, start=1):
+        if house.delayed:
+            population.enrol(customer=customer, desk=desk, at=course.opens_at)
         told("opening borrowers", number, borrowers)
     populated()
     called = sold = 0

@@ -1,7 +1,10 @@
 """The midnight job: every open debt is charged once for every 00:00 UTC it stood through (R-VIP-30, 31).
 
-Work is claimed from the database in chunks, so a lost, doubled or late message changes nothing: a run three
-days late writes the rows three punctual runs would have written (R-GEN-04).
+Work is claimed from the database in chunks, so a lost, doubled or late message changes nothing: a run three days
+late writes the rows three punctual runs would have written (R-GEN-04).
+
+A debt past its due date is charged up to that date and then waits until its expiry is settled: a job of the product
+may repay it with the figures of the expiry (R-VIP-47), and after an outage this run must not overtake that one.
 """
 
 import logging
@@ -59,4 +62,13 @@ def _charge(pks: list[int], *, at: datetime) -> int:
     with acting(Actor.job("accrual")):
         rows = Debt.objects.watched().filter(pk__in=pks).select_related("asset")
         locked = list(rows.select_for_update(skip_locked=True, of=("self",)).order_by("pk"))
-        return debts.bring_up_to_date(locked, at=at)
+        waiting = [debt for debt in locked if _awaits_expiry(debt, at)]
+        booked = debts.bring_up_to_date([debt for debt in locked if debt not in waiting], at=at)
+        for debt in waiting:
+            assert debt.due_at is not None
+            booked += debts.bring_up_to_date([debt], at=debt.due_at)
+        return booked
+
+
+def _awaits_expiry(debt: Debt, at: datetime) -> bool:
+    return debt.overdue_since is None and debt.due_at is not None and debt.due_at < at

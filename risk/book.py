@@ -14,7 +14,7 @@ from accounts import ledger
 from accounts.models import Account, Asset, Customer
 from accounts.money import ZERO
 from risk import debts as debt_chapter
-from risk import parameters, prices, valuation
+from risk import freezes, parameters, prices, valuation
 from risk.debts import OwedDebt
 from risk.handling import Handling
 from risk.levels import Lines
@@ -49,6 +49,7 @@ class GroupState:
     is_liquidating: bool = False
     handling: Handling = Handling()
     borrowed: tuple[tuple[str, Decimal], ...] = ()  # hypothetical, on top of the debts
+    frozen_coins: frozenset[str] = frozenset()  # these count nothing for new borrowing, only for that
 
     @property
     def owed_assets(self) -> set[str]:
@@ -136,6 +137,10 @@ class GroupState:
             borrowed=(*self.borrowed, *sorted((borrowed or {}).items())),
         )
 
+    def for_borrowing(self) -> "GroupState":
+        """The state as a new loan sees it: a frozen coin counts nothing. R-ADM-04"""
+        return replace(self, coins=self.coins - self.frozen_coins)
+
     def _is_fresh(self, asset: str) -> bool:
         return asset in self.quotes and self.quotes[asset].fresh
 
@@ -176,9 +181,17 @@ def states(groups: Iterable[CollateralGroup], *, at: datetime) -> dict[int, Grou
             assets=market.assets,
             is_liquidating=group.pk in liquidating,
             handling=handling[group.pk],
+            frozen_coins=market.frozen_coins & frozenset(coins.get(group.pk, ())),
         )
         for group in groups
     }
+
+
+def with_account(state: GroupState, uid: int) -> GroupState:
+    """The state with one more collateral account, as it is now."""
+    found = ledger.balances(account_ids=[uid], kinds=[WALLET])
+    wallets = tuple(Wallet(uid, asset, balance) for (_, _, asset), balance in sorted(found.items()))
+    return replace(state, members=(*state.members, uid), wallets=(*state.wallets, *wallets))
 
 
 def prospect(
@@ -219,6 +232,7 @@ def prospect(
         is_liquidating=base.is_liquidating if base else False,
         handling=parameters.handling_for(product=product, customer=customer, at=at),
         borrowed=tuple(sorted(borrowed.items())),
+        frozen_coins=market.frozen_coins & chosen,
     )
 
 
@@ -230,6 +244,7 @@ class _Market:
     quotes: Mapping[str, prices.Quote]
     terms: Mapping[str, parameters.CoinTerms]
     assets: Mapping[str, Asset]
+    frozen_coins: frozenset[str]
 
 
 def _market(*, at: datetime, symbols: Iterable[str]) -> _Market:
@@ -238,6 +253,7 @@ def _market(*, at: datetime, symbols: Iterable[str]) -> _Market:
         quotes=prices.latest(at=at, assets=symbols),
         terms=parameters.terms_at(at, assets=symbols),
         assets=Asset.objects.in_bulk(symbols),
+        frozen_coins=freezes.frozen_coins(symbols, at=at),
     )
 
 

@@ -4,6 +4,9 @@ Every function runs inside a command, on debts that command has locked. A debt i
 is touched: all charges due at or before `at` are booked first, so late jobs, early repayments and replays give
 the same rows (R-GEN-04, R-VIP-31).
 
+The one day that a loan pays at least is the price of borrowing and giving back (R-VIP-31): a repayment brings it, a
+liquidation does not. That takes what is owed at its time and its fee (R-VIP-45, R-GEN-75).
+
     event       debit                 credit               debt
     borrow      principal, custody    pool, wallet         +principal
     charge      interest, late_fee    interest_income,     +interest, +late_fee
@@ -23,8 +26,8 @@ from accounts import books, ledger
 from accounts.errors import Refused
 from accounts.models import Account, Asset, JournalEntry, LedgerAccount
 from accounts.money import ZERO
-from risk import rates
-from risk.interest import DailyTerms, PeriodCharge, RateStep, due_charges, minimum_charge
+from risk import overdue, rates
+from risk.interest import DailyTerms, Pause, PeriodCharge, RateStep, due_charges, minimum_charge
 from risk.models import CollateralGroup, Debt, DebtEntry, RiskEvent
 from risk.waterfall import Parts, allocate
 
@@ -95,10 +98,10 @@ def open_debt(
 
 def owed_at(debts: Sequence[Debt], *, at: datetime) -> dict[int, OwedDebt]:
     """What each debt owes at `at`: booked plus every charge due and not yet booked (R-GEN-40)."""
-    steps = rates.steps_of(debts)
+    steps, pauses = rates.steps_of(debts), overdue.pauses_of(debts, at=at)
     owed = {}
     for debt in debts:
-        due = _due(debt, steps[debt.pk], at)
+        due = _due(debt, steps[debt.pk], pauses.get(debt.asset_id, ()), at)
         parts = Parts(
             late_fee=debt.late_fee + sum((charge.late_fee for charge in due), ZERO),
             interest=debt.interest + sum((charge.interest for charge in due), ZERO),
@@ -115,10 +118,10 @@ def bring_up_to_date(debts: Iterable[Debt], *, at: datetime) -> int:
     refuses a period twice.
     """
     debts = [debt for debt in debts if debt.closed_at is None]
-    steps = rates.steps_of(debts)
+    steps, pauses = rates.steps_of(debts), overdue.pauses_of(debts, at=at)
     due: dict[datetime, list[tuple[Debt, PeriodCharge]]] = defaultdict(list)
     for debt in debts:
-        for charge in _due(debt, steps[debt.pk], at):
+        for charge in _due(debt, steps[debt.pk], pauses.get(debt.asset_id, ()), at):
             due[charge.period_end].append((debt, charge))
     for instant in sorted(due):
         _book_charges(instant, due[instant])
@@ -136,11 +139,18 @@ def payoff_at(debt: Debt, *, at: datetime) -> Parts:
 
 
 def take_payment(
-    *, debt: Debt, amount: Decimal, wallets: Sequence[LedgerAccount], reference: str, at: datetime
+    *,
+    debt: Debt,
+    amount: Decimal,
+    wallets: Sequence[LedgerAccount],
+    reference: str,
+    at: datetime,
+    charged_to: datetime | None = None,
 ) -> DebtEntry:
     """Take `amount` from the wallets in order: late fee, then interest, then principal (R-GEN-51).
 
-    Paying all of `payoff_at` closes the debt as REPAID. Inside a command, with the debt locked.
+    Paying all of `payoff_at` closes the debt as REPAID. Inside a command, with the debt locked. `charged_to`: an
+    earlier instant whose figures are meant, for what was due then and is only carried out at `at` (R-VIP-47).
 
     Raises:
         NothingOwed: the debt is closed.
@@ -148,8 +158,9 @@ def take_payment(
     """
     if debt.closed_at is not None:
         raise NothingOwed(f"This loan is {debt.get_closed_reason_display()}; nothing is owed on it.")
-    bring_up_to_date([debt], at=at)
-    payoff = payoff_at(debt, at=at)
+    charged_to = charged_to or at
+    bring_up_to_date([debt], at=charged_to)
+    payoff = payoff_at(debt, at=charged_to)
     assert ZERO < amount <= payoff.total, "the caller asks for no more than is owed"
     if (
         amount >= debt.booked and payoff.interest > debt.interest
@@ -232,12 +243,20 @@ def renew(
 
 
 def mark_overdue(debt: Debt, *, at: datetime) -> None:
-    """Not repaid at its expiry (R-VIP-43); from here the overdue hours count. Inside a command."""
+    """Not repaid at its expiry (R-VIP-43); the overdue hours count from the expiry. Inside a command."""
     assert debt.due_at is not None
     assert debt.overdue_since is None
     debt.overdue_since = debt.due_at
     debt.save(update_fields=["overdue_since"])
     _tell(debt, RiskEvent.Kind.DEBT_OVERDUE, at)
+
+
+def call(debt: Debt, *, due_at: datetime, at: datetime) -> None:
+    """An open debt is wanted back by `due_at`; after it everything is as after an expiry (R-VIP-44)."""
+    assert debt.due_at is None, "only an open debt is called"
+    debt.called_at, debt.due_at = at, due_at
+    debt.save(update_fields=["called_at", "due_at"])
+    _tell(debt, RiskEvent.Kind.DEBT_CALLED, at)
 
 
 def close(debt: Debt, *, reason: str, at: datetime) -> None:
@@ -257,7 +276,9 @@ def make_residual(debt: Debt, *, at: datetime) -> None:
 # --- Private ----------------------------------------------------------------------------------------
 
 
-def _due(debt: Debt, steps: tuple[RateStep, ...], at: datetime) -> list[PeriodCharge]:
+def _due(
+    debt: Debt, steps: tuple[RateStep, ...], pauses: tuple[Pause, ...], at: datetime
+) -> list[PeriodCharge]:
     if debt.residual_since is not None:
         return []
     terms = DailyTerms(
@@ -267,6 +288,7 @@ def _due(debt: Debt, steps: tuple[RateStep, ...], at: datetime) -> list[PeriodCh
         late_multiplier=debt.late_multiplier,
         places=debt.asset.places,
         steps=steps,
+        pauses=pauses,
     )
     return due_charges(terms, at)
 
@@ -306,9 +328,12 @@ def _minimum(debt: Debt, *, at: datetime) -> Decimal:
         return ZERO
     lent = debt.entries.filter(kind=DebtEntry.Kind.BORROW).first()
     charged = debt.entries.filter(kind__in=[DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM]).exists()
-    if lent is None or charged or _due(debt, rates.steps_of([debt])[debt.pk], at):
+    steps = rates.steps_of([debt])[debt.pk]
+    if (
+        lent is None or charged or _due(debt, steps, (), at)
+    ):  # a pause changes the fee of a day, not whether it counts
         return ZERO
-    rate = rates.rate_at(rates.steps_of([debt])[debt.pk], debt.opened_at)
+    rate = rates.rate_at(steps, debt.opened_at)
     return minimum_charge(
         principal=lent.principal, annual_rate=rate, places=debt.asset.places, days_charged=0
     ).interest

@@ -17,7 +17,7 @@ from accounts.errors import Refused
 from accounts.ledger import Overdrawn
 from accounts.models import LedgerAccount
 from accounts.money import ZERO
-from risk import book, groups, moves, prices, valuation
+from risk import book, freezes, groups, moves, prices, valuation
 from risk.levels import Action, Band, Lines, band
 from risk.models import CollateralGroup, Movement
 from risk.moves import Kind, Move
@@ -37,6 +37,8 @@ class Preview:
     ltv_after: Decimal | None
     lines: Lines | None
     got: Decimal | None = None  # trades: how much would be bought
+    code: str = ""  # of the refusal `reason` tells of
+    to_confirm: bool = False  # R-VIP-54: allowed once the customer agrees to `reason`
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def withdraw(
         BadAmount, BadWallet, BadAddress: what was asked for makes no sense.
         Overdrawn: the wallet holds less.
         PriceTooOld, NotPermitted: the account is collateral, and R-GEN-22 or R-VIP-52 says no.
+        Frozen: a freeze of the account, its group, the coin or everything stops it (R-ADM-04).
     """
     return _execute(
         lambda: moves.withdrawal(
@@ -128,6 +131,7 @@ def transfer(
         NotYourAccount: the two accounts belong to two customers.
         Overdrawn: the source holds less.
         PriceTooOld, NotPermitted: R-GEN-22 or R-VIP-52 says no.
+        Frozen: as for a withdrawal.
     """
     return _execute(
         lambda: moves.transfer(
@@ -152,21 +156,27 @@ def trade(
     buy: str,
     actor: Actor,
     at: datetime,
+    confirmed: bool = False,
     key: str = "",
     reason: str = "",
 ) -> Movement:
     """Sell `amount` of one Spot coin to the desk for another at the index; what is bought rounds down. R-VIP-54
+
+    `confirmed`: the customer was shown the LTV it leads to and wants it all the same.
 
     Raises:
         BadAmount, BadTrade: the amount or pair makes no sense, or buys less than one unit.
         PriceTooOld: one of the two prices is missing or not fresh, or R-GEN-22.
         Overdrawn, DeskShort: the wallet, or the desk, holds less.
         NotPermitted: the account is collateral, and R-VIP-52 says no.
+        NeedsConfirmation: R-VIP-54 says yes, but only to a customer who has `confirmed`.
+        Frozen: a freeze of the account, its group, one of the coins or everything stops it (R-ADM-04).
     """
     return _execute(
         lambda: moves.trade(uid=account_uid, sell=sell, amount=amount, buy=buy, at=at),
         uids=[account_uid],
         at=at,
+        confirmed=confirmed,
     )
 
 
@@ -216,6 +226,8 @@ def most_withdrawable(*, account_uid: int, asset: str, at: datetime) -> Decimal:
     key = (account_uid, SPOT.value, asset)
     held = ledger.balances(account_ids=[account_uid]).get(key, ZERO)
     group = groups.pledged_to([account_uid]).get(account_uid)
+    if freezes.is_frozen(Action.MOVE_OUT, uids=[account_uid], group=group, assets=[asset], at=at):
+        return ZERO
     if group is None or not held:
         return held
     state = book.state_of(group, at=at)
@@ -264,9 +276,10 @@ def _effect(
     return _Effect(action=action, before=before, after=before.changed(balances=mine))
 
 
-def _check(move: Move, effects: list[_Effect], *, at: datetime) -> None:
-    """The balance first, because what is not there cannot be valued as gone."""
+def _check(move: Move, effects: list[_Effect], *, at: datetime, confirmed: bool = False) -> None:
+    """The balance before the matrix, because what is not there cannot be valued as gone."""
     if move.source is not None:
+        _refuse_frozen(move, effects, at=at)
         wallet = (move.source, move.source_wallet, move.asset.pk)
         held = ledger.balances(account_ids=[move.source], kinds=[move.source_wallet]).get(wallet, ZERO)
         if held < move.amount:
@@ -275,20 +288,37 @@ def _check(move: Move, effects: list[_Effect], *, at: datetime) -> None:
             )
     for effect in effects:
         if effect.action is not Action.DEPOSIT:
-            groups.permit(action=effect.action, before=effect.before, after=effect.after, at=at)
+            groups.permit(
+                action=effect.action, before=effect.before, after=effect.after, at=at, confirmed=confirmed
+            )
+
+
+def _refuse_frozen(move: Move, effects: list[_Effect], *, at: datetime) -> None:
+    """What leaves a wallet that secures nothing can be frozen too. R-ADM-04"""
+    action, group = Action.TRADE if move.kind == Kind.TRADE else Action.MOVE_OUT, None
+    for effect in effects:
+        if effect.action is not Action.DEPOSIT:
+            action, group = effect.action, effect.before.group
+    freezes.refuse_frozen(
+        action=action,
+        uids=[] if move.source is None else [move.source],
+        group=group,
+        assets=[asset.pk for asset in (move.asset, move.got_asset) if asset is not None],
+        at=at,
+    )
 
 
 def _preview(plan: Callable[[], Move], *, at: datetime) -> Preview:
     try:
         move = plan()
     except Refused as refusal:
-        return Preview(False, refusal.message, None, None, None, None)
+        return Preview(False, refusal.message, None, None, None, None, code=refusal.code)
     effects = _effects(move, groups.pledged_to(move.uids), at=at)
-    reason = ""
+    reason, code = "", ""
     try:
         _check(move, effects, at=at)
     except Refused as refusal:
-        reason = refusal.message
+        reason, code = refusal.message, refusal.code
     first = effects[0] if effects else None
     return Preview(
         allowed=not reason,
@@ -298,18 +328,22 @@ def _preview(plan: Callable[[], Move], *, at: datetime) -> Preview:
         ltv_after=groups.ltv_of(first.after) if first else None,
         lines=first.before.lines if first else None,
         got=move.got_amount,
+        code=code,
+        to_confirm=code == groups.NeedsConfirmation.code,
     )
 
 
 # --- Move -------------------------------------------------------------------------------------------
 
 
-def _execute(plan: Callable[[], Move], *, uids: Iterable[int], at: datetime) -> Movement:
+def _execute(
+    plan: Callable[[], Move], *, uids: Iterable[int], at: datetime, confirmed: bool = False
+) -> Movement:
     """Lock, check, rule, post, move. The plan is made under the lock, so a trade's price is not older than it."""
     held = groups.hold(uids=uids)
     move = plan()
     effects = _effects(move, held.pledged, at=at)
-    _check(move, effects, at=at)
+    _check(move, effects, at=at, confirmed=confirmed)
     entry = moves.post(move, at=at)
     first = effects[0] if effects else None
     return Movement.objects.create(

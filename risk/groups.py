@@ -13,11 +13,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from accounts import ledger
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Account, Asset, Customer
-from risk import book, levels
+from risk import book, delays, freezes, levels
 from risk.models import CollateralGroup, Debt, GroupCoin, Member, RiskEvent
 
 UNTOLD_LTV = Decimal(10) ** 8  # 20 digits with 12 decimals leave 8 before the point
@@ -65,6 +64,12 @@ class NotPermitted(Refused):
     """The permission matrix R-VIP-52 says no; the message says which line and where LTV stands."""
 
     code = "ltv_too_high"
+
+
+class NeedsConfirmation(NotPermitted):
+    """R-VIP-54: this client may, after they have seen the LTV it leads to and confirm it."""
+
+    code = "needs_confirmation"
 
 
 class PriceTooOld(Refused):
@@ -119,7 +124,7 @@ def open_or_extend(
 ) -> CollateralGroup:
     """The open group of `receiver`, now with these collateral accounts and coins too. Inside a command.
 
-    R-GEN-10, 12 to 15, 34, R-VIP-03, 04. Whether the group may borrow is the caller's question; it calls
+    R-GEN-10, 12 to 15, 34, R-VIP-03, 04, R-ADM-04. Whether the group may borrow is the caller's question; it calls
     `hold` first, with the receiver and all accounts, so that what it values cannot leave meanwhile.
 
     Raises:
@@ -128,21 +133,27 @@ def open_or_extend(
         AccountInUse: an account secures another group.
         TooManyAccounts: the group would have more than `max_accounts`.
         NotCollateral: a coin that does not count as collateral.
+        Frozen: borrowing is, for one of the accounts, the group or everywhere.
     """
     accounts, coins = list({account.pk: account for account in accounts}.values()), list(coins)
     check_accounts(customer=customer, receiver=receiver, accounts=accounts, coins=coins)
     held = hold(uids=[account.pk for account in accounts], receiver=receiver.pk)
     group = _open_group_of(receiver, product, held)
     is_new = group is None
+    members = Member.objects.filter(group=group, released_at__isnull=True).values_list(
+        "account_id", flat=True
+    )
+    touched = [receiver.pk, *members, *(account.pk for account in accounts)]
+    freezes.refuse_frozen(action=levels.Action.BORROW, uids=touched, group=group, at=at)
     if group is None:
         group = CollateralGroup.objects.create(
             product=product, customer=customer, receiver=receiver, name=receiver.label, opened_at=at
         )
     for account in accounts:
-        _refuse_in_use(account, group, held)
+        _refuse_in_use(account, group, held.pledged.get(account.pk))
     new_accounts = [account for account in accounts if account.pk not in held.pledged]
     _refuse_too_many(group, len(new_accounts), max_accounts)
-    present = set(_live_coins(group).values_list("asset_id", flat=True))
+    present = set(group.coins.filter(released_at__isnull=True).values_list("asset_id", flat=True))
     new_coins = sorted({coin.pk for coin in coins} - present)
     for account in new_accounts:
         Member.objects.create(group=group, account=account, since=at)
@@ -198,23 +209,38 @@ def add_account(
     `max_accounts` is the product's limit (R-VIP-04).
 
     Raises:
-        GroupClosed, BadCollateralAccount, AccountInUse, TooManyAccounts.
+        GroupClosed, BadCollateralAccount, AccountInUse, TooManyAccounts, Frozen.
         NotPermitted: LTV is at liquidation and no grace runs, or collateral is being sold.
     """
     held = hold(uids=[uid], group_ids=[group_id])
-    group, account = _open(held, group_id), _account(held, uid)
-    check_accounts(customer=group.customer, receiver=group.receiver, accounts=[account])
-    _refuse_in_use(account, group, held)
-    if uid in held.pledged:
-        raise AccountInUse(f"{account} is a collateral account of this group already.")
-    _refuse_too_many(group, 1, max_accounts)
+    group = opened(held, group_id)
+    if uid not in held.accounts:
+        raise Account.DoesNotExist(f"There is no account {uid}.")
+    check_adding(group, held.accounts[uid], held.pledged.get(uid), most=max_accounts, at=at)
     before = book.state_of(group, at=at)
-    after = _with_account(before, uid)
-    if before.is_liquidating or not before.stale_debts:  # a top-up stays open without a price (R-GEN-22)
-        _require(verdict_on(action=levels.Action.ADD_ACCOUNT, before=before, after=after, at=at))
-    member = Member.objects.create(group=group, account=account, since=at)
+    after = book.with_account(before, uid)
+    permit_adding(before, after, at=at)
+    member = Member.objects.create(group=group, account=held.accounts[uid], since=at)
     _record(group, RiskEvent.Kind.MEMBER_ADDED, at, ltv=ltv_of(after), accounts=[uid])
     return member
+
+
+def check_adding(
+    group: CollateralGroup, account: Account, other: CollateralGroup | None, *, most: int, at: datetime
+) -> None:
+    """Whether the account, which secures `other`, may join the group at all, whatever LTV is. As `add_account`."""
+    check_accounts(customer=group.customer, receiver=group.receiver, accounts=[account])
+    _refuse_in_use(account, group, other)
+    if other is not None:
+        raise AccountInUse(f"{account} is a collateral account of this group already.")
+    _refuse_too_many(group, 1, most)
+    freezes.refuse_frozen(action=levels.Action.ADD_ACCOUNT, uids=[account.pk], group=group, at=at)
+
+
+def permit_adding(before: book.GroupState, after: book.GroupState, *, at: datetime) -> None:
+    """A top-up stays open without a price (R-GEN-22); otherwise the matrix. As `add_account`."""
+    if before.is_liquidating or not before.stale_debts:
+        _require(_verdict(levels.Action.ADD_ACCOUNT, before, after, at, confirmed=False))
 
 
 @command("groups.remove_account", returns=Member)
@@ -226,13 +252,12 @@ def remove_account(
     Raises:
         GroupClosed: nothing is owed any more, and the accounts are free.
         NotAMember: the account is none of the group's collateral accounts.
-        PriceTooOld, NotPermitted: as for every movement out of the group.
+        PriceTooOld, NotPermitted, Frozen: as for every movement out of the group.
     """
     held = hold(uids=[uid], group_ids=[group_id])
-    group = _open(held, group_id)
-    member = group.members.filter(account_id=uid, released_at__isnull=True).first()
-    if member is None:
-        raise NotAMember(f"Account {uid} is not a collateral account of {group}.")
+    group = opened(held, group_id)
+    member = live_member(group, uid)
+    freezes.refuse_frozen(action=levels.Action.REMOVE_ACCOUNT, uids=[uid], group=group, at=at)
     before = book.state_of(group, at=at)
     after = before.changed(without_members=(uid,))
     permit(action=levels.Action.REMOVE_ACCOUNT, before=before, after=after, at=at)
@@ -242,40 +267,27 @@ def remove_account(
     return member
 
 
-def permit(*, action: levels.Action, before: book.GroupState, after: book.GroupState, at: datetime) -> None:
+def permit(
+    *,
+    action: levels.Action,
+    before: book.GroupState,
+    after: book.GroupState,
+    at: datetime,
+    confirmed: bool = False,
+) -> None:
     """Let `action` pass, or refuse it in the words of the rule. The group must be locked. R-VIP-52, R-GEN-22
 
     Raises:
         PriceTooOld: something owed has no fresh price.
         NotPermitted: the matrix says no.
+        NeedsConfirmation: a trade this client may make once they have `confirmed` it (R-VIP-54).
     """
     if before.stale_debts:
         owed = ", ".join(before.stale_debts)
         raise PriceTooOld(
             f"The price of {owed} is too old to value what is owed; nothing may leave until it is fresh."
         )
-    _require(verdict_on(action=action, before=before, after=after, at=at))
-
-
-def verdict_on(
-    *, action: levels.Action, before: book.GroupState, after: book.GroupState, at: datetime
-) -> levels.Verdict:
-    """The matrix on two states of a group, stale collateral counting nothing. R-VIP-52, R-GEN-22"""
-    grace_until = before.group.grace_until if before.group else None
-    verdict = levels.permits(
-        action=action,
-        before=before.worth(),
-        after=after.worth(),
-        lines=before.lines,
-        liquidating=before.is_liquidating,
-        in_grace=grace_until is not None and at < grace_until,
-    )
-    if verdict.allowed or not before.stale_coins:
-        return verdict
-    stale = ", ".join(before.stale_coins)
-    return levels.Verdict(
-        allowed=False, reason=f"{verdict.reason} (Without a fresh price, {stale} counts nothing.)"
-    )
+    _require(_verdict(action, before, after, at, confirmed=confirmed))
 
 
 def ltv_of(state: book.GroupState) -> Decimal | None:
@@ -295,8 +307,8 @@ def release_if_empty(group: CollateralGroup, at: datetime) -> bool:
     """
     if group.closed_at is not None or Debt.objects.watched().filter(group=group).exists():
         return False
-    _live_members_of(group).update(released_at=at)
-    _live_coins(group).update(released_at=at)
+    group.members.filter(released_at__isnull=True).update(released_at=at)
+    group.coins.filter(released_at__isnull=True).update(released_at=at)
     group.closed_at = at
     group.band = CollateralGroup.Band.SAFE
     group.breach_seen_at = group.blind_since = group.grace_until = None
@@ -305,10 +317,15 @@ def release_if_empty(group: CollateralGroup, at: datetime) -> bool:
     return True
 
 
-# --- Private ----------------------------------------------------------------------------------------
+def live_member(group: CollateralGroup, uid: int) -> Member:
+    """The account's place in the group, or NotAMember."""
+    member = group.members.filter(account_id=uid, released_at__isnull=True).first()
+    if member is None:
+        raise NotAMember(f"Account {uid} is not a collateral account of {group}.")
+    return member
 
 
-def _open(held: Held, group_id: int) -> CollateralGroup:
+def opened(held: Held, group_id: int) -> CollateralGroup:
     group = held.groups.get(group_id)
     if group is None:
         raise CollateralGroup.DoesNotExist(f"There is no group {group_id}.")
@@ -317,56 +334,63 @@ def _open(held: Held, group_id: int) -> CollateralGroup:
     return group
 
 
-def _account(held: Held, uid: int) -> Account:
-    if uid not in held.accounts:
-        raise Account.DoesNotExist(f"There is no account {uid}.")
-    return held.accounts[uid]
+# --- Private ----------------------------------------------------------------------------------------
+
+
+def _verdict(
+    action: levels.Action, before: book.GroupState, after: book.GroupState, at: datetime, *, confirmed: bool
+) -> levels.Verdict:
+    """The matrix on two states of a group, stale collateral counting nothing. R-VIP-52, R-GEN-22"""
+    group = before.group
+    in_grace = group is not None and group.grace_until is not None and at < group.grace_until
+    if group is not None and action is levels.Action.ADD_ACCOUNT:
+        in_grace |= delays.running(group) is not None  # its hours are for topping up: R-VIP-60
+    verdict = levels.permits(
+        action=action,
+        before=before.worth(),
+        after=after.worth(),
+        lines=before.lines,
+        liquidating=before.is_liquidating,
+        in_grace=in_grace,
+        call_trades=before.handling.call_trades,
+        confirmed=confirmed,
+    )
+    if verdict.allowed or not before.stale_coins:
+        return verdict
+    stale = ", ".join(before.stale_coins)
+    return replace(verdict, reason=f"{verdict.reason} (Without a fresh price, {stale} counts nothing.)")
 
 
 def _require(verdict: levels.Verdict) -> None:
+    if verdict.to_confirm:
+        raise NeedsConfirmation(verdict.reason)
     if not verdict.allowed:
         raise NotPermitted(verdict.reason)
 
 
 def _open_group_of(receiver: Account, product: str, held: Held) -> CollateralGroup | None:
-    for group in held.groups.values():
-        if (group.receiver_id, group.product, group.closed_at) == (receiver.pk, product, None):
-            return group
-    return None
+    wanted = (receiver.pk, product, None)
+    rows = held.groups.values()
+    return next((row for row in rows if (row.receiver_id, row.product, row.closed_at) == wanted), None)
 
 
-def _refuse_in_use(account: Account, group: CollateralGroup, held: Held) -> None:
-    other = held.pledged.get(account.pk)
+def _refuse_in_use(account: Account, group: CollateralGroup, other: CollateralGroup | None) -> None:
     if other is not None and other.pk != group.pk:
-        raise AccountInUse(f"The collateral account {account} has been used: it already secures {other}.")
+        raise AccountInUse(f"Collateral account already in use: {account} already secures {other}.")
 
 
 def _refuse_too_many(group: CollateralGroup, more: int, max_accounts: int | None) -> None:
     if max_accounts is None:
         return
-    count = _live_members_of(group).count() + more
+    count = group.members.filter(released_at__isnull=True).count() + more
     if count > max_accounts:
         raise TooManyAccounts(
             f"A group has at most {max_accounts} collateral accounts; this would make {count}."
         )
 
 
-def _with_account(state: book.GroupState, uid: int) -> book.GroupState:
-    found = ledger.balances(account_ids=[uid], kinds=[book.WALLET])
-    wallets = tuple(book.Wallet(uid, asset, balance) for (_, _, asset), balance in sorted(found.items()))
-    return replace(state, members=(*state.members, uid), wallets=(*state.wallets, *wallets))
-
-
 def _live_members(uids: Iterable[int]) -> "QuerySet[Member]":
     return Member.objects.filter(account__in=list(uids), released_at__isnull=True)
-
-
-def _live_members_of(group: CollateralGroup) -> "QuerySet[Member]":
-    return Member.objects.filter(group=group, released_at__isnull=True)
-
-
-def _live_coins(group: CollateralGroup) -> "QuerySet[GroupCoin]":
-    return GroupCoin.objects.filter(group=group, released_at__isnull=True)
 
 
 def _record(

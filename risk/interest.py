@@ -15,6 +15,8 @@ from accounts.money import ZERO, divide_up, exact
 
 DAYS_PER_YEAR = 365  # Actual/365 fixed, in leap years too. R-GEN-03
 
+Pause = tuple[datetime, datetime]  # [start, end)
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -45,7 +47,10 @@ class RateStep:
 
 @dataclass(frozen=True, slots=True)
 class DailyTerms:
-    """The facts of a debt that decide its charges. `due_at` None: an open term, never late."""
+    """The facts of a debt that decide its charges. `due_at` None: an open term, never late.
+
+    `pauses`: half-open spans in which the desk could not take repayments, merged and in order (R-VIP-45).
+    """
 
     principal: Decimal
     accrued_through: datetime
@@ -53,6 +58,7 @@ class DailyTerms:
     late_multiplier: int
     places: int
     steps: tuple[RateStep, ...]
+    pauses: tuple[Pause, ...] = ()
 
 
 @exact
@@ -91,16 +97,17 @@ def rate_before(steps: Iterable[RateStep], instant: datetime) -> Decimal:
 def due_charges(terms: DailyTerms, until: datetime) -> list[PeriodCharge]:
     """The charges of every midnight after `accrued_through`, up to and at `until`, oldest first.
 
-    A midnight strictly after `due_at` is charged `late_multiplier` times. Nothing is charged on no principal:
-    whoever lends again on such a debt first moves its `accrued_through`.
-    R-VIP-30, R-VIP-31, R-VIP-32, R-VIP-43
+    A midnight strictly after `due_at` is charged `late_multiplier` times, but once while it lies in a pause: nobody
+    is fined for what the desk could not take. Nothing is charged on no principal: whoever lends again on such a
+    debt first moves its `accrued_through`.
+    R-VIP-30, R-VIP-31, R-VIP-32, R-VIP-43, R-VIP-45
     """
     if terms.principal == 0:
         return []
     charges = []
     start = terms.accrued_through
     for instant in midnights(after=start, until=until):
-        is_late = terms.due_at is not None and terms.due_at < instant
+        is_late = terms.due_at is not None and terms.due_at < instant and not is_paused(terms.pauses, instant)
         multiplier = terms.late_multiplier if is_late else 1
         rate = rate_before(terms.steps, instant)
         charge = daily_charge(
@@ -139,6 +146,22 @@ def minimum_charge(
     """
     day = daily_charge(principal=principal, annual_rate=annual_rate, places=places)
     return Charge(interest=max(min_days - days_charged, 0) * day.interest, late_fee=ZERO)
+
+
+def clock_ends_at(*, starts_at: datetime, hours: int, pauses: Iterable[Pause]) -> datetime:
+    """When `hours` have run since `starts_at`, standing still in each pause (merged, in order). R-VIP-44, R-VIP-45"""
+    ends_at = starts_at + timedelta(hours=hours)
+    for start, end in pauses:
+        if start >= ends_at:
+            break
+        if end > starts_at:
+            ends_at += end - max(start, starts_at)
+    return ends_at
+
+
+def is_paused(pauses: Iterable[Pause], instant: datetime) -> bool:
+    """Half-open: the start belongs to the pause, the end does not."""
+    return any(start <= instant < end for start, end in pauses)
 
 
 def _utc(instant: datetime) -> datetime:

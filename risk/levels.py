@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum, auto
 
 from accounts.money import ONE, divide_down, divide_up, exact
+from risk.handling import CallTrades
 from risk.valuation import Worth
 
 
@@ -67,10 +68,14 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether an action may happen; `reason` says in plain words why not, and is empty when it may."""
+    """Whether an action may happen; `reason` says in plain words why not, and is empty when it may.
+
+    `to_confirm`: it may, once the customer has seen the LTV it leads to and says so (R-VIP-54).
+    """
 
     allowed: bool
     reason: str = ""
+    to_confirm: bool = False
 
 
 class _If(Enum):
@@ -137,12 +142,16 @@ def permits(
     lines: Lines,
     liquidating: bool,
     in_grace: bool = False,
+    call_trades: CallTrades = CallTrades.LOWERING,
+    confirmed: bool = False,
 ) -> Verdict:
     """The permission matrix R-VIP-52: may `action` take the group from `before` to `after`?
 
     `liquidating`: a sale is running, which locks the collateral accounts whatever the LTV (R-GEN-70).
     `in_grace`: prices were out and liquidation waits for the borrower, who may still add an account; until the
     grace is over nobody borrows more (R-GEN-24).
+    `call_trades`, `confirmed`: which trades this client may make between margin call and liquidation, and whether
+    they were shown the LTV and agreed (R-VIP-54).
     """
     if action is Action.BORROW and in_grace and not liquidating:
         return Verdict(
@@ -150,6 +159,8 @@ def permits(
         )
     column = Band.LIQ if liquidating else band(before, lines)
     condition = _MATRIX[action][_COLUMNS.index(column)]
+    if action is Action.TRADE and column is Band.CALL and call_trades is CallTrades.NONE:
+        condition = _If.NO
     holds = {
         _If.YES: True,
         _If.NO: False,
@@ -164,15 +175,34 @@ def permits(
     if liquidating:
         reason = f"Collateral is being sold: you cannot {_WORDS[action]} until the sale ends."
     elif condition in _CLOSED:
-        reason = _too_high_now(action, before, lines)
+        reason = _too_high_now(action, before, lines, call_trades)
+    elif action is Action.TRADE and call_trades is CallTrades.BELOW_LIQUIDATION:
+        return _trade_by_flag(after, lines, confirmed=confirmed)
     else:
         reason = _too_high_after(condition, before, after, lines)
     return Verdict(allowed=False, reason=reason)
 
 
-def _too_high_now(action: Action, before: Worth, lines: Lines) -> str:
+def _trade_by_flag(after: Worth, lines: Lines, *, confirmed: bool) -> Verdict:
+    """A client trusted above margin call still sees the LTV first, and never reaches liquidation. R-VIP-54"""
+    if not after.is_below(lines.liquidation):
+        line = _line(lines.liquidation)
+        reason = f"LTV would be {_percent(after)}; it must stay below the liquidation line of {line}."
+        return Verdict(allowed=False, reason=reason)
+    if confirmed:
+        return Verdict(allowed=True)
+    reason = (
+        f"LTV would be {_percent(after)}, not below the margin call line of {_line(lines.margin_call)}, and at"
+        f" {_line(lines.liquidation)} the collateral is sold: confirm that you want this trade."
+    )
+    return Verdict(allowed=False, reason=reason, to_confirm=True)
+
+
+def _too_high_now(action: Action, before: Worth, lines: Lines, call_trades: CallTrades) -> str:
     """The band forbids the action, whatever it would change: name the line from which it does."""
     first_closed = next(index for index, cell in enumerate(_MATRIX[action]) if cell in _CLOSED)
+    if action is Action.TRADE and call_trades is CallTrades.NONE:
+        first_closed = _COLUMNS.index(Band.CALL)
     name, line = {
         Band.WATCH: ("initial", lines.initial),
         Band.CALL: ("margin call", lines.margin_call),

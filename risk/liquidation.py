@@ -1,4 +1,4 @@
-"""Forced sales, as a numbered story (R-GEN-70 to 78, R-VIP-45). The journal entries are in risk/sales.py.
+"""Forced sales, as a numbered story (R-GEN-70 to 79, R-VIP-45). The journal entries are in risk/sales.py.
 
     1  lock the group, then its debts; bring the debts up to date
     2  write down what there is: lines, prices, wallets, debts (R-GEN-81)
@@ -9,30 +9,33 @@
     6  close what is repaid; what no collateral is left for becomes residual debt (R-GEN-78)
     7  let the accounts go if nothing is owed; tell the customer, and only of the liquidation (R-GEN-61)
 
-The built-in venue settles inside the transaction, so nobody ever sees a liquidation half done.
+In steps (R-GEN-73) each transaction repays one share, with its fee, and the liquidation is RUNNING in between:
+the accounts are locked, deposits and repayments are taken, and `carry_on` goes on from what it then finds. It
+stops as soon as LTV is at its target; above the cut-off the rest is sold at once. Should a debt then stay short,
+the fees of earlier steps repay it. What is written down and told is in risk/records.py.
+
+The built-in venue settles inside the transaction, so nobody ever sees a step half done.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from django.db.models import DurationField, ExpressionWrapper, F, Value
 
-from accounts import books, notices
-from accounts.commands import Actor, command
+from accounts import books
+from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
-from accounts.money import ZERO, exact, round_down
-from risk import book, debts, groups, margin_calls, parameters, sales
+from risk import book, debts, freezes, groups, overdue, parameters, records, sales, steps
 from risk.book import GroupState
-from risk.models import CollateralGroup, Debt, Liquidation, MarginCall, RiskEvent
+from risk.handling import Handling, Mode
+from risk.models import CollateralGroup, Debt, Liquidation
 from risk.sales import Progress, Till
-from risk.waterfall import DebtFacts, order_debts
+from risk.waterfall import Terms
 
 logger = logging.getLogger(__name__)
-
-USD_PLACES = 18  # of the value columns
+BY_HAND = "risk.liquidate_by_hand"
 
 
 class NotOverdue(Refused):
@@ -47,26 +50,81 @@ class InGrace(Refused):
     code = "in_outage_grace"
 
 
+class AlreadyRunning(Refused):
+    """One liquidation of a group at a time (R-GEN-70)."""
+
+    code = "liquidation_running"
+
+
+class BadMode(Refused):
+    code = "bad_liquidation_mode"
+
+
+class NothingToSell(Refused):
+    """Nothing is owed, or LTV is where the liquidation would stop."""
+
+    code = "nothing_to_sell"
+
+
 # --- For LTV --------------------------------------------------------------------------------------------
 
 
-def liquidate(*, state: GroupState, at: datetime) -> Liquidation | None:
-    """Sell until everything the group owes is repaid with its fees, or nothing is left. Mode FULL, R-GEN-73
+def liquidate(
+    *,
+    state: GroupState,
+    at: datetime,
+    handling: Handling | None = None,
+    cause: str = Liquidation.Cause.LTV,
+) -> Liquidation | None:
+    """Sell everything that is owed and its fees (FULL), or the first step towards the target (STEPPED). R-GEN-73
 
     Inside a transaction that holds the group's lock and has just decided on `state` (risk/readings.py): every
-    debt's price is fresh, and coins with old prices may be passed over (R-GEN-22). None when only such coins
-    are left: there is nothing to sell now, so it waits.
+    debt's price is fresh, and coins with old prices may be passed over (R-GEN-22). `handling` None: as in force;
+    above the cut-off everything is sold whatever it says. None when there is nothing to sell now, so it waits.
+    A liquidation that is RUNNING afterwards goes on with `carry_on`.
     """
     assert not state.stale_debts, "the reading would have been blind"
-    group = state.group
-    assert group is not None
-    rows = _locked_debts([owed.debt.pk for owed in state.debts], at=at)
-    settings = parameters.settings_at(at)
-    waits = _stale_with_value(state, rows, settings.slippage)
-    if waits and not _anything_to_sell(state, rows, settings.slippage):
+    assert not state.is_liquidating, "carry on with the one that runs"
+    handling = handling or state.handling
+    mode = steps.mode_of(state, handling)
+    if mode is Mode.STEPPED and not steps.is_surely_above(
+        steps.seen(state), steps.target_of(state, handling)
+    ):
         return None
-    till = _start(group, state, rows, slippage=settings.slippage, cause=Liquidation.Cause.LTV, at=at)
-    progress = _ordered(state, rows)
+    rows = _locked_in_order(state, at=at)
+    slippage = parameters.settings_at(at).slippage
+    if steps.stale_with_value(state, rows, slippage) and not steps.anything_to_sell(state, rows, slippage):
+        return None
+    till = records.start(state, rows, slippage=slippage, cause=cause, handling=handling, mode=mode, at=at)
+    return _sell_all(till, rows) if mode is Mode.FULL else _step(till, rows, handling)
+
+
+def carry_on(*, row: Liquidation, state: GroupState, at: datetime) -> Liquidation:
+    """One further step of a liquidation that is RUNNING, or its end; the row, for its `status`. R-GEN-70, 73
+
+    Under the group's lock, once per pass, whatever its band, and also when it owes nothing any more. It ends without
+    a sale where prices, a deposit or a repayment brought LTV to the target; it pauses, RUNNING, while a price it needs
+    is old; above the cut-off it sells the rest at once.
+    """
+    assert row.status == Liquidation.Status.RUNNING
+    assert row.target is not None
+    seen = steps.seen(state)
+    if state.stale_debts:
+        return row
+    rows = _locked_in_order(state, at=at)
+    till = records.reopen(row, state, slippage=parameters.settings_at(at).slippage, at=at)
+    if seen.worst.is_at_most(row.target):
+        return records.stop(till, rows)
+    if not steps.is_surely_above(seen, row.target):
+        return row
+    if seen.best is not None and seen.best.is_above(state.lines.cutoff):
+        return _sell_all(till, rows)
+    return _step(till, rows, state.handling)
+
+
+def _sell_all(till: Till, rows: Sequence[Debt]) -> Liquidation:
+    """Mode FULL: all that is owed, then all fees, or until nothing is left."""
+    progress = [Progress(debt=debt, fee_rate=till.fee_rate) for debt in rows]
     *earlier, last = progress
     for one in earlier:
         _pay(till, one, with_fee=False)
@@ -75,7 +133,14 @@ def liquidate(*, state: GroupState, at: datetime) -> Liquidation | None:
     if all(one.debt.booked == 0 for one in progress):
         for one in earlier:
             _pay(till, one, with_fee=True)
-    return _finish(till, group, rows, keep_open=bool(waits))
+    waits = bool(steps.stale_with_value(till.state, rows, till.slippage))
+    if till.row.mode == Mode.STEPPED:
+        if till.sales:
+            records.step_taken(till, after=book.state_of(till.row.group, at=till.at))
+        if waits and any(debt.booked for debt in rows):
+            records.close_repaid(rows, at=till.at)
+            return till.row
+    return records.finish(till, rows, keep_open=waits)
 
 
 def _pay(till: Till, progress: Progress, *, with_fee: bool) -> None:
@@ -83,6 +148,85 @@ def _pay(till: Till, progress: Progress, *, with_fee: bool) -> None:
         if till.is_fresh(coin):
             held = till.balances[coin]
             sales.take(till, progress, coin=coin, held=held, with_fee=with_fee, bears_fee=True)
+
+
+def _step(till: Till, rows: Sequence[Debt], handling: Handling) -> Liquidation:
+    """Mode STEPPED: one step, and the end if that was enough or nothing is left to go on with."""
+    row, target = till.row, till.row.target
+    assert target is not None
+    progress = {debt.pk: Progress(debt=debt, fee_rate=till.fee_rate) for debt in rows}
+    for taking in steps.plan(till.state, rows, target=target, handling=handling, terms=_terms(till)):
+        sales.take(
+            till,
+            progress[taking.debt_id],
+            coin=taking.coin,
+            held=till.balances[taking.coin],
+            with_fee=True,
+            bears_fee=True,
+            at_most=taking.repaid,
+        )
+    if not till.sales:  # too little is left to repay anything and its fee too; without the fee it may
+        return _sell_all(till, rows)
+    after = book.state_of(row.group, at=till.at)
+    records.step_taken(till, after=after)
+    if all(debt.booked == 0 for debt in rows):
+        return records.finish(till, rows)
+    records.close_repaid(rows, at=till.at)
+    left = [debt for debt in rows if debt.booked]
+    if steps.seen(after).worst.is_at_most(target):
+        return records.stop(till, left)
+    if not steps.anything_to_sell(after, left, till.slippage) and not steps.stale_with_value(
+        after, left, till.slippage
+    ):
+        return records.finish(till, left)
+    if row.steps == 1:
+        records.tell_begun(till)
+    return row
+
+
+def _terms(till: Till) -> Terms:
+    return Terms(fee_rate=till.fee_rate, slippage=till.slippage)
+
+
+# --- By hand ------------------------------------------------------------------------------------------------
+
+
+@command(BY_HAND, returns=Liquidation, four_eyes=FourEyes())
+def liquidate_by_hand(
+    *, group_id: int, mode: str, actor: Actor, at: datetime, key: str = "", reason: str = ""
+) -> Liquidation:
+    """Sell a group's collateral because two people of the house say so, whatever its LTV. R-ADM-03, R-ADM-05
+
+    `mode` is `full` or `stepped`; steps stop at the group's target, and the sweep goes on with them.
+
+    Raises:
+        NotYourRole, NeedsApproval: a person who is no risk officer, or whose proposal nobody has released.
+        BadMode: neither of the two modes. freezes.Frozen: liquidations are paused.
+        AlreadyRunning: its collateral is being sold already.
+        NothingToSell: it owes nothing, or LTV is at the target already.
+        groups.PriceTooOld: something owed or pledged has no fresh price.
+    """
+    if mode not in set(Mode):
+        raise BadMode(f"Sell in full or stepped; {mode!r} is neither.")
+    [group] = CollateralGroup.objects.locked(group_id)
+    _refuse_paused(group, at)
+    state = book.state_of(group, at=at)
+    if state.is_liquidating:
+        raise AlreadyRunning(f"Collateral of {group} is being sold already.")
+    if not state.debts:
+        raise NothingToSell(f"{group} owes nothing, so nothing can be sold for it.")
+    stale = sorted({*state.stale_debts, *state.stale_coins})
+    if stale:
+        raise groups.PriceTooOld(
+            f"The price of {' and '.join(stale)} is too old to sell anything of {group}."
+        )
+    row = liquidate(
+        state=state, at=at, handling=replace(state.handling, mode=Mode(mode)), cause=Liquidation.Cause.MANUAL
+    )
+    if row is None:
+        target = steps.target_of(state, state.handling)
+        raise NothingToSell(f"LTV of {group} is at or below {target:.2%}, where steps stop; nothing to sell.")
+    return row
 
 
 # --- For being overdue ------------------------------------------------------------------------------------
@@ -129,6 +273,8 @@ def liquidate_overdue(
     Raises:
         NotOverdue: closed, residual, not overdue, or its overdue period has not ended.
         InGrace: an outage has just ended.
+        AlreadyRunning: the group's collateral is being sold in steps.
+        freezes.Frozen: liquidations are paused by hand (R-ADM-05).
         groups.PriceTooOld: a coin owed, or a coin whose turn it is to be sold, has no fresh price; nothing was taken.
     """
     group_id, receiver = Debt.objects.values_list("group_id", "group__receiver_id").get(pk=debt_id)
@@ -140,14 +286,24 @@ def liquidate_overdue(
         raise InGrace(
             f"Prices were out; nothing of {group} is sold before {group.grace_until:%Y-%m-%d %H:%M} UTC."
         )
+    _refuse_paused(group, at)
     state = book.state_of(group, at=at)
+    if state.is_liquidating:
+        raise AlreadyRunning(f"Collateral of {group} is being sold already; {debt} waits for its end.")
     if state.stale_debts:
         raise groups.PriceTooOld(
             f"The price of {' and '.join(state.stale_debts)} is too old to liquidate {debt}."
         )
-    slippage = parameters.settings_at(at).slippage
-    till = _start(group, state, [debt], slippage=slippage, cause=Liquidation.Cause.OVERDUE, at=at)
-    progress = Progress(debt=debt, fee_rate=state.lines.fee)
+    till = records.start(
+        state,
+        [debt],
+        slippage=parameters.settings_at(at).slippage,
+        cause=Liquidation.Cause.OVERDUE,
+        handling=state.handling,
+        mode=Mode.FULL,
+        at=at,
+    )
+    progress = Progress(debt=debt, fee_rate=till.fee_rate)
     _take_loan_coin(till, progress, receiver=None if receiver in locks.pledged else receiver)
     for coin in sales.coins_for(till, debt):
         if coin == debt.asset_id or progress.needed(with_fee=True) <= 0:
@@ -156,7 +312,7 @@ def liquidate_overdue(
         if till.is_fresh(coin):
             held = till.balances[coin]
             sales.take(till, progress, coin=coin, held=held, with_fee=True, bears_fee=True)
-    return _finish(till, group, [debt], keep_open=False)
+    return records.finish(till, [debt])
 
 
 def _take_loan_coin(till: Till, progress: Progress, *, receiver: int | None) -> None:
@@ -180,8 +336,8 @@ def _refuse_too_early(debt: Debt, at: datetime) -> None:
         raise NotOverdue(f"{debt} is what an earlier liquidation left over; no collateral stands for it.")
     if debt.overdue_since is None:
         raise NotOverdue(f"{debt} is not overdue.")
-    ends_at = debt.overdue_since + timedelta(hours=debt.overdue_hours)
-    if at < ends_at:
+    ends_at = overdue.ends_at(debt)
+    if ends_at is not None and at < ends_at:
         raise NotOverdue(f"{debt} may be repaid until {ends_at:%Y-%m-%d %H:%M} UTC.")
 
 
@@ -192,12 +348,24 @@ def _refuse_stale_turn(till: Till, coin: str) -> None:
 
 
 def _overdue_ids(at: datetime) -> list[int]:
+    """Their hours are over: counted in the database, then with the pauses that made them longer. R-VIP-45"""
     hours = ExpressionWrapper(F("overdue_hours") * Value(timedelta(hours=1)), output_field=DurationField())
     rows = Debt.objects.watched().filter(overdue_since__isnull=False, overdue_since__lte=at - hours)
-    return list(rows.order_by("overdue_since", "pk").values_list("pk", flat=True))
+    late = list(rows.order_by("overdue_since", "pk"))
+    ends = overdue.ends(late)
+    return [debt.pk for debt in late if ends[debt.pk] <= at]
 
 
-# --- What both share ----------------------------------------------------------------------------------------
+# --- What they share ----------------------------------------------------------------------------------------
+
+
+def _refuse_paused(group: CollateralGroup, at: datetime) -> None:
+    pause = freezes.liquidation_paused(group, at)
+    if pause is not None:
+        raise freezes.Frozen(
+            f"Liquidations of {group} are paused until {pause.ends_at:%Y-%m-%d %H:%M} UTC ({pause.reason});"
+            " nothing is sold before, unless the pause is lifted."
+        )
 
 
 def _locked_debts(pks: Sequence[int], *, at: datetime) -> list[Debt]:
@@ -206,160 +374,7 @@ def _locked_debts(pks: Sequence[int], *, at: datetime) -> list[Debt]:
     return rows
 
 
-def _ordered(state: GroupState, rows: Sequence[Debt]) -> list[Progress]:
-    by_id = {row.pk: row for row in rows}
-    facts = [
-        DebtFacts(
-            debt_id=owed.debt.pk,
-            overdue=by_id[owed.debt.pk].overdue_since is not None,
-            due_at=by_id[owed.debt.pk].due_at,
-            annual_rate=owed.annual_rate,
-        )
-        for owed in state.debts
-    ]
-    return [Progress(debt=by_id[one.debt_id], fee_rate=state.lines.fee) for one in order_debts(facts)]
-
-
-def _anything_to_sell(state: GroupState, rows: Sequence[Debt], slippage: Decimal) -> bool:
-    fresh = {c: held for c, held in sales.collateral_of(state).items() if _is_fresh(state, c)}
-    return any(_brings(state, coin, held, rows, slippage) for coin, held in fresh.items())
-
-
-def _stale_with_value(state: GroupState, rows: Sequence[Debt], slippage: Decimal) -> list[str]:
-    """Coins that count and may be worth selling once their price is known again. They keep the debts in the group."""
-    collateral = sales.collateral_of(state)
-    return [coin for coin in state.stale_coins if _brings(state, coin, collateral[coin], rows, slippage)]
-
-
-def _brings(
-    state: GroupState, coin: str, held: sales.Balances, rows: Sequence[Debt], slippage: Decimal
-) -> bool:
-    total = sum(held.values(), ZERO)
-    return any(sales.can_bring(state, coin=coin, debt=debt, amount=total, slippage=slippage) for debt in rows)
-
-
-def _is_fresh(state: GroupState, asset: str) -> bool:
-    return asset in state.quotes and state.quotes[asset].fresh
-
-
-def _start(
-    group: CollateralGroup,
-    state: GroupState,
-    rows: Sequence[Debt],
-    *,
-    slippage: Decimal,
-    cause: str,
-    at: datetime,
-) -> Till:
-    worth = state.worth(permission=False)
-    ltv = margin_calls.told_ltv(worth)
-    snapshot = margin_calls.snapshot(state) | {
-        "wallets": sales.wallets_told(state),
-        "debts": [_told(debt) for debt in rows],
-        "slippage": f"{slippage:f}",
-    }
-    row = Liquidation.objects.create(
-        group=group,
-        debt=rows[0] if cause == Liquidation.Cause.OVERDUE else None,
-        cause=cause,
-        started_at=at,
-        debt_value=round_down(worth.debt, USD_PLACES),
-        collateral_value=round_down(worth.collateral, USD_PLACES),
-        market_value=round_down(worth.market, USD_PLACES),
-        ltv=ltv,
-        snapshot=snapshot,
-    )
-    facts = {"liquidation": row.pk, "cause": cause} | margin_calls.snapshot(state)
-    RiskEvent.objects.create(
-        group=group, kind=RiskEvent.Kind.LIQUIDATION_STARTED, at=at, ltv=ltv, facts=facts
-    )
-    return Till(row=row, state=state, slippage=slippage, at=at, balances=sales.collateral_of(state))
-
-
-def _told(debt: Debt) -> dict[str, object]:
-    return {
-        "id": debt.pk,
-        "asset": debt.asset_id,
-        "principal": f"{debt.principal:f}",
-        "interest": f"{debt.interest:f}",
-        "late_fee": f"{debt.late_fee:f}",
-    }
-
-
-@exact
-def _finish(till: Till, group: CollateralGroup, rows: Sequence[Debt], *, keep_open: bool) -> Liquidation:
-    """Close, leave over or keep the debts, end the record and tell. Steps 6 and 7 of the story."""
-    at, row, quotes = till.at, till.row, till.state.quotes
-    shortfall = ZERO  # what became residual; a debt kept in the group is still secured
-    for debt in rows:
-        if debt.booked == 0:
-            debts.close(debt, reason=Debt.Closed.LIQUIDATED, at=at)
-        elif not keep_open:
-            debts.make_residual(debt, at=at)
-            shortfall += debt.booked * quotes[debt.asset_id].price
-    is_short = any(debt.booked for debt in rows)
-    row.status = Liquidation.Status.DONE_SHORTFALL if is_short else Liquidation.Status.DONE_SURPLUS
-    row.ended_at = at
-    row.sold_usd = round_down(till.sold_usd, USD_PLACES)
-    row.fee_usd = round_down(till.fee_usd, USD_PLACES)
-    row.shortfall_usd = round_down(shortfall, USD_PLACES)
-    row.save(update_fields=["status", "ended_at", "sold_usd", "fee_usd", "shortfall_usd"])
-    _record_end(till, group, rows)
-    groups.release_if_empty(group, at)
-    return row
-
-
-def _record_end(till: Till, group: CollateralGroup, rows: Sequence[Debt]) -> None:
-    row, at = till.row, till.at
-    facts = {
-        "liquidation": row.pk,
-        "cause": row.cause,
-        "status": row.status,
-        "sold_usd": f"{row.sold_usd:f}",
-        "fee_usd": f"{row.fee_usd:f}",
-        "shortfall_usd": f"{row.shortfall_usd:f}",
-    }
-    RiskEvent.objects.create(group=group, kind=RiskEvent.Kind.LIQUIDATION_ENDED, at=at, facts=facts)
-    call = margin_calls.open_call(group)
-    if row.cause == Liquidation.Cause.LTV:
-        notices.drop_unsent(customer=group.customer, event_prefix=margin_calls.event_prefix(group), at=at)
-        if call is not None:
-            margin_calls.end(call=call, how=MarginCall.Ended.LIQUIDATED, ltv=None, at=at)
-    notices.send(
-        customer=group.customer,
-        event=f"liquidation:{row.pk}",
-        kind="liquidation",
-        title=_title(group, rows),
-        body=_body(till, group, rows),
-        facts=facts | {"ltv": None if row.ltv is None else f"{row.ltv:f}", "prices": row.snapshot["prices"]},
-        at=at,
-    )
-
-
-def _title(group: CollateralGroup, rows: Sequence[Debt]) -> str:
-    left = "; some debt is left" if any(debt.booked for debt in rows) else ""
-    return f"Liquidation: collateral of {group.name} was sold{left}"
-
-
-def _body(till: Till, group: CollateralGroup, rows: Sequence[Debt]) -> str:
-    row, state = till.row, till.state
-    if row.cause == Liquidation.Cause.OVERDUE:
-        why = "the loan was not repaid in its overdue period"
-    else:
-        ltv = margin_calls.percent(state.worth(permission=False))
-        why = f"its loan-to-value ratio was {ltv} (the liquidation line is {state.lines.liquidation:.2%})"
-    taken = [
-        f"  {sale.sold:f} {sale.coin_id} from account {sale.account_id} at {sale.price.normalize():f} USD"
-        f" for {sale.proceeds:f} {sale.debt.asset_id}, of which {sale.fee:f} is the fee"
-        for sale in till.sales
-    ]
-    left = [f"  {debt.booked:f} {debt.asset_id}" for debt in rows if debt.booked]
-    lines = [
-        f"Collateral of {group.name} ({group}) was taken at {till.at:%Y-%m-%d %H:%M:%S} UTC: {why}.",
-        *taken,
-    ]
-    if left:
-        lines += ["Still owed, as the collateral did not cover it:", *left]
-    else:
-        lines.append("The debt is repaid. What was not needed stays in your accounts.")
-    return "\n".join(lines)
+def _locked_in_order(state: GroupState, *, at: datetime) -> list[Debt]:
+    """The group's debts, locked and up to date, in the order in which they are repaid. R-GEN-71"""
+    rows = _locked_debts([owed.debt.pk for owed in state.debts], at=at)
+    return steps.in_order(state, rows)

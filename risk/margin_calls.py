@@ -198,8 +198,8 @@ def _tell(
     worth = state.worth(permission=False)
     facts = snapshot(state) | {
         "margin_call": call.pk,
-        "below_call": _cure_facts(below),
-        "to_initial": _cure_facts(initial),
+        "below_call": cure_facts(below),
+        "to_initial": cure_facts(initial),
     }
     RiskEvent.objects.create(group=group, kind=kind, at=at, ltv=told_ltv(worth), facts=facts)
     notices.send(
@@ -218,10 +218,6 @@ def _body(
     group: CollateralGroup, state: GroupState, worth: Worth, below: Cure, initial: Cure, at: datetime
 ) -> str:
     lines = state.lines
-    used = sorted(
-        {owed.asset for owed in state.owed()} | {held.asset for held in state.holdings(permission=False)}
-    )
-    said = ", ".join(f"{asset} {state.quotes[asset].price.normalize():f} USD" for asset in used)
     return "\n".join(
         [
             f"The loan-to-value ratio of {group.name} ({group}) reached {percent(worth)} at"
@@ -231,9 +227,15 @@ def _body(
             f"To get below the margin call line: {ways(state, below)}.",
             f"To get back to the initial line of {_percent(lines.initial)}: {ways(state, initial)}.",
             "",
-            f"Prices used: {said}. They move; so do these amounts.",
+            f"Prices used: {prices_used(state)}. They move; so do these amounts.",
         ]
     )
+
+
+def prices_used(state: GroupState) -> str:
+    """Each coin owed or held with the price it was valued at, for people. R-GEN-65"""
+    used = {owed.asset for owed in state.owed()} | {held.asset for held in state.holdings(permission=False)}
+    return ", ".join(f"{asset} {state.quotes[asset].price.normalize():f} USD" for asset in sorted(used))
 
 
 def ways(state: GroupState, found: Cure) -> str:
@@ -251,7 +253,8 @@ def _figure(amount: Decimal, asset: Asset) -> str:
     return f"{shown:,f} {asset.pk}"
 
 
-def _cure_facts(found: Cure) -> dict[str, object]:
+def cure_facts(found: Cure) -> dict[str, object]:
+    """A cure's amounts as JSON, for a notice or an event."""
     return {
         "line": f"{found.line:f}",
         "repay": {asset: f"{amount:f}" for asset, amount in found.repay.items()},
@@ -261,10 +264,13 @@ def _cure_facts(found: Cure) -> dict[str, object]:
 
 
 def snapshot(state: GroupState) -> dict[str, object]:
-    """What a decision was made on, as JSON: lines, and each price with its row and age. R-GEN-42, R-GEN-65"""
+    """What a decision was made on, as JSON: LTV, lines, each price with its row and age. R-GEN-42, R-GEN-65"""
     worth = state.worth(permission=False)
     used = state.owed_assets | {wallet.asset for wallet in state.wallets if wallet.asset in state.coins}
+    ltv = told_ltv(worth)
     return {
+        "group": state.group.pk if state.group else None,
+        "ltv": None if ltv is None else f"{ltv:f}",
         "lines": {name: f"{getattr(state.lines, name):f}" for name in _LINE_NAMES},
         "debt_usd": f"{worth.debt:f}",
         "collateral_usd": f"{worth.collateral:f}",

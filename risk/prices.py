@@ -17,9 +17,11 @@ from pathlib import Path
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 
 from accounts import catalogue
+from accounts.commands import Actor, FourEyes, command
+from accounts.errors import Refused
 from accounts.models import Asset
 from accounts.money import ONE, exact, round_down
 from risk import parameters
@@ -34,6 +36,8 @@ END_OF_TIME = datetime.max.replace(tzinfo=UTC)
 # Serialises `record`: two at once would each judge a jump against a price that the other has just replaced.
 RECORDING = 0x7072_6963  # any number that no other advisory lock uses
 
+BY_HAND = "manual"  # the source of a price that two people set
+LONGEST_PRICE_REASON = 120  # the width of the column
 UNIT = "USD"  # what prices are in
 EVERYBODY = 32_767  # as many sources as a row can name
 
@@ -57,6 +61,10 @@ NEWEST = """
         ORDER BY asset_id NULLS LAST, effective_at DESC LIMIT 1) rule ON true
     WHERE %(assets)s::text[] IS NULL OR asset.symbol = ANY (%(assets)s::text[])
 """
+
+
+class BadManualPrice(Refused):
+    code = "bad_manual_price"
 
 
 class PriceState(StrEnum):
@@ -98,10 +106,13 @@ def latest(*, at: datetime, assets: Iterable[str] | None = None) -> dict[str, Qu
     }
 
 
-def has_newer(*, at: datetime, until: datetime, assets: Iterable[str]) -> bool:
-    """Is a good price of any of these assets known that was observed after `at`, up to `until`?"""
+def newest_after(at: datetime, *, until: datetime, assets: Iterable[str]) -> datetime | None:
+    """When the latest good price of these, of those after `at` and up to `until`, was observed; None without one."""
     later = Price.objects.filter(asset__in=list(assets), observed_at__gt=at, observed_at__lte=until)
-    return later.filter(status=Price.Status.GOOD).exists()
+    newest: datetime | None = later.filter(status=Price.Status.GOOD).aggregate(Max("observed_at"))[
+        "observed_at__max"
+    ]
+    return newest
 
 
 def record(ticks: Iterable[Tick], *, at: datetime) -> list[Price]:
@@ -121,6 +132,41 @@ def record(ticks: Iterable[Tick], *, at: datetime) -> list[Price]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RECORDING])
         return Price.objects.bulk_create(_judged(usable, at))
+
+
+@command("prices.record_by_hand", returns=Price, four_eyes=FourEyes())
+def record_by_hand(
+    *, asset: str, price: Decimal, actor: Actor, at: datetime, key: str = "", reason: str = ""
+) -> Price:
+    """Two people say what a coin is worth in USD, when the feed does not or is not believed (R-ADM-03).
+
+    It counts as one good observation of `at`: floor, ceiling and largest jump do not apply, and it ages like any.
+
+    Raises:
+        BadManualPrice: no such coin, no price, without a reason, or not after the newest observation.
+    """
+    fault = _fault(Tick(asset, price, at, BY_HAND), at)
+    if fault:
+        raise BadManualPrice(f"This is no price of {asset}: {fault}.")
+    if not reason.strip():
+        raise BadManualPrice("A price set by hand needs a reason.")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [RECORDING])
+    before = next(iter(_newest(END_OF_TIME, [asset])), None)
+    if before is None:
+        raise BadManualPrice(f"There is no asset {asset!r}.")
+    if before.newest_at is not None and before.newest_at >= at:
+        raise BadManualPrice(
+            f"{asset} has a price of {before.newest_at:%Y-%m-%d %H:%M:%S} UTC already; try again."
+        )
+    return Price.objects.create(
+        asset_id=asset,
+        price=round_down(price, PLACES),
+        observed_at=at,
+        source=BY_HAND,
+        status=Price.Status.GOOD,
+        reason=reason.strip()[:LONGEST_PRICE_REASON],
+    )
 
 
 # --- The feed ---------------------------------------------------------------------------------------------------

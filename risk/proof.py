@@ -1,13 +1,17 @@
-"""What `check_ledger` adds for debts: totals, controls and charges prove each other (I-09, I-10, I-13, I-14)."""
+"""What `check_ledger` adds for debts and forced sales: totals, controls, charges and coins taken over prove each other.
+
+I-09, I-10, I-13, I-14, R-GEN-79
+"""
 
 from django.db import connection
 from django.db.models import DecimalField, F, OuterRef, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from accounts import ledger
-from accounts.models import LedgerAccount
+from accounts.models import LedgerAccount, Transfer
 from accounts.money import ZERO
-from risk.models import Debt, DebtEntry
+from risk.models import Debt, DebtEntry, Sale
+from risk.workout import RELEASE, TAKEOVER
 
 PARTS = ("principal", "interest", "late_fee")
 
@@ -67,4 +71,25 @@ def _charges_have_no_gap() -> list[str]:
     ]
 
 
-checks: list[ledger.Check] = [_debts_are_their_entries, _controls_are_the_debts, _charges_have_no_gap]
+def _workout_is_what_was_taken_over() -> list[str]:
+    """Coins come into workout by takeover sales only, and leave it by releases only. R-GEN-79"""
+    sales = Sale.objects.filter(venue=TAKEOVER).order_by().values_list("coin")
+    taken = dict(sales.annotate(total=Sum("sold")))
+    releases = Transfer.objects.filter(entry__kind=RELEASE, credit__kind=LedgerAccount.Kind.WORKOUT)
+    released = dict(releases.order_by().values_list("credit__asset").annotate(total=Sum("amount")))
+    accounts = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.WORKOUT)
+    held = {account.asset_id: account.balance for account in accounts}
+    due = {coin: taken.get(coin, ZERO) - released.get(coin, ZERO) for coin in {*taken, *released, *held}}
+    return [
+        f"workout:{coin}: holds {held.get(coin, ZERO)} but takeovers less releases are {due[coin]}"
+        for coin in sorted(due)
+        if held.get(coin, ZERO) != due[coin]
+    ]
+
+
+checks: list[ledger.Check] = [
+    _debts_are_their_entries,
+    _controls_are_the_debts,
+    _charges_have_no_gap,
+    _workout_is_what_was_taken_over,
+]

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
 
-from accounts.money import exact
+from accounts.money import ZERO, exact
 from risk.interest import RateStep
 from risk.models import Debt, DebtRate, FlexibleRate
 
@@ -59,6 +59,9 @@ def _laid_out(segments: list[DebtRate], published: list[FlexibleRate]) -> list[R
             for row in published
             if row.effective_at > segment.starts_at and (until is None or row.effective_at < until)
         ]
-        steps += [RateStep(segment.starts_at, row.annual_rate + segment.spread) for row in in_force]
-        steps += [RateStep(row.effective_at, row.annual_rate + segment.spread) for row in later]
+        # A discount never pays the borrower: the rate stops at 0 (R-VIP-24).
+        steps += [
+            RateStep(segment.starts_at, max(row.annual_rate + segment.spread, ZERO)) for row in in_force
+        ]
+        steps += [RateStep(row.effective_at, max(row.annual_rate + segment.spread, ZERO)) for row in later]
     return steps

@@ -1,4 +1,5 @@
-"""What one look at a group means: its band, whether it can be judged at all, whether its collateral must be sold.
+"""What one look at a group means: its band, whether it can be judged at all, whether its collateral must be sold,
+and what that does to a delay.
 
 A liquidation that should not happen is the worst fault there is, so a group is judged twice: on the least and
 on the most that its collateral can be worth while some prices are old. Only where both agree is anything
@@ -9,6 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from enum import StrEnum
 
 from accounts.money import exact
 from risk import valuation
@@ -115,3 +117,73 @@ def grace_after(*, at: datetime, waits: Waits, running: datetime | None) -> date
     """When the grace of an outage that ended at `at` is over; one that runs longer already stands. R-GEN-24"""
     ends = at + timedelta(seconds=waits.outage_grace)
     return ends if running is None else max(ends, running)
+
+
+# --- Delayed liquidation -------------------------------------------------------------------------------------
+
+
+class DelayStep(StrEnum):
+    """What a reading asks of a group whose liquidations are delayed. The endings are `LiquidationDelay.Ended`'s."""
+
+    NONE = "none"  # no delay: whatever the reading asks for happens at once
+    START = "start"
+    WAIT = "wait"
+    CURED = "cured"
+    CUT_OFF = "cut_off"
+    SOLD = "sold"
+    STEPPED = "stepped"
+    NO_SALE = "no_sale"
+
+
+SELLS = frozenset({DelayStep.CUT_OFF, DelayStep.SOLD, DelayStep.STEPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """`ends_at` None: none is running. `may_start`: the customer is enrolled, and rested since the last one."""
+
+    ends_at: datetime | None = None
+    may_start: bool = False
+
+
+def has_rested(*, last_started_at: datetime | None, rest: timedelta, at: datetime) -> bool:
+    """Whether a group may have a delay again: none began within `rest` before `at`. R-VIP-62"""
+    return last_started_at is None or at - last_started_at >= rest
+
+
+def delayed(
+    *,
+    reading: Reading,
+    seen: Bounds,
+    lines: Lines,
+    delay: Delay,
+    called_since: datetime | None,
+    newest_price_at: datetime,
+    waits: Waits,
+    at: datetime,
+) -> DelayStep:
+    """What `reading` means for a group that has, or may have, a delay. R-VIP-60, R-VIP-61, R-VIP-62, EX-22
+
+    A delay starts only where collateral would be sold this moment, and never above the cut-off. From then on
+    the clock alone counts, however LTV moves: only a return to the initial line or a rise above the cut-off
+    ends it early. Once time is up a reading that cannot be judged waits, as does one that nothing confirms:
+    `called_since` is when an earlier reading put the group at or over its margin call line (R-GEN-23).
+    """
+    at_once = seen.best is not None and must_liquidate_at_once(seen.best, lines)
+    if delay.ends_at is None:
+        starts = reading.must_liquidate and delay.may_start and not at_once
+        return DelayStep.START if starts else DelayStep.NONE
+    if reading.band is None:
+        return DelayStep.WAIT
+    if seen.worst.is_at_most(lines.initial):
+        return DelayStep.CURED
+    if at < delay.ends_at:
+        return DelayStep.CUT_OFF if at_once else DelayStep.WAIT
+    if reading.band is Band.LIQ:
+        return DelayStep.SOLD if reading.must_liquidate else DelayStep.WAIT
+    if reading.band is not Band.CALL:
+        return DelayStep.NO_SALE
+    in_grace = reading.clocks.grace_until is not None and at < reading.clocks.grace_until
+    confirmed = called_since is not None and at >= called_since + timedelta(seconds=waits.confirm)
+    confirmed = confirmed and (waits.confirm == 0 or newest_price_at > (called_since or at))
+    return DelayStep.STEPPED if confirmed and not in_grace else DelayStep.WAIT

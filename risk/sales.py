@@ -5,12 +5,11 @@ a seizure per account and one settlement:
 
     what                     debit                 credit
     seizure, coin            wallet                custody          (the exchange port)
-                             pool                  position
+                             pool or workout       position         (workout: the market was too thin, R-GEN-79)
     settlement, debt's coin  position              late_fee, interest, principal   (and the debt's entry)
                              position              fee_income
     rounding back            position              pool             (a sale brings whole units of the coin,
                              custody               wallet            so it may bring a crumb too much)
-
 Position nets to zero when the coin is the debt's own; after a sale it is what the desk bought and paid.
 """
 
@@ -24,12 +23,14 @@ from accounts import books, ledger
 from accounts.exchange import Fill, exchange
 from accounts.money import ZERO, divide_down, exact
 from risk import debts as debt_chapter
+from risk import workout
 from risk.book import WALLET, GroupState
 from risk.models import Debt, DebtEntry, Liquidation, Sale
 from risk.waterfall import (
     CoinFacts,
     Parts,
     Shares,
+    allocate,
     amount_to_sell,
     needed_for,
     order_coins,
@@ -37,6 +38,7 @@ from risk.waterfall import (
     proceeds_of,
     split_proceeds,
 )
+from risk.workout import Piece
 
 LAST_RANK = 10_000  # a chosen coin that counts for nothing any more is sold after all others
 
@@ -56,9 +58,12 @@ class Progress:
     def parts(self) -> Parts:
         return Parts(late_fee=self.debt.late_fee, interest=self.debt.interest, principal=self.debt.principal)
 
-    def needed(self, *, with_fee: bool) -> Decimal:
-        """What is still to be brought for the debt, and for the fee on all that bears one. R-GEN-75"""
-        owed = self.debt.booked
+    def needed(self, *, with_fee: bool, at_most: Decimal | None = None) -> Decimal:
+        """What is still to be brought for the debt, or for `at_most` of it, and for the fee on all that bears one.
+
+        R-GEN-75
+        """
+        owed = self.debt.booked if at_most is None else min(at_most, self.debt.booked)
         if not with_fee:
             return owed
         whole = needed_for(
@@ -76,6 +81,7 @@ class Till:
     slippage: Decimal
     at: datetime
     balances: dict[str, Balances]
+    fee_rate: Decimal  # of the debt repaid, whatever the fee is a fraction of (R-GEN-75)
     steps: int = 0
     sold_usd: Decimal = ZERO
     fee_usd: Decimal = ZERO
@@ -139,14 +145,22 @@ def can_bring(state: GroupState, *, coin: str, debt: Debt, amount: Decimal, slip
 
 
 def take(
-    till: Till, progress: Progress, *, coin: str, held: Balances, with_fee: bool, bears_fee: bool
+    till: Till,
+    progress: Progress,
+    *,
+    coin: str,
+    held: Balances,
+    with_fee: bool,
+    bears_fee: bool,
+    at_most: Decimal | None = None,
 ) -> None:
     """Take as much of `coin` from `held` (by uid, updated) as the debt needs, or all there is. R-GEN-72, 74, 75, 76
 
-    `with_fee`: enough for the fee too. `bears_fee`: what this repays counts into the fee's base. Nothing
-    happens when nothing is needed, or when all there is would not bring one unit of the debt's coin.
+    `with_fee`: enough for the fee too. `bears_fee`: what this repays counts into the fee's base. `at_most`: repay
+    no more of the debt than this. Nothing happens when nothing is needed, or when all there is would not bring
+    one unit of the debt's coin.
     """
-    needed = progress.needed(with_fee=with_fee)
+    needed = progress.needed(with_fee=with_fee, at_most=at_most)
     total = sum(held.values(), ZERO)
     if needed <= 0 or total <= 0:
         return
@@ -156,7 +170,7 @@ def take(
     debt = progress.debt
     shares = split_proceeds(
         proceeds=taking.proceeds,
-        owed=progress.parts,
+        owed=progress.parts if at_most is None else allocate(amount=at_most, owed=progress.parts),
         fee_rate=progress.fee_rate if with_fee else ZERO,
         places=debt.asset.places,
         fee_base_paid=progress.based if with_fee else ZERO,
@@ -215,11 +229,13 @@ def _book(
 ) -> None:
     """Seize from each account, settle once, and write down one sale per account."""
     first = till.steps + 1
-    till.steps += len(taken)
+    pieces = workout.split(coin=coin, taken=taken, fill=taking.fill, at=till.at)
+    till.steps += len(pieces)
     key = f"liquidation:{till.row.pk}"
-    for step, (uid, amount) in enumerate(taken, start=first):
-        wallet = books.wallet(uid, coin, WALLET)
-        exchange().seize(wallet=wallet, amount=amount, key=f"{key}:{step}:seize", at=till.at)
+    for step, piece in enumerate(pieces, start=first):
+        wallet = books.wallet(piece.uid, coin, WALLET)
+        into = books.workout(coin) if piece.taken_over else None
+        exchange().seize(wallet=wallet, amount=piece.amount, key=f"{key}:{step}:seize", at=till.at, into=into)
     back = _paid_back(till, debt, shares.surplus, uid=taken[0][0])
     lines = [*_settlement(debt, shares), *back.lines]
     reference = f"{key}:{till.steps}"
@@ -231,7 +247,7 @@ def _book(
     else:  # only the fee was missing
         ledger.post(kind="liquidation", reference=reference, lines=lines, at=till.at)
     proceeds = shares.parts.total + shares.fee + back.amount
-    _record(till, debt, coin, taking, first, taken, proceeds=proceeds, fee=shares.fee)
+    _record(till, debt, coin, taking, first, pieces, proceeds=proceeds, fee=shares.fee)
 
 
 def _settlement(debt: Debt, shares: Shares) -> list[ledger.Line]:
@@ -273,7 +289,7 @@ def _record(
     coin: str,
     taking: _Taking,
     first: int,
-    taken: Sequence[tuple[int, Decimal]],
+    pieces: Sequence[Piece],
     *,
     proceeds: Decimal,
     fee: Decimal,
@@ -283,24 +299,24 @@ def _record(
         Sale(
             liquidation=till.row,
             step=step,
-            account_id=uid,
+            account_id=piece.uid,
             debt=debt,
             coin_id=coin,
-            sold=amount,
+            sold=piece.amount,
             mark_id=quotes[coin].price_id,
             debt_mark_id=quotes[debt.asset_id].price_id,
             price=taking.fill.price,
             slippage=taking.fill.slippage,
             proceeds=share,
             fee=share_of_fee,
-            venue=taking.fill.venue,
+            venue=piece.venue,
             at=till.at,
         )
-        for step, (uid, amount), share, share_of_fee in zip(
-            range(first, first + len(taken)),
-            taken,
-            _attributed(proceeds, taken, places),
-            _attributed(fee, taken, places),
+        for step, piece, share, share_of_fee in zip(
+            range(first, first + len(pieces)),
+            pieces,
+            _attributed(proceeds, pieces, places),
+            _attributed(fee, pieces, places),
             strict=True,
         )
     ]
@@ -309,12 +325,12 @@ def _record(
     till.fee_usd += fee * quotes[debt.asset_id].price
 
 
-def _attributed(amount: Decimal, taken: Sequence[tuple[int, Decimal]], places: int) -> Iterator[Decimal]:
+def _attributed(amount: Decimal, pieces: Sequence[Piece], places: int) -> Iterator[Decimal]:
     """`amount` divided as the coins were, to the last unit: each share is what the running total grows by."""
-    total = sum((part for _, part in taken), ZERO)
+    total = sum((piece.amount for piece in pieces), ZERO)
     running = given = ZERO
-    for _, part in taken:
-        running += part
+    for piece in pieces:
+        running += piece.amount
         upto = divide_down(amount * running, total, places)
         yield upto - given
         given = upto

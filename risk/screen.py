@@ -16,7 +16,7 @@ import numpy.typing as npt
 from django.db import connection
 from django.db.models import Max
 
-from risk import parameters, prices
+from risk import early_warnings, parameters, prices
 from risk.models import CollateralGroup, Debt, DebtRate, FlexibleRate, Settings
 from risk.parameters import CoinTerms
 from risk.prices import Quote
@@ -45,14 +45,23 @@ OWED = """
     GROUP BY d.group_id, d.asset_id
 """
 WATCHED = """
-    SELECT g.id, g.product, g.customer_id, g.band, g.blind_since IS NOT NULL, c.last_notice_at
+    SELECT g.id, g.product, g.customer_id, g.band, g.blind_since IS NOT NULL, c.last_notice_at,
+        y.id IS NOT NULL OR x.id IS NOT NULL
     FROM risk_collateralgroup g
     LEFT JOIN risk_margincall c ON c.group_id = g.id AND c.ended_at IS NULL
-    WHERE g.product = %s AND (c.id IS NOT NULL OR g.closed_at IS NULL AND (
+    LEFT JOIN risk_liquidationdelay y ON y.group_id = g.id AND y.ended_at IS NULL
+    LEFT JOIN risk_liquidation x ON x.group_id = g.id AND x.status = 'running'
+    WHERE g.product = %s AND (c.id IS NOT NULL OR y.id IS NOT NULL OR x.id IS NOT NULL OR g.closed_at IS NULL AND (
         g.band <> 'SAFE' OR g.blind_since IS NOT NULL OR EXISTS (
             SELECT 1 FROM risk_debt d
             WHERE d.group_id = g.id AND d.closed_at IS NULL AND d.residual_since IS NULL)))
     ORDER BY g.id
+"""
+# A row that ended as it began only remembers a ladder line's crossing (risk/early_warnings.py).
+WARNINGS = """
+    SELECT w.group_id, w.asset_id, w.ltv::float8, w.crossed_at IS NOT NULL, w.removed_at IS NOT NULL
+    FROM risk_warningline w
+    WHERE (w.removed_at IS NULL OR w.removed_at = w.set_at) AND w.group_id = ANY (%s)
 """
 
 
@@ -65,7 +74,10 @@ class Screen:
 
 
 class _Watched(NamedTuple):
-    """A row of WATCHED. `told_at`: when its open margin call was last told; None without one."""
+    """A row of WATCHED. `told_at`: when its open margin call was last told; None without one.
+
+    `runs`: a delay or a sale in steps is under way, so every pass has to look.
+    """
 
     pk: int
     product: str
@@ -73,6 +85,7 @@ class _Watched(NamedTuple):
     band: str
     is_blind: bool
     told_at: datetime | None
+    runs: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,7 @@ class _Stored:
     blind: Flags
     called: Flags
     notice_due: Flags
+    runs: Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +126,11 @@ def look(*, product: str, at: datetime, settings: Settings) -> Screen:
         blind=np.array([row.is_blind for row in watched]),
         called=np.array([row.told_at is not None for row in watched]),
         notice_due=np.array([row.told_at is not None and row.told_at <= notice_before for row in watched]),
+        runs=np.array([row.runs for row in watched]),
     )
-    lines = _lines(watched, owed, at)
-    near = _is_near(values, stored, lines, hysteresis=float(settings.hysteresis))
+    lines, hysteresis = _lines(watched, owed, at), float(settings.hysteresis)
+    near = _is_near(values, stored, lines, hysteresis=hysteresis)
+    near |= _may_warn(place, collateral, values, settings, hysteresis=hysteresis) & ~stored.blind
     with np.errstate(divide="ignore", invalid="ignore"):
         danger = np.where(values.booked > 0, values.booked / values.worst, 0)
     order = np.argsort(-danger, kind="stable")
@@ -132,8 +148,46 @@ def _is_near(values: _Values, stored: _Stored, lines: Floats, *, hysteresis: flo
         (worst != stored.band) | (worst == LIQ) | ((worst == CALL) & ~stored.called) | call_moves
     )
     settled = stored.called & (values.booked == 0)
-    near: Flags = unsure_worst | unsure_best | (blind != stored.blind) | sighted | settled
+    near: Flags = unsure_worst | unsure_best | (blind != stored.blind) | sighted | settled | stored.runs
     return near
+
+
+def _may_warn(
+    place: Mapping[int, int],
+    collateral: list[Any],
+    values: _Values,
+    settings: Settings,
+    *,
+    hysteresis: float,
+) -> Flags:
+    """Where an early warning line may have been crossed, or clearly left, since it was last judged. R-GEN-63, 64"""
+    found = np.zeros(len(place), dtype=bool)
+    held = {(row[0], row[1]) for row in collateral}
+    steps = [float(line) for line in early_warnings.ladder(settings)]
+    remembered: dict[tuple[int, float], bool] = {}
+    for group_id, asset, line, crossed, is_ladder in _rows(WARNINGS, [list(place)]):
+        if is_ladder:
+            remembered[(group_id, line)] = crossed
+            continue
+        number = place[group_id]
+        counts = asset is None or (group_id, asset) in held
+        may_cross, may_leave = _at_line(values, number, line, hysteresis)
+        found[number] |= (not counts or may_leave) if crossed else (counts and may_cross)
+    crossed_steps = np.array(
+        [[remembered.get((group_id, line), False) for line in steps] for group_id in place], dtype=bool
+    ).reshape(len(place), len(steps))
+    for number, line in enumerate(steps):
+        may_cross, may_leave = _at_line(values, slice(None), line, hysteresis)
+        found |= np.where(crossed_steps[:, number], may_leave, may_cross)
+    return found
+
+
+def _at_line(values: _Values, of: int | slice, line: float, hysteresis: float) -> tuple[Any, Any]:
+    """Whether LTV may be at or over the line, and whether it may be clearly below it."""
+    booked, most_owed = values.booked[of], values.most_owed[of]
+    may_cross = (booked > 0) & (most_owed * (1 + ERROR) >= line * values.worst[of])
+    may_leave = (booked * (1 - ERROR) < (line - hysteresis) * values.best[of]) | (booked == 0)
+    return may_cross, may_leave
 
 
 def _band(values: _Values, lines: Floats, collateral: Floats) -> tuple[Ints, Flags]:

@@ -12,15 +12,25 @@ from decimal import Decimal
 from itertools import pairwise
 from statistics import median
 
-from django.db.models import Min, Sum
+from django.db.models import DecimalField, ExpressionWrapper, F, Min, Sum
 
 from accounts.commands import Actor
 from accounts.money import ONE, ZERO, exact, unit
 from risk import accrual, parameters, prices, sweep
 from risk.feeds import Tick
 from risk.feeds.file import LONGEST_BAR, Bar, steps
-from risk.models import CollateralGroup, DebtEntry, Liquidation, MarginCall, ProductCode, Sale
+from risk.handling import Mode
+from risk.models import (
+    CollateralGroup,
+    DebtEntry,
+    Liquidation,
+    LiquidationDelay,
+    MarginCall,
+    ProductCode,
+    Sale,
+)
 from risk.sweep import SweepReport
+from risk.workout import TAKEOVER
 
 SOURCE = "replay"
 DOLLAR = "USDT"  # what the recordings are quoted in; they take it for a dollar
@@ -71,14 +81,21 @@ class Course:
 class Outcome:
     """What the replay did to the book; amounts in USD, each at the price of its own moment.
 
-    `leads` are the minutes from a group's first margin call to its liquidation, of those that had a call.
+    `leads` are the minutes from a group's first margin call to its liquidation, of those that had a call. `steps`
+    are the transactions in which collateral was taken; `delays` the liquidation calls of enrolled borrowers, of
+    which `delays_cured` ended with LTV at the initial line or nothing owed (R-VIP-60…62).
     """
 
     groups: int
     calls: int
     liquidations: int
+    groups_liquidated: int
+    steps: int
+    delays: int
+    delays_cured: int
     leads: tuple[float, ...]
     sold_usd: Decimal
+    taken_over_usd: Decimal
     fees_usd: Decimal
     shortfall_usd: Decimal
     interest_usd: Decimal
@@ -169,13 +186,22 @@ def outcome() -> Outcome:
         sold=Sum("sold_usd", default=ZERO),
         fees=Sum("fee_usd", default=ZERO),
         shortfall=Sum("shortfall_usd", default=ZERO),
+        steps=Sum("steps", default=0),
     )
+    cured = (LiquidationDelay.Ended.CURED, LiquidationDelay.Ended.SETTLED)
+    worth = ExpressionWrapper(F("sold") * F("price"), output_field=DecimalField())
+    over = Sale.objects.filter(venue=TAKEOVER).aggregate(total=Sum(worth, default=ZERO))
     return Outcome(
         groups=CollateralGroup.objects.count(),
         calls=MarginCall.objects.count(),
         liquidations=Liquidation.objects.count(),
+        groups_liquidated=Liquidation.objects.values("group").distinct().count(),
+        steps=sums["steps"],
+        delays=LiquidationDelay.objects.count(),
+        delays_cured=LiquidationDelay.objects.filter(ended__in=cured).count(),
         leads=_leads(),
         sold_usd=sums["sold"],
+        taken_over_usd=over["total"],
         fees_usd=sums["fees"],
         shortfall_usd=sums["shortfall"],
         interest_usd=_interest_usd(),
@@ -249,17 +275,29 @@ def _of(charged: Iterable[tuple[datetime, str, Decimal]], at: datetime) -> list[
 def _below_its_line(row: Liquidation) -> Iterator[str]:
     owed = {row.group_id: set(row.group.debts.values_list("asset_id", flat=True))}
     lines = parameters.lines_by_group([row.group], at=row.started_at, owed=owed)[row.group_id]
+    line = lines.margin_call if _ended_a_delay(row) else lines.liquidation
     # Both values were rounded down when stored; exactly on the line the debt may look one unit too small.
-    if row.debt_value + unit(USD_PLACES) < lines.liquidation * row.collateral_value:
-        yield f"{row} of {row.group} began at {row.ltv}, below its line of {lines.liquidation}"
+    if row.debt_value + unit(USD_PLACES) < line * row.collateral_value:
+        yield f"{row} of {row.group} began at {row.ltv}, below its line of {line}"
+
+
+def _ended_a_delay(row: Liquidation) -> bool:
+    """A delay ran out between the margin call and the liquidation line: then steps lead to initial. R-VIP-62"""
+    ended = LiquidationDelay.Ended.STEPPED
+    is_stepped = row.mode == Mode.STEPPED
+    return (
+        is_stepped
+        and LiquidationDelay.objects.filter(group=row.group_id, ended_at=row.started_at, ended=ended).exists()
+    )
 
 
 def _not_fresh(row: Liquidation) -> Iterator[str]:
     sales = list(Sale.objects.filter(liquidation=row).select_related("debt").order_by("step"))
-    marks = {sale.coin_id: sale.mark_id for sale in sales}
-    marks |= {sale.debt.asset_id: sale.debt_mark_id for sale in sales}
-    quotes = prices.latest(at=row.started_at, assets=marks)
-    for asset, price_id in sorted(marks.items()):
-        quote = quotes.get(asset)
-        if quote is None or not quote.fresh or quote.price_id != price_id:
-            yield f"{row} of {row.group} used price {price_id} of {asset}, which was not fresh"
+    for at in sorted({sale.at for sale in sales}):
+        marks = {sale.coin_id: sale.mark_id for sale in sales if sale.at == at}
+        marks |= {sale.debt.asset_id: sale.debt_mark_id for sale in sales if sale.at == at}
+        quotes = prices.latest(at=at, assets=marks)
+        for asset, price_id in sorted(marks.items()):
+            quote = quotes.get(asset)
+            if quote is None or not quote.fresh or quote.price_id != price_id:
+                yield f"{row} of {row.group} used price {price_id} of {asset}, which was not fresh"

@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
-from risk import accrual, liquidation, prices
+from risk import accrual, announcements, liquidation, plans, prices
 from risk import sweep as watch
 
 
@@ -18,6 +18,10 @@ class SweepIncomplete(Exception):
 
 class OverdueIncomplete(Exception):
     """Some overdue debts could not be liquidated, for a reason nobody expected."""
+
+
+class CollectionIncomplete(Exception):
+    """Some payment plans could not be followed, for a reason nobody expected."""
 
 
 @shared_task
@@ -47,3 +51,17 @@ def liquidate_overdue(**_: Any) -> None:
     report = liquidation.run_overdue(at=timezone.now())
     if report.failed:
         raise OverdueIncomplete(report.failed)
+
+
+@shared_task
+def collect_instalments(**_: Any) -> None:
+    """Take what payment plans of residual debts have due (R-GEN-78)."""
+    report = plans.collect_due(at=timezone.now())
+    if report.failed:
+        raise CollectionIncomplete(report.failed)
+
+
+@shared_task
+def announce_changes(**_: Any) -> None:
+    """Tell each group what new collateral ratios would do to its LTV (R-GEN-36)."""
+    announcements.announce_due(at=timezone.now())

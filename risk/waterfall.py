@@ -4,12 +4,14 @@ Amounts are in the debt's coin unless said otherwise, with at most `places` deci
 owed to the desk rounds up, what a sale brings rounds down, and every split conserves its sum (asserted).
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from accounts.money import ONE, ZERO, divide_down, divide_up, exact, round_up
+from accounts.money import ONE, ZERO, divide_down, divide_up, exact, round_down, round_up, unit
+from risk.handling import FeeBase
+from risk.valuation import Tiers, recognised
 
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -166,3 +168,204 @@ def split_proceeds(
     assert parts.total + fee + surplus == proceeds, "a sale's proceeds are conserved"
     assert shortfall == 0 or fee == surplus == 0, "nothing ranks before the debt"
     return Shares(parts=parts, fee=fee, surplus=surplus, shortfall=shortfall)
+
+
+# --- Steps to a target ------------------------------------------------------------------------------------
+
+FEE_RATE_PLACES = 30  # of a fee as a fraction of the debt repaid; on any amount far finer than its last unit
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """A collateral coin over all accounts. Not `for_sale`: it secures, but is not taken (its price is old)."""
+
+    asset: str
+    amount: Decimal
+    price: Decimal
+    tiers: Tiers
+    places: int
+    stable: bool
+    rank: int
+    for_sale: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A debt that a step may repay, in its coin."""
+
+    debt_id: int
+    asset: str
+    owed: Decimal
+    price: Decimal
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a sale is charged: `fee_rate` of the debt repaid, `slippage` off the price of a coin that is sold."""
+
+    fee_rate: Decimal
+    slippage: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """`sold` of a coin for one debt: it repays `repaid` and pays `fee`, both in the debt's coin."""
+
+    debt_id: int
+    coin: str
+    sold: Decimal
+    repaid: Decimal
+    fee: Decimal
+
+
+@exact
+def fee_on_debt(*, base: FeeBase, rate: Decimal, assets: Decimal, debt: Decimal) -> Decimal:
+    """The fee as a fraction of the debt repaid, whatever it is a fraction of; down at 30 decimals. R-GEN-75
+
+    - DEBT_REPAID: `rate` itself.
+    - COLLATERAL_SOLD: `rate` of all that is taken, debt and fee together: rate / (1 - rate).
+    - START_ASSETS: `rate` of the collateral's market value at the start, `assets`, earned in proportion to the
+      part of the starting `debt` that is repaid: rate x assets / debt. Both in USD.
+    """
+    if base is FeeBase.COLLATERAL_SOLD:
+        return divide_down(rate, ONE - rate, FEE_RATE_PLACES)
+    if base is FeeBase.START_ASSETS:
+        return divide_down(rate * assets, debt, FEE_RATE_PLACES)
+    return round_down(rate, FEE_RATE_PLACES)
+
+
+@exact
+def plan_step(
+    *,
+    debts: Sequence[Due],
+    stocks: Iterable[Stock],
+    target: Decimal,
+    terms: Terms,
+    share: Decimal,
+    full_below_usd: Decimal,
+) -> list[Taking]:
+    """What one step takes: min(`share` of the debt, what brings LTV to `target`). R-GEN-73, R-GEN-74, EX-11
+
+    Debts are given in their order; coins come in theirs, each from its topmost tier down. Everything is repaid
+    when no more than `full_below_usd` would be left. With a target of 0 and a share of 1 everything is anyway.
+    Sold amounts are whole units, the least that reach; the debt repaid is the most that they pay for.
+    """
+    stocks = list(stocks)
+    total = sum((due.owed * due.price for due in debts), ZERO)
+    plan = _plan(debts, stocks, target=target, terms=terms, most_usd=total * share)
+    price = {due.debt_id: due.price for due in debts}
+    left = total - sum((taking.repaid * price[taking.debt_id] for taking in plan), ZERO)
+    if ZERO < left <= full_below_usd:
+        return _plan(debts, stocks, target=ZERO, terms=terms, most_usd=total)
+    return plan
+
+
+def _plan(
+    debts: Sequence[Due], stocks: Iterable[Stock], *, target: Decimal, terms: Terms, most_usd: Decimal
+) -> list[Taking]:
+    left = {stock.asset: stock for stock in stocks}
+    debt = sum((due.owed * due.price for due in debts), ZERO)
+    plan: list[Taking] = []
+    for due in debts:
+        owed, based, fee = due.owed, ZERO, ZERO
+        for coin in _turns(left, due.asset):
+            most = min(owed, divide_up(most_usd, due.price, due.places))
+            if most <= 0 or debt <= target * _secured(left):
+                break
+            sale = _Sale(due=due, stock=left[coin], terms=terms, most=most, based=based, fee=fee)
+            taking = sale.to_reach(target, debt=debt, secured=_secured(left))
+            if taking is None:
+                continue
+            plan.append(taking)
+            left[coin] = replace(left[coin], amount=left[coin].amount - taking.sold)
+            owed, based, fee = owed - taking.repaid, based + taking.repaid, fee + taking.fee
+            debt -= taking.repaid * due.price
+            most_usd = max(most_usd - taking.repaid * due.price, ZERO)
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Sale:
+    """One coin sold for at most `most` of one debt, which this step has repaid by `based` for a `fee` already."""
+
+    due: Due
+    stock: Stock
+    terms: Terms
+    most: Decimal
+    based: Decimal
+    fee: Decimal
+
+    @property
+    def slippage(self) -> Decimal:
+        return ZERO if self.stock.asset == self.due.asset else self.terms.slippage
+
+    def to_reach(self, target: Decimal, *, debt: Decimal, secured: Decimal) -> Taking | None:
+        """The least sale that brings LTV to the target; the most there is when none does. None: it brings nothing.
+
+        The group's LTV after a sale has no formula worth trusting once tiers and rounding are in it, so whole
+        units are halved down on: in the end `enough` reaches the target and one unit less does not.
+        """
+        step = unit(self.stock.places)
+        others = secured - _counts(self.stock, self.stock.amount)
+        price = self.due.price
+
+        def reaches(sold: Decimal) -> bool:
+            rest = _counts(self.stock, self.stock.amount - sold)
+            return debt - self.repaid(sold) * price <= target * (others + rest)
+
+        enough, too_few = self._all(), ZERO
+        while reaches(enough) and enough - too_few > step:
+            middle = too_few + round_down((enough - too_few) / 2, self.stock.places)
+            if reaches(middle):
+                enough = middle
+            else:
+                too_few = middle
+        repaid = self.repaid(enough)
+        if repaid <= 0:
+            return None
+        return Taking(self.due.debt_id, self.stock.asset, enough, repaid, self._fee(repaid))
+
+    def repaid(self, sold: Decimal) -> Decimal:
+        """The most that the proceeds repay once they have paid their fee too."""
+        brings = proceeds_of(
+            sold=sold,
+            coin_price=self.stock.price,
+            debt_price=self.due.price,
+            slippage=self.slippage,
+            debt_places=self.due.places,
+        )
+        both = brings + self.based + self.fee
+        return min(divide_down(both, ONE + self.terms.fee_rate, self.due.places) - self.based, self.most)
+
+    def _fee(self, repaid: Decimal) -> Decimal:
+        return round_up((self.based + repaid) * self.terms.fee_rate, self.due.places) - self.fee
+
+    def _all(self) -> Decimal:
+        """The least that brings `most` and its fee, or all there is."""
+        enough = amount_to_sell(
+            needed=self.most + self._fee(self.most),
+            debt_price=self.due.price,
+            coin_price=self.stock.price,
+            slippage=self.slippage,
+            coin_places=self.stock.places,
+            debt_places=self.due.places,
+        )
+        return min(self.stock.amount, enough)
+
+
+def _turns(left: Mapping[str, Stock], debt_asset: str) -> list[str]:
+    facts = [
+        CoinFacts(stock.asset, stock.stable, stock.rank, stock.amount * stock.price)
+        for stock in left.values()
+        if stock.for_sale and stock.amount > 0
+    ]
+    return [coin.asset for coin in order_coins(facts, debt_asset)]
+
+
+def _secured(stocks: Mapping[str, Stock]) -> Decimal:
+    return sum((_counts(stock, stock.amount) for stock in stocks.values()), ZERO)
+
+
+def _counts(stock: Stock, amount: Decimal) -> Decimal:
+    return recognised(market_value=amount * stock.price, tiers=stock.tiers)

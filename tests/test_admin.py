@@ -15,9 +15,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import NoReverseMatch, reverse
 
-from accounts import users
+from accounts import approvals, people, users
 from accounts.commands import Actor
-from accounts.models import AuditRecord, Customer, User
+from accounts.models import Approval, AuditRecord, Customer, User
 from loans.models import RateCard
 from risk import sweep
 from risk.models import Limits, RatioSchedule
@@ -120,6 +120,14 @@ def test_only_an_admin_is_offered_and_allowed_commands(house: Desk) -> None:
     assert not AuditRecord.objects.filter(reason="x").exists()
 
 
+def release() -> None:
+    """A second person releases the one proposal that waits (R-ADM-03)."""
+    waiting = Approval.objects.get(status=Approval.Status.PENDING)
+    approvals.release(
+        approval_id=waiting.pk, actor=Actor.user(build.user("risk_officer")), at=TEN + timedelta(minutes=1)
+    )
+
+
 # --- Commands with a reason -----------------------------------------------------------------------------
 
 
@@ -153,6 +161,20 @@ def test_a_manager_is_assigned_and_a_customer_let_in(house: Desk) -> None:
     assert Customer.objects.get(pk=house.owner.pk).whitelisted
 
 
+def test_a_member_is_limited_to_one_account_and_let_out_again(house: Desk) -> None:
+    """R-GEN-95: but not the last one who acts for all."""
+    boss, second = as_user(build.user("admin")), build.user()
+    people.add_member(customer_id=house.owner.pk, user_id=second.pk, actor=build.BUILDER, at=TEN)
+    url = reverse("admin:accounts_customer_limit_member", args=[house.owner.pk])
+    assert send(boss, url, user_id=str(second.pk), account_uid=str(house.sub.pk)).status_code == 302
+    assert second.memberships.get().account == house.sub
+    last = send(boss, url, user_id=str(house.applicant.pk), account_uid=str(house.sub.pk))
+    assert last.status_code == 422
+    assert house.applicant.memberships.get().account is None
+    assert send(boss, url, user_id=str(second.pk), account_uid="").status_code == 302
+    assert second.memberships.get().account is None
+
+
 def test_limits_are_published_as_percentages_and_kept_as_fractions(house: Desk) -> None:
     """R-GEN-43"""
     url, boss = reverse("admin:risk_limits_publish"), as_user(build.user("admin"))
@@ -163,11 +185,13 @@ def test_limits_are_published_as_percentages_and_kept_as_fractions(house: Desk) 
     assert send(boss, url, product="vip", effective_at="2020-01-01 00:00", **lines).status_code == 422
     assert Limits.objects.count() == before
     assert send(boss, url, product="vip", asset="BTC", **lines).status_code == 302
+    assert Limits.objects.count() == before
+    release()
     row = Limits.objects.get(asset="BTC")
     assert (row.initial, row.margin_call, row.liquidation, row.cutoff) == tuple(
         Decimal(part) for part in ("0.65", "0.75", "0.83", "0.9")
     )
-    assert (row.fee, row.effective_at) == (Decimal("0.025"), TEN)
+    assert (row.fee, row.effective_at) == (Decimal("0.025"), TEN + timedelta(minutes=1))
 
 
 def test_a_rate_card_is_published_from_a_midnight(house: Desk) -> None:
@@ -178,6 +202,7 @@ def test_a_rate_card_is_published_from_a_midnight(house: Desk) -> None:
     key = str(uuid4())
     for _ in range(2):  # pressed twice
         assert send(boss, url, **card, effective_at="2026-01-02 00:00", key=key).status_code == 302
+    release()
     assert RateCard.objects.get(vip_level=4).annual_rate == Decimal("0.081")
 
 
@@ -209,12 +234,16 @@ def test_a_rate_card_is_published_from_a_midnight(house: Desk) -> None:
     ],
 )
 def test_every_kind_of_parameter_can_be_published(house: Desk, name: str, data: dict[str, str]) -> None:
+    """R-ADM-03: proposed in the console, in force when a second person releases it."""
     model = next(model for model in MODELS if f"{model._meta.app_label}_{model._meta.model_name}" == name)
     boss, before = as_user(build.user("admin")), model._default_manager.count()
     url = reverse(f"admin:{name}_publish")
     assert boss.get(url).status_code == 200
     assert send(boss, url, reason="", **data).status_code == 422
     assert send(boss, url, **data).status_code == 302
+    if name != "accounts_agreement":
+        assert model._default_manager.count() == before
+        release()
     assert model._default_manager.count() == before + 1
 
 
@@ -252,6 +281,7 @@ def test_publishing_at_once_twice_with_one_key_does_it_once(house: Desk) -> None
                 key=key,
             )
         assert answer.status_code == 302
+    release()
     assert model.objects.count() == before + 1
 
 

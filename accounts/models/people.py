@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Self
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts.models.fields import ClockTimestamp
 
@@ -107,7 +107,9 @@ class Membership(models.Model):
 
 class AccountQuerySet(models.QuerySet["Account"]):
     def visible_to(self, user: User) -> Self:
-        return self.filter(customer__memberships__user=user)
+        """The accounts this user acts for: all of a customer's, or the one their membership names. R-GEN-95"""
+        mine = Q(customer__memberships__account__isnull=True) | Q(customer__memberships__account=F("pk"))
+        return self.filter(mine, customer__memberships__user=user)
 
 
 class Account(models.Model):

@@ -57,7 +57,8 @@ class IdempotencyKey(models.Model):
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
     def visible_to(self, user: User) -> Self:
-        return self.filter(customer__memberships__user=user)
+        """Notices tell what the whole customer owes, so who acts for one account only has none. R-GEN-95"""
+        return self.filter(customer__memberships__user=user, customer__memberships__account=None)
 
 
 class Notice(models.Model):

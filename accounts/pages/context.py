@@ -6,13 +6,15 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import Notice, User
-from accounts.pages.access import customer_of
+from accounts.pages.access import customer_of, limited_to
 
 
 def people(request: HttpRequest) -> dict[str, Any]:
-    """`customer`: whom the signed-in user acts for; `unread`: how many notices they have not opened."""
+    """`customer`: whom the signed-in user acts for; `limited_to`: the one account of it, if it is one only;
+    `unread`: how many notices they have not opened."""
     return {
         "customer": SimpleLazyObject(lambda: customer_of(request)),
+        "limited_to": SimpleLazyObject(lambda: limited_to(request)),
         "unread": SimpleLazyObject(lambda: _unread(request)),
     }
 

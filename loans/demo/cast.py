@@ -1,6 +1,7 @@
 """Who works at the demo's desk and who borrows from it. Names are invented; addresses cannot receive mail."""
 
 from dataclasses import dataclass
+from datetime import time
 from typing import Final
 
 from accounts.models import Account, Customer, User
@@ -30,9 +31,10 @@ class Staff:
 
 @dataclass(frozen=True, slots=True)
 class Borrower:
-    """A customer. `subs` are (label, kind) of its accounts below the master; `manager` is a login's name.
+    """A customer. `subs` are (label, kind) of its accounts below the master; `manager` is a login's name, or nobody's.
 
-    Without `login` nobody can sign in for it, but its member still acts in the stories.
+    Without `login` nobody can sign in for it, but its member still acts in the stories. `quiet` are the hours
+    between which it wants no message that can wait, in London.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Borrower:
     login: Login | None = None
     whitelisted: bool = False
     has_agreed: bool = True
+    phone: str = ""  # of a range that is given to nobody; with it, notices come by SMS too
+    quiet: tuple[time, time] | None = None
 
     @property
     def kind(self) -> str:
@@ -76,7 +80,14 @@ STAFF: Final = (
         Login("manager2", "the other VIP manager: other clients, other requests"),
     ),
     Staff(
-        "Ruth Adeyemi", User.Role.RISK_OFFICER, Login("risk", "risk officer: prices, groups, liquidations")
+        "Ruth Adeyemi",
+        User.Role.RISK_OFFICER,
+        Login("risk", "risk officer: prices, groups, liquidations; waits for a second person to lower BTC"),
+    ),
+    Staff(
+        "Olav Brandt",
+        User.Role.RISK_OFFICER,
+        Login("risk2", "the other risk officer: may release what the first one proposed"),
     ),
     Staff("Felix Grau", User.Role.FINANCE, Login("finance", "finance: the ledger and the pools")),
     Staff("Odile Marchand", User.Role.AUDITOR, Login("auditor", "auditor: everything, to read only")),
@@ -101,6 +112,7 @@ BORROWERS: Final = (
             "borrower",
             "two loan groups: one healthy with a loan due in 5 days, one that a push of -3 % in BTC calls",
         ),
+        phone="+447700900140",
     ),
     Borrower(
         "Kestrel Digital",
@@ -109,6 +121,7 @@ BORROWERS: Final = (
         (RESERVE, ("Staking", SUB)),
         member="Ines Duarte",
         login=Login("called", "in margin call right now, with what to repay or to add"),
+        phone="+447700900141",
     ),
     Borrower(
         "Meridian Treasury",
@@ -117,6 +130,7 @@ BORROWERS: Final = (
         (RESERVE, ("Cold store", SUB)),
         member="Anders Holm",
         login=Login("negotiated", "own LTV lines; a push of -10 % in BTC liquidates it"),
+        phone="+447700900142",
     ),
     Borrower(
         "Marlow & Finch",
@@ -125,6 +139,8 @@ BORROWERS: Final = (
         (RESERVE,),
         member="Hugh Marlow",
         login=Login("overdue", "a loan two days past its expiry, at three times the interest"),
+        phone="+447700900143",
+        quiet=(time(22), time(7)),
     ),
     Borrower(
         "Tiber Quant",
@@ -133,6 +149,43 @@ BORROWERS: Final = (
         (RESERVE, ("Desk2", VIRTUAL)),
         member="Livia Conti",
         login=Login("liquidated", "liquidated a week ago: every sale, the fee, and the surplus that stayed"),
+        phone="+447700900144",
+    ),
+    Borrower(
+        "Harbour Lane Partners",
+        6,
+        "manager",
+        (RESERVE, ("Treasury", SUB)),
+        member="Grace Okafor",
+        login=Login("deal", "a request in negotiation: the desk's offer is open, to accept or to counter"),
+        phone="+447700900145",
+    ),
+    Borrower(
+        "Cinder Row Mining",
+        4,
+        "manager",
+        (RESERVE,),
+        member="Pavel Dvorak",
+        login=Login("delayed", "delayed liquidation: a running 24 h clock and the amount needed now"),
+        phone="+447700900146",
+    ),
+    Borrower(
+        "Wexford Arbitrage",
+        3,
+        "manager2",
+        (RESERVE,),
+        member="Cara Nolan",
+        login=Login("residual", "a liquidation that fell short: the rest, paid by instalments"),
+        phone="+447700900147",
+    ),
+    Borrower(
+        "Sofia Marin",
+        0,
+        "",
+        (("Savings", SUB),),
+        person=True,
+        has_agreed=False,
+        login=Login("novip", "no VIP level: an enquiry that waits for a manager"),
     ),
     Borrower(
         "Jonas Weber",
@@ -147,7 +200,15 @@ BORROWERS: Final = (
     Borrower("Halcyon Fund", 6, "manager2", (RESERVE, ("Cash", SUB))),
     Borrower("Ostrava Mining", 3, "manager2", (("Treasury", SUB), ("Pool payouts", SUB))),
     Borrower("Blue Heron Partners", 4, "manager", (RESERVE,)),
-    Borrower("Kenji Sato", 3, "manager", (RESERVE, ("Bots", VIRTUAL)), person=True),
+    Borrower(
+        "Kenji Sato",
+        3,
+        "manager",
+        (RESERVE, ("Bots", VIRTUAL)),
+        person=True,
+        login=Login("recalled", "an open loan called back, due in 2 days, with auto-repay on"),
+        phone="+447700900148",
+    ),
     Borrower("Quill Market Making", 7, "manager2", (("MM1", VIRTUAL), ("MM2", VIRTUAL), RESERVE)),
     Borrower("Larkspur Ventures", 1, "manager2", (RESERVE,)),
     Borrower("Cobalt Ridge", 2, "manager", (RESERVE,)),

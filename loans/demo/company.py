@@ -7,13 +7,13 @@ from typing import Final
 
 from django.contrib.auth.hashers import make_password
 
-from accounts import people
+from accounts import approvals, people, preferences
 from accounts.commands import Actor, acting
 from accounts.models import Account, Customer, User
 from loans.demo import cast, opening
 from loans.demo.cast import Borrower
 from loans.demo.stories import NEGOTIATED
-from risk import parameters
+from risk.parameters import preview
 
 JOB: Final = Actor.job("demo")
 
@@ -24,12 +24,18 @@ class Resident:
 
     customer: Customer
     user: User
-    manager: User
+    manager: User | None
     accounts: Mapping[str, Account]
 
     @property
     def actor(self) -> Actor:
         return Actor.user(self.user)
+
+    @property
+    def decider(self) -> Actor:
+        """Its VIP manager, where it has one."""
+        assert self.manager is not None, f"{self.customer} has no manager"
+        return Actor.user(self.manager)
 
 
 def hire(*, password_hash: str) -> dict[str, User]:
@@ -44,18 +50,21 @@ def open_customer(
     borrower: Borrower, *, staff: Mapping[str, User], agreement: str, password_hash: str, at: datetime
 ) -> Resident:
     """The customer with its member, level, manager, accounts and, mostly, the accepted agreement."""
-    manager = staff[borrower.manager]
+    manager = staff.get(borrower.manager)
     address = f"{borrower.handle}@{cast.MAIL}"
     secret = password_hash if borrower.login else make_password(None)
     user = _user(address, borrower.member_name, User.Role.BORROWER, secret)
     customer = people.open_customer(
         name=borrower.name, kind=borrower.kind, email=address, user_id=user.pk, actor=JOB, at=at
     )
-    _look_after(customer, borrower, staff, at=at)
+    if manager is not None:
+        _look_after(customer, borrower, manager, staff, at=at)
     if borrower.has_agreed:
         people.accept_agreement(
             customer_id=customer.pk, user_id=user.pk, version=agreement, actor=Actor.user(user), at=at
         )
+    if borrower.phone:
+        _reach(customer, borrower, user, at=at)
     for label, kind in borrower.subs:
         people.open_sub_account(
             customer_id=customer.pk,
@@ -70,26 +79,71 @@ def open_customer(
     return Resident(customer=customer, user=user, manager=manager, accounts=accounts)
 
 
-def _look_after(customer: Customer, borrower: Borrower, staff: Mapping[str, User], *, at: datetime) -> None:
+def _look_after(
+    customer: Customer, borrower: Borrower, manager: User, staff: Mapping[str, User], *, at: datetime
+) -> None:
     """What the desk decides about a new customer: its manager, level, and lines of its own."""
-    manager, admin = staff[borrower.manager], Actor.user(staff["admin"])
-    people.assign_manager(customer_id=customer.pk, manager_id=manager.pk, actor=admin, at=at)
     acting_manager = Actor.user(manager)
+    people.assign_manager(
+        customer_id=customer.pk, manager_id=manager.pk, actor=Actor.user(staff["admin"]), at=at
+    )
     people.set_vip_level(customer_id=customer.pk, vip_level=borrower.vip_level, actor=acting_manager, at=at)
     if borrower.whitelisted:
         people.whitelist(
             customer_id=customer.pk, reason="Known to the desk for years", actor=acting_manager, at=at
         )
     if borrower.name in NEGOTIATED:
-        parameters.publish_limits(
-            product=opening.PRODUCT,
-            lines=NEGOTIATED[borrower.name],
-            customer=customer,
-            effective_at=at,
-            actor=Actor.user(staff["risk"]),
-            at=at,
+        limits = {"product": opening.PRODUCT, "lines": NEGOTIATED[borrower.name], "customer": customer}
+        release(
+            command="risk.publish_limits",
+            arguments=limits,
+            title=f"LTV lines of {customer}",
             reason="Negotiated: a later margin call, for collateral in BTC alone",
+            customer=customer,
+            maker=acting_manager,
+            checker=Actor.user(staff["risk"]),
+            at=at,
         )
+
+
+def release(
+    *,
+    command: str,
+    arguments: Mapping[str, object],
+    title: str,
+    reason: str,
+    customer: Customer,
+    maker: Actor,
+    checker: Actor,
+    at: datetime,
+) -> None:
+    """One person proposes it and another releases it a moment later (R-ADM-03)."""
+    proposal = approvals.propose(
+        command=command,
+        arguments=arguments,
+        title=title,
+        preview=preview.of(command, arguments, at=at),
+        reason=reason,
+        actor=maker,
+        at=at,
+        customer=customer,
+    )
+    approvals.release(approval_id=proposal.pk, actor=checker, at=at)
+
+
+def _reach(customer: Customer, borrower: Borrower, user: User, *, at: datetime) -> None:
+    quiet_from, quiet_until = borrower.quiet or (None, None)
+    preferences.set_preference(
+        customer_id=customer.pk,
+        by_email=True,
+        by_sms=True,
+        phone=borrower.phone,
+        quiet_from=quiet_from,
+        quiet_until=quiet_until,
+        time_zone="Europe/London",
+        actor=Actor.user(user),
+        at=at,
+    )
 
 
 def _user(email: str, name: str, role: str, password_hash: str) -> User:

@@ -7,14 +7,14 @@ from decimal import Context, Decimal, localcontext
 from functools import partial
 from typing import Final
 
+from accounts import approvals
 from accounts.catalogue import DemoParameters
 from accounts.commands import Actor
-from accounts.models import Account
+from accounts.models import Account, Approval
 from accounts.money import ONE, ZERO, exact, round_up
 from loans.demo import opening
 from loans.demo.company import Resident
-from loans.demo.past import Past
-from loans.demo.stories import (
+from loans.demo.parts import (
     FIXED,
     Draw,
     Move,
@@ -25,16 +25,20 @@ from loans.demo.stories import (
     Story,
     TopUp,
     Trade,
+    Wants,
     Withdraw,
 )
+from loans.demo.past import Past
 from loans.models import Application, Loan
-from loans.vip import applications, origination, renewal, repayment
+from loans.vip import applications, offers, origination, renewal, repayment
+from loans.vip.sheets import CoinRate, Wanted
 from loans.vip.terms import Request, Wish
 from risk import gate
 from risk.valuation import Tier, market_value_needed
 
 BEFORE_REQUEST: Final = timedelta(hours=5)  # when the collateral comes in
 BROUGHT: Final = Context(prec=5)  # people move round amounts
+UNTIL_RELEASED: Final = timedelta(minutes=50)  # how long a second person takes
 ADDRESS: Final = "bc1q-demo-address-that-nobody-owns"
 
 
@@ -52,6 +56,7 @@ class World:
     market: Past
     end: datetime
     coins: Mapping[str, DemoParameters]
+    checker: Actor  # who releases what the managers propose
 
     def before(self, days: str) -> datetime:
         return self.end - timedelta(seconds=int(Decimal(days) * 86_400))
@@ -75,6 +80,7 @@ class _Plot:
     def __init__(self, story: Story, who: Resident, world: World) -> None:
         self.story, self.who, self.world = story, who, world
         self.requests: dict[int, Application] = {}
+        self.proposals: dict[int, Approval] = {}
 
     def collateral(self) -> Iterator[Event]:
         """Bring in, in equal parts, what gives the story its LTV."""
@@ -99,6 +105,7 @@ class _Plot:
         yield Event(asked_at, f"request for {told}", partial(self._ask, number))
         if draw.outcome != Outcome.WAITING:
             yield Event(decided_at, f"decision on {told}", partial(self._decide, number))
+            yield Event(decided_at + UNTIL_RELEASED, f"release of {told}", partial(self._release, number))
 
     def take(self, step: Step, at: datetime) -> None:
         match step:
@@ -146,19 +153,59 @@ class _Plot:
             term_days=draw.days,
             contact=who.user.email,
             purpose=draw.purpose,
-            manager_id=who.manager.pk,
+            manager_id=who.manager.pk if who.manager else 0,
         )
-        self.requests[number] = applications.submit(request=request, actor=who.actor, at=at)
+        if draw.wants is None:
+            self.requests[number] = applications.submit(request=request, actor=who.actor, at=at)
+            return
+        self.requests[number] = applications.negotiate(
+            request=request,
+            wanted=_wanted(draw.wants),
+            message=draw.wants.message,
+            actor=who.actor,
+            at=at,
+        )
 
     def _decide(self, number: int, at: datetime) -> None:
-        draw, request = self.story.draws[number], self.requests[number]
-        manager = Actor.user(self.who.manager)
+        draw, request, manager = self.story.draws[number], self.requests[number], self.who.decider
         if draw.outcome == Outcome.CANCELLED:
             applications.cancel(application_id=request.pk, actor=self.who.actor, at=at)
         elif draw.outcome == Outcome.REJECTED:
             origination.reject(application_id=request.pk, reason=draw.reason, actor=manager, at=at)
+        elif draw.outcome == Outcome.OFFERED:
+            assert draw.offer is not None
+            offers.counter_offer(
+                application_id=request.pk,
+                version=2,
+                wanted=_wanted(draw.offer),
+                message=draw.offer.message,
+                actor=manager,
+                at=at,
+            )
         else:
-            origination.approve(application_id=request.pk, actor=manager, at=at)
+            self._approve(number, request, at)
+
+    def _approve(self, number: int, request: Application, at: datetime) -> None:
+        """A large one is only proposed; `_release` pays it out (R-VIP-12)."""
+        sheet = request.offers.get(version=1).sha256
+        arguments = {"application_id": request.pk, "sheet_sha256": sheet}
+        worth = origination.worth(arguments | {"at": at})
+        proposal = approvals.run_or_propose(
+            command="vip.approve",
+            arguments=arguments,
+            title=f"Approve {request} of {request.customer.name}",
+            preview={"request": str(request), "sheet": sheet, "worth_usd": f"{worth:.2f}"},
+            reason="Known client, good cover",
+            actor=self.who.decider,
+            at=at,
+            customer=request.customer,
+        )
+        if proposal is not None:
+            self.proposals[number] = proposal
+
+    def _release(self, number: int, at: datetime) -> None:
+        if number in self.proposals:
+            approvals.release(approval_id=self.proposals[number].pk, actor=self.world.checker, at=at)
 
     def _loans(self, number: int) -> list[Loan]:
         """The running loans of a request, coin by coin; a renewed one stands for its first."""
@@ -247,3 +294,17 @@ def _typed(amount: Decimal) -> Decimal:
     """Five digits, as people type it."""
     with localcontext(BROUGHT):
         return +amount
+
+
+def _wanted(wants: Wants) -> Wanted:
+    """On the published lines, but for the margin call."""
+    return Wanted(
+        rates=tuple(CoinRate(coin, Decimal(rate)) for coin, rate in wants.rates),
+        initial=opening.LINES.initial,
+        margin_call=Decimal(wants.margin_call),
+        liquidation=opening.LINES.liquidation,
+        cutoff=opening.LINES.cutoff,
+        fee=opening.LINES.fee,
+        term_days=wants.days,
+        overdue_hours=wants.overdue_hours,
+    )

@@ -3,7 +3,8 @@
 One transaction: a seed that is killed leaves nothing behind, and the next one starts afresh. The market of
 those days is known beforehand (`past`) and recorded first; nobody sees it before its time, because every
 command asks for the prices at its own `at`. Then jobs and people act in turn: at each midnight the accrual,
-every six hours the sweep and the expiries, and in between what the stories tell.
+the instalments and the reminders, every six hours the sweep and the expiries, and in between what the stories and
+the dealings tell.
 """
 
 from collections.abc import Iterator
@@ -25,18 +26,19 @@ from accounts.commands import Actor
 from accounts.errors import Refused
 from accounts.models import Customer, Delivery, User
 from accounts.money import ONE, divide_down, exact, round_down
-from loans.demo import cast, company, opening, past
+from loans.demo import cast, company, dealings, opening, past
 from loans.demo.past import Past
 from loans.demo.plots import Event, World, events_of
 from loans.demo.stories import STORIES
 from loans.models import Application, Loan
-from loans.vip import expiry
-from risk import accrual, liquidation, parameters, prices, sweep
+from loans.vip import expiry, reminders
+from risk import accrual, liquidation, parameters, plans, prices, sweep
 from risk.feeds import Tick, simulated
 
 JOB: Final = company.JOB
 BEFORE: Final = timedelta(days=1)  # at least; the desk opens on the midnight before
 SWEEP_EVERY: Final = past.KEPT_EVERY * past.STEP
+WATCHED_CLOSER: Final = (timedelta(hours=8), timedelta(hours=5))  # TRX fell, and a delay began (R-VIP-60)
 POOL_LOANS: Final = 3  # a pool holds this many of the largest loans of its coin
 BORROWED: Final = ("USDT", "USDC", "BTC", "ETH", "SOL")  # whose flexible rates moved daily
 UNIT_SOURCE: Final = "unit"
@@ -127,14 +129,14 @@ def _play(market: Past, coins: dict[str, DemoParameters], at: datetime) -> Seede
     password_hash = make_password(cast.PASSWORD)  # one for all: hashing is slow on purpose
     staff = _open_desk(list(coins.values()), password_hash=password_hash, opened_at=opened_at)
     _record(market, at)
-    world = World(market=market, end=at, coins=coins)
+    world = World(market=market, end=at, coins=coins, checker=Actor.user(staff["risk"]))
     events = [*_jobs(market, coins, opened_at), *_told(world, staff, password_hash, opened_at)]
     for event in sorted(events, key=lambda event: event.at):
         try:
             event.act(event.at)
         except Refused as refusal:
             raise StoryBroken(f"{event.what} at {event.at:%Y-%m-%d %H:%M} UTC: {refusal}") from refusal
-    _go_live(staff, at)
+    _go_live(at)
     _forget_old_mail(at)
     return Seeded(
         customers=Customer.objects.count(),
@@ -150,8 +152,8 @@ def _play(market: Past, coins: dict[str, DemoParameters], at: datetime) -> Seede
 def _open_desk(coins: list[DemoParameters], *, password_hash: str, opened_at: datetime) -> dict[str, User]:
     load(coins=catalogue.read_coins(), actor=JOB, at=opened_at)
     staff = company.hire(password_hash=password_hash)
-    risk, finance, admin = (Actor.user(staff[name]) for name in ("risk", "finance", "admin"))
-    opening.publish(coins=coins, actor=risk, at=opened_at)
+    finance, admin = Actor.user(staff["finance"]), Actor.user(staff["admin"])
+    opening.publish(coins=coins, actor=JOB, at=opened_at)  # before there was anybody to release it (R-ADM-03)
     # The past was watched every few hours, so its waits are longer than that.
     hours = int(SWEEP_EVERY.total_seconds())
     parameters.publish_settings(
@@ -159,12 +161,10 @@ def _open_desk(coins: list[DemoParameters], *, password_hash: str, opened_at: da
         confirm_seconds=hours // 2,
         outage_seconds=2 * hours,
         slippage=Decimal("0.002"),
-        actor=risk,
+        actor=JOB,
         at=opened_at,
     )
-    parameters.publish_feed_rule(
-        effective_at=opened_at, max_age_seconds=hours + 600, actor=risk, at=opened_at
-    )
+    parameters.publish_feed_rule(effective_at=opened_at, max_age_seconds=hours + 600, actor=JOB, at=opened_at)
     opening.fund_pools(amounts=_pools(coins), actor=finance, at=opened_at)
     people.publish_agreement(version=AGREEMENT, text=AGREEMENT_TEXT, actor=admin, at=opened_at)
     return staff
@@ -176,20 +176,19 @@ def _pools(coins: list[DemoParameters]) -> dict[str, Decimal]:
     return {coin.symbol: divide_down(POOL_LOANS * coin.max_loan_usd, coin.start_price, 0) for coin in coins}
 
 
-def _go_live(staff: dict[str, User], at: datetime) -> None:
+def _go_live(at: datetime) -> None:
     """From now on prices come every few seconds, and a visitor need not wait long (R-GEN-23, 24, 61)."""
-    risk = Actor.user(staff["risk"])
     parameters.publish_settings(
         effective_at=at,
         confirm_seconds=5,
         outage_seconds=600,
         outage_grace_seconds=20,
         call_hold_seconds=10,
-        actor=risk,
+        actor=JOB,
         at=at,
         reason="Short waits, so that a visitor sees a call and a liquidation within a minute",
     )
-    parameters.publish_feed_rule(effective_at=at, max_age_seconds=60, actor=risk, at=at)
+    parameters.publish_feed_rule(effective_at=at, max_age_seconds=60, actor=JOB, at=at)
 
 
 def _forget_old_mail(at: datetime) -> None:
@@ -211,7 +210,8 @@ def _record(market: Past, at: datetime) -> None:
 
 
 def _told(world: World, staff: dict[str, User], password_hash: str, opened_at: datetime) -> Iterator[Event]:
-    """The stories' events; each customer joins a day before its first."""
+    """The stories' events and the desk's; each customer joins a day before its first."""
+    residents = {}
     for borrower in cast.BORROWERS:
         mine = [story for story in STORIES if story.borrower == borrower.name]
         first = max(Decimal(part.ago) for story in mine for part in (*story.draws, *story.steps))
@@ -219,8 +219,10 @@ def _told(world: World, staff: dict[str, User], password_hash: str, opened_at: d
         who = company.open_customer(
             borrower, staff=staff, agreement=AGREEMENT, password_hash=password_hash, at=joined_at
         )
+        residents[borrower.name] = who
         for story in mine:
             yield from events_of(story, who=who, world=world)
+    yield from dealings.events(world=world, residents=residents, staff=staff)
 
 
 def _jobs(market: Past, coins: dict[str, DemoParameters], opened_at: datetime) -> Iterator[Event]:
@@ -233,8 +235,11 @@ def _jobs(market: Past, coins: dict[str, DemoParameters], opened_at: datetime) -
         wave = WAVES[number % len(WAVES)]
         yield Event(midnight, "rates", partial(_publish_rates, coins, wave))
         yield Event(midnight, "accrual", lambda at: accrual.accrue(at=at))
+        yield Event(midnight, "collecting", lambda at: plans.collect_due(at=at))
+        yield Event(midnight, "reminders", lambda at: reminders.remind_due(at=at))
         midnight += timedelta(days=1)
-    for moment in moments[:: past.KEPT_EVERY]:
+    closer = [moments[-1] - ago for ago in WATCHED_CLOSER]
+    for moment in {*moments[:: past.KEPT_EVERY], *closer}:
         yield Event(moment, "watch", _watch)
 
 

@@ -2,110 +2,28 @@
 
 A story is one collateral group: who borrows into which account, what secures it, which LTV it has `ltv_ago`
 days ago (0: now), and what happens to it. How much collateral that takes follows from the market of those days
-(`past`), so the table stays a table.
+(`past`), so the table stays a table. What the desk did besides is in `dealings`.
 """
 
-from dataclasses import dataclass, field
 from decimal import Decimal
-from enum import StrEnum
 from typing import Final
 
-from loans.models import RateType
+from loans.demo.parts import (
+    FIXED,
+    FLEXIBLE,
+    MASTER,
+    Draw,
+    Move,
+    Outcome,
+    Renew,
+    Repay,
+    Story,
+    TopUp,
+    Trade,
+    Wants,
+    Withdraw,
+)
 from risk.levels import Lines
-
-MASTER: Final = "Master"  # the label of every master account
-FIXED, FLEXIBLE = RateType.FIXED.value, RateType.FLEXIBLE.value
-
-
-class Outcome(StrEnum):
-    PAID_OUT = "paid out"
-    WAITING = "waiting"
-    REJECTED = "rejected"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """One request: coins and amounts, rate, term in days (None: open), and what became of it after some hours."""
-
-    ago: str
-    coins: tuple[tuple[str, str], ...]
-    rate: str
-    days: int | None
-    purpose: str
-    outcome: Outcome = Outcome.PAID_OUT
-    hours: str = "3"
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Repay:
-    """`share` of what the draw's loans then owe; what is missing in the receiver's Spot is brought in first."""
-
-    ago: str
-    share: str = "1"
-    draw: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Renew:
-    ago: str
-    days: int
-    draw: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TopUp:
-    ago: str
-    account: str
-    coin: str
-    amount: str
-    wallet: str = "spot"
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    ago: str
-    account: str
-    coin: str
-    amount: str
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    ago: str
-    source: str
-    target: str
-    coin: str
-    amount: str
-    wallets: tuple[str, str] = ("spot", "spot")
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    ago: str
-    account: str
-    sell: str
-    amount: str
-    buy: str
-
-
-Step = Repay | Renew | TopUp | Withdraw | Move | Trade
-
-
-@dataclass(frozen=True, slots=True)
-class Story:
-    """`coins` are (coin, share of the recognised collateral); `accounts` hold it in equal parts."""
-
-    borrower: str
-    accounts: tuple[str, ...] = ("Reserve",)
-    coins: tuple[tuple[str, str], ...] = (("BTC", "1"),)
-    ltv: str = "0.5"
-    draws: tuple[Draw, ...] = ()
-    steps: tuple[Step, ...] = field(default=())
-    receiver: str = MASTER
-    ltv_ago: str = "0"
-
 
 NEGOTIATED: Final = {
     "Meridian Treasury": Lines(
@@ -174,6 +92,55 @@ STORIES: Final = (
         draws=(Draw("21.5", (("USDT", "2000000"),), FLEXIBLE, None, "Basis trade"),),
         steps=(Withdraw("21.2", MASTER, "USDT", "1990000"),),
     ),
+    Story(
+        "Harbour Lane Partners",
+        accounts=("Reserve", "Treasury"),
+        coins=(("BTC", "0.7"), ("ETH", "0.3")),
+        ltv="0.52",
+        draws=(
+            Draw(
+                "0.396",
+                (("USDT", "1400000"),),
+                FIXED,
+                30,
+                "Vendor prepayments",
+                Outcome.OFFERED,
+                hours="5.5",
+                wants=Wants(
+                    (("USDT", "0.069"),),
+                    days=45,
+                    margin_call="0.8",
+                    overdue_hours=240,
+                    message="We pay our vendors after 45 days, and BTC moves a lot within a day.",
+                ),
+                offer=Wants(
+                    (("USDT", "0.0725"),),
+                    days=45,
+                    overdue_hours=192,
+                    message="45 days and a day more to repay; the lines stay as they are for everybody.",
+                ),
+            ),
+        ),
+    ),
+    Story(
+        "Cinder Row Mining",
+        coins=(("TRX", "1"),),
+        ltv="0.915",
+        draws=(Draw("12.2", (("USDT", "1100000"),), FLEXIBLE, None, "New machines"),),
+        steps=(Withdraw("11.9", MASTER, "USDT", "1040000"),),
+    ),
+    Story(
+        "Wexford Arbitrage",
+        coins=(("DOT", "1"),),
+        ltv="0.87",
+        ltv_ago="24.4",
+        draws=(Draw("30.4", (("USDT", "800000"),), FLEXIBLE, None, "Staking and a hedge"),),
+        steps=(
+            Withdraw("30.1", MASTER, "USDT", "799000"),
+            TopUp("14.6", MASTER, "USDT", "12000"),
+        ),
+    ),
+    Story("Sofia Marin", steps=(TopUp("3.4", "Savings", "BTC", "6.25"),)),
     Story(
         "Jonas Weber", steps=(TopUp("6.1", "Savings", "BTC", "9.5"), TopUp("6.0", MASTER, "USDT", "12000"))
     ),

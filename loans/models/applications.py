@@ -14,7 +14,8 @@ class ApplicationQuerySet(models.QuerySet["Application"]):
     def visible_to(self, user: User) -> Self:
         if user.role == User.Role.VIP_MANAGER:
             return self.filter(customer__manager=user)
-        return self.filter(customer__memberships__user=user)
+        # Who acts for one account only neither asks nor negotiates for the master. R-VIP-02, R-GEN-95
+        return self.filter(customer__memberships__user=user, customer__memberships__account=None)
 
     def locked(self, pk: int) -> "Application":
         return self.select_for_update(of=("self",)).get(pk=pk)

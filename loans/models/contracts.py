@@ -3,7 +3,7 @@
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts.models import Asset, ClockTimestamp, Customer, User, amount_field, rate_field
 from loans.models.applications import Application, ApplicationLine, SignedSheet
@@ -15,7 +15,10 @@ class LoanQuerySet(models.QuerySet["Loan"]):
     def visible_to(self, user: User) -> Self:
         if user.role == User.Role.VIP_MANAGER:
             return self.filter(customer__manager=user)
-        return self.filter(customer__memberships__user=user)
+        mine = Q(customer__memberships__account__isnull=True) | Q(
+            customer__memberships__account=F("group__receiver")
+        )
+        return self.filter(mine, customer__memberships__user=user)
 
     def with_debt(self) -> Self:
         return self.select_related("debt", "asset", "group", "group__receiver")

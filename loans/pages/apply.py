@@ -23,10 +23,12 @@ from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
 from accounts.templatetags import figures
 from loans import ratecards
+from loans.models import Application
 from loans.pages.apply_form import AGREEMENT, ApplyForm, Choices, choices_of, rows_of, typed_values
-from loans.vip import applications, terms
+from loans.pages.bargain import WantedForm, wanted_from
+from loans.vip import applications, sheet_pdf, terms
 from loans.vip.applications import TermsRefused
-from loans.vip.terms import TermSheet
+from loans.vip.terms import Request, TermSheet
 from risk import book, valuation
 from risk.levels import Band, band
 from risk.models import ProductCode
@@ -79,8 +81,8 @@ def apply(request: HttpRequest, customer: Customer) -> HttpResponse:
     form = ApplyForm(request.POST, choices=choices, rows=rows, most=product.max_coins)
     if not form.is_valid():
         return _form_page(request, form, choices)
-    if step == "accept":
-        return _accept(request, customer, form, choices, at)
+    if step in {"accept", "negotiate"}:
+        return _answer(request, customer, form, choices, at, satisfied=step == "accept")
     return _check(request, customer, form, choices, at)
 
 
@@ -99,37 +101,84 @@ def _check(
     return _sheet_page(request, form, choices, sheet)
 
 
-def _accept(
-    request: HttpRequest, customer: Customer, form: ApplyForm, choices: Choices, at: datetime
+def _answer(
+    request: HttpRequest,
+    customer: Customer,
+    form: ApplyForm,
+    choices: Choices,
+    at: datetime,
+    *,
+    satisfied: bool,
 ) -> HttpResponse:
-    """Accept the agreement when it is needed, then the terms; the first stays accepted if the second is refused."""
+    """Accept the terms, or say what is wanted instead; the agreement first, which stays accepted in any case."""
     asked = form.asked(customer_id=customer.pk, applicant_id=user_of(request).pk)
-    agreement, actor, key = people.needs_agreement(customer=customer, at=at), actor_of(request), key_of(form)
+    sheet = terms.check(asked, at=at)
+    want = None if satisfied else _want(request, sheet)
+    agreement = people.needs_agreement(customer=customer, at=at)
     if agreement is not None and request.POST.get(AGREEMENT) != agreement.version:
         form.add_error(None, f"Tick that you accept version {agreement.version} of the borrowing agreement.")
-        return _sheet_page(request, form, choices, terms.check(asked, at=at))
+        return _sheet_page(request, form, choices, sheet, want=want)
+    if want is not None and not want.is_valid():
+        return _sheet_page(request, form, choices, sheet, want=want)
     try:
-        if agreement is not None:
-            people.accept_agreement(
-                customer_id=customer.pk,
-                user_id=user_of(request).pk,
-                version=agreement.version,
-                actor=actor,
-                at=at,
-                key=f"{key}:agreement",
-            )
-        row = applications.submit(
-            request=asked, accepted=request.POST.get("accepted", ""), actor=actor, at=at, key=key
-        )
+        row = _sent(request, customer, form, asked, want, at)
     except TermsRefused as refusal:
         for problem in refusal.problems:
             form.add_problem(problem)
-        return _form_page(request, form, choices, sheet=terms.check(asked, at=at))
+        return _form_page(request, form, choices, sheet=sheet)
     except Refused as refusal:
         refuse(form, refusal)
-        return _sheet_page(request, form, choices, terms.check(asked, at=at))
-    messages.success(request, f"{row} is sent to your VIP manager. You will be told when it is decided.")
+        return _sheet_page(request, form, choices, terms.check(asked, at=at), want=want)
+    messages.success(request, _said(row))
     return redirect("loans:request", row.pk)
+
+
+def _sent(
+    request: HttpRequest,
+    customer: Customer,
+    form: ApplyForm,
+    asked: Request,
+    want: WantedForm | None,
+    at: datetime,
+) -> Application:
+    actor, key = actor_of(request), key_of(form)
+    agreement = people.needs_agreement(customer=customer, at=at)
+    if agreement is not None:
+        people.accept_agreement(
+            customer_id=customer.pk,
+            user_id=user_of(request).pk,
+            version=agreement.version,
+            actor=actor,
+            at=at,
+            key=f"{key}:agreement",
+        )
+    shown = request.POST.get("accepted", "")
+    if want is None:
+        return applications.submit(request=asked, accepted=shown, actor=actor, at=at, key=key)
+    return applications.negotiate(
+        request=asked,
+        wanted=want.wanted(),
+        message=want.message_text,
+        accepted=shown,
+        actor=actor,
+        at=at,
+        key=key,
+    )
+
+
+def _want(request: HttpRequest, sheet: TermSheet) -> WantedForm | None:
+    """What was typed as wanted; None when there are no terms to want something else than."""
+    if sheet.effect is None:
+        return None
+    return WantedForm(request.POST, base=wanted_from(sheet), rate_type=sheet.request.rate_type)
+
+
+def _said(row: Application) -> str:
+    if row.status == Application.Status.DISBURSED:
+        return f"{row} is approved and paid out."
+    if row.status == Application.Status.NEGOTIATING:
+        return f"{row} is with your VIP manager: they accept your terms or answer with an offer."
+    return f"{row} is sent to your VIP manager. You will be told when it is decided."
 
 
 # --- Pages ------------------------------------------------------------------------------------------------
@@ -148,8 +197,15 @@ def _form_page(
     return render(request, template, context, status=REFUSED if form.errors else 200)
 
 
-def _sheet_page(request: HttpRequest, form: ApplyForm, choices: Choices, sheet: TermSheet) -> HttpResponse:
-    """The terms to accept. When they no longer hold, back to the form with the reasons."""
+def _sheet_page(
+    request: HttpRequest,
+    form: ApplyForm,
+    choices: Choices,
+    sheet: TermSheet,
+    *,
+    want: WantedForm | None = None,
+) -> HttpResponse:
+    """The terms to accept or to answer. When they no longer hold, back to the form with the reasons."""
     blocking = sheet.without(OURS).problems
     if blocking:
         for problem in blocking:
@@ -163,9 +219,14 @@ def _sheet_page(request: HttpRequest, form: ApplyForm, choices: Choices, sheet: 
         "assets": Asset.objects.in_bulk([line.asset for line in sheet.lines]),
         "agreement_field": AGREEMENT,
         "accept": _accept_words(sheet),
+        "fee_base": sheet_pdf.FEE_BASES[sheet.handling.fee_base],
+        "process": list(sheet_pdf.process_of(terms.handling_told(sheet.handling))),
+        "want": want or WantedForm(base=wanted_from(sheet), rate_type=sheet.request.rate_type),
+        "is_unsatisfied": want is not None,
     }
+    refused = bool(form.errors) or (want is not None and bool(want.errors))
     template = "loans/_sheet.html" if request.headers.get("HX-Request") else "loans/sheet.html"
-    return render(request, template, context, status=REFUSED if form.errors else 200)
+    return render(request, template, context, status=REFUSED if refused else 200)
 
 
 def _accept_words(sheet: TermSheet) -> str:

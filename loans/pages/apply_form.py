@@ -144,6 +144,16 @@ class ApplyForm(forms.Form):
     manager = forms.TypedChoiceField(label="VIP manager", coerce=int, empty_value=None, required=False)
     contact = forms.CharField(label="Contact", max_length=200)
     purpose = forms.CharField(label="Purpose", max_length=2000, widget=forms.Textarea(attrs={"rows": 3}))
+    all_or_nothing = forms.BooleanField(
+        label="All or nothing",
+        required=False,
+        help_text="If one coin cannot be lent, lend none. Otherwise the other coins go on.",
+    )
+    auto_repay = forms.BooleanField(
+        label="Repay at expiry from the receiving account’s Spot",
+        required=False,
+        help_text="You can switch it until the loan expires.",
+    )
     key = key_field()
 
     def __init__(self, *args: Any, choices: Choices, rows: int, most: int, **kwargs: Any) -> None:
@@ -210,6 +220,8 @@ class ApplyForm(forms.Form):
             contact=told["contact"],
             purpose=told["purpose"],
             manager_id=told["manager"],
+            all_or_nothing=told["all_or_nothing"],
+            auto_repay=told["auto_repay"],
         )
 
     def add_problem(self, problem: Problem) -> None:

@@ -5,7 +5,6 @@ It stands in `loans` because how many accounts a group may have is a term of the
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -20,8 +19,7 @@ from accounts.models import Account, Customer
 from accounts.pages.access import actor_of, for_customer
 from accounts.pages.forms import REFUSED, is_confirmed, key_field, key_of, refuse, signature
 from loans import ratecards
-from risk import book, groups
-from risk.levels import Action
+from risk import groups, pledges
 from risk.models import CollateralGroup
 from risk.pages.track import Track, track
 
@@ -41,10 +39,10 @@ class AccountForm(forms.Form):
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """The group without and with the change; `reason` says why it may not happen."""
+class Closed:
+    """An account that cannot be added, and why not."""
 
-    track: Track | None
+    account: Account
     reason: str
 
 
@@ -56,7 +54,7 @@ def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpR
     group = get_object_or_404(rows, pk=group_id)
     what = REMOVE if request.POST.get("what") == REMOVE else ADD
     forms_by_name = _forms(group)
-    change: Change | None = None
+    change: pledges.Effect | None = None
     form = forms_by_name[what]
     if request.method == "POST":
         form = forms_by_name[what] = AccountForm(request.POST, accounts=_offered(group, what))
@@ -80,7 +78,9 @@ def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpR
         ],
         "what": what,
         "change": change,
-        "seen": signature(form) if change and not change.reason else "",
+        "track": _track(change),
+        "closed": _closed(group),
+        "seen": signature(form) if change and change.allowed else "",
         "members": group.members.filter(released_at__isnull=True).count(),
         "most": ratecards.product_at(group.product, at=at).max_accounts,
     }
@@ -103,53 +103,39 @@ def _forms(group: CollateralGroup) -> dict[str, AccountForm]:
 
 
 def _offered(group: CollateralGroup, what: str) -> list[Account]:
-    """To remove: the members. To add: what is free and may be collateral at all."""
+    """To remove: the members. To add: everything else, so that the answer says why an account cannot be."""
     members = set(group.members.filter(released_at__isnull=True).values_list("account_id", flat=True))
-    mine = list(group.customer.accounts.order_by("pk"))
+    mine = group.customer.accounts.order_by("pk")
     if what == REMOVE:
         return [account for account in mine if account.pk in members]
-    taken = set(groups.pledged_to([account.pk for account in mine]))
-    return [
-        account
-        for account in mine
-        if account.pk not in taken
-        and account.pk != group.receiver_id
-        and account.kind != Account.Kind.SUB_MANAGED
-    ]
+    return [account for account in mine if account.pk not in members and account.pk != group.receiver_id]
 
 
-def _would(group: CollateralGroup, what: str, uid: int, at: datetime) -> Change:
+def _closed(group: CollateralGroup) -> list[Closed]:
+    """What the list of accounts to add cannot be used for, in words. R-GEN-13, R-GEN-14, R-VIP-04"""
+    mine = list(group.customer.accounts.order_by("pk"))
+    used = groups.pledged_to([account.pk for account in mine])
+    found = []
+    for account in mine:
+        other = used.get(account.pk)
+        if account.pk == group.receiver_id:
+            found.append(Closed(account, "receives the loans of this group"))
+        elif account.kind == Account.Kind.SUB_MANAGED:
+            found.append(Closed(account, "is a managed sub-account, which cannot be collateral"))
+        elif other is not None and other.pk != group.pk:
+            found.append(Closed(account, f"already in use: it secures {other.name} ({other})"))
+    return found
+
+
+def _would(group: CollateralGroup, what: str, uid: int, at: datetime) -> pledges.Effect:
     """The same question the command asks, on a state read without the lock."""
-    before = book.state_of(group, at=at)
     if what == REMOVE:
-        after, action = before.changed(without_members=(uid,)), Action.REMOVE_ACCOUNT
-    else:
-        account = Account.objects.get(pk=uid)
-        after, action = _with(group, account, at), Action.ADD_ACCOUNT
-    reason = ""
-    try:
-        if what == REMOVE:
-            groups.permit(action=action, before=before, after=after, at=at)
-    except Refused as refusal:
-        reason = refusal.message
-    ltv_before, ltv_after = _ltv(before), _ltv(after)
-    drawn = None
-    if ltv_before is not None and ltv_after is not None:
-        drawn = track(ltv_before, before.lines, after=ltv_after)
-    return Change(track=drawn, reason=reason)
+        return pledges.preview_remove(group=group, uid=uid, at=at)
+    most = ratecards.product_at(group.product, at=at).max_accounts
+    return pledges.preview_add(group=group, account=Account.objects.get(pk=uid), max_accounts=most, at=at)
 
 
-def _with(group: CollateralGroup, account: Account, at: datetime) -> book.GroupState:
-    return book.prospect(
-        customer=group.customer,
-        product=group.product,
-        receiver=group.receiver,
-        accounts=[account],
-        coins=(),
-        borrowed={},
-        at=at,
-    )
-
-
-def _ltv(state: book.GroupState) -> Decimal | None:
-    return groups.ltv_of(state)
+def _track(change: pledges.Effect | None) -> Track | None:
+    if change is None or change.ltv_before is None or change.ltv_after is None:
+        return None
+    return track(change.ltv_before, change.lines, after=change.ltv_after)

@@ -1,5 +1,6 @@
 """The VIP manager's desk: what waits for a decision, who is in trouble, what falls due, and the clients behind it."""
 
+from datetime import datetime
 from decimal import Decimal
 
 from django.core.paginator import Paginator
@@ -10,16 +11,22 @@ from django.views.decorators.http import require_safe
 
 from accounts.money import ZERO
 from accounts.pages.access import user_of
-from loans import queries
+from loans import limits, queries
 from loans.models import Application, Loan
 from loans.pages.desk_access import clients_of, for_manager, for_the_house, is_manager
+from loans.pages.desk_offers import talk_rows
 from loans.pages.desk_rows import (
+    GroupRow,
     account_rows,
     band_counts,
     due_soon,
     group_rows,
     history_of,
+    in_delay,
+    in_grace,
     live_groups,
+    pauses,
+    to_review,
     troubled,
     waiting_rows,
 )
@@ -42,9 +49,11 @@ def queue(request: HttpRequest) -> HttpResponse:
     context = {
         "at": at,
         "waiting": waiting,
+        "talks": talk_rows(Application.objects.visible_to(user), at=at),
         "trouble": trouble,
+        "reviews": to_review(clients, at=at),
         "due": sorted(
-            queries.loan_rows(due_soon(clients, at=at), at=at), key=lambda row: row.loan.due_at or at
+            queries.loan_rows(due_soon(clients, at=at), at=at), key=lambda row: row.loan.debt.due_at or at
         ),
         "residual": residual.select_related("asset", "customer", "loan").order_by("residual_since"),
         "bands": band_counts(live_groups(clients)),
@@ -91,6 +100,7 @@ def client(request: HttpRequest, client_id: int) -> HttpResponse:
         "accounts": account_rows(customer, groups, at=at),
         "history": history_of(customer),
         "decides": is_manager(user_of(request)),
+        "usage": limits.usage_of(customer, at=at),
     }
     return render(request, "loans/desk_client.html", context)
 
@@ -98,11 +108,26 @@ def client(request: HttpRequest, client_id: int) -> HttpResponse:
 @require_safe
 @for_the_house
 def calls(request: HttpRequest) -> HttpResponse:
-    """Margin calls: the open ones first, then the newest."""
-    at = timezone.now()
-    seen = MarginCall.objects.filter(group__customer__in=clients_of(user_of(request)))
+    """Margin calls: the open ones first, what else keeps collateral from being sold, then the ended ones."""
+    at, mine = timezone.now(), clients_of(user_of(request))
+    seen = MarginCall.objects.filter(group__customer__in=mine)
     open_groups = seen.filter(ended_at__isnull=True).values("group")
     rows = group_rows(CollateralGroup.objects.filter(pk__in=open_groups), at=at)
     ended = seen.filter(ended_at__isnull=False).select_related("group__customer").order_by("-ended_at", "-pk")
     page = Paginator(ended, PER_PAGE).get_page(request.GET.get("page"))
-    return render(request, "loans/desk_calls.html", {"rows": rows, "page": page, "at": at})
+    context = {
+        "rows": rows,
+        "page": page,
+        "at": at,
+        "delays": sorted(group_rows(in_delay(mine), at=at), key=_ends_at),
+        "graces": group_rows(in_grace(mine, at=at), at=at),
+        "pauses": pauses(mine, at=at),
+        "reviews": to_review(mine, at=at),
+    }
+    return render(request, "loans/desk_calls.html", context)
+
+
+def _ends_at(row: GroupRow) -> tuple[datetime, int]:
+    """The delay that ends next comes first."""
+    assert row.delay is not None, "asked of groups in a delay only"
+    return row.delay.ends_at, row.group.pk

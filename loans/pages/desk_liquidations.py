@@ -23,7 +23,7 @@ from accounts.models import Asset, JournalEntry, User
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
-from risk.models import DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
+from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
 from risk.waterfall import Parts
 
 PER_PAGE = 25
@@ -74,7 +74,7 @@ class Rest:
 def visible_to(user: User) -> QuerySet[Liquidation]:
     if is_of_the_house(user):
         return Liquidation.objects.filter(group__customer__in=clients_of(user))
-    return Liquidation.objects.filter(group__customer__memberships__user=user)
+    return Liquidation.objects.filter(group__in=CollateralGroup.objects.visible_to(user))
 
 
 @require_safe
@@ -88,7 +88,11 @@ def index(request: HttpRequest) -> HttpResponse:
     return render(
         request,
         "loans/desk_liquidations.html",
-        {"page": page, "for_house": is_of_the_house(user_of(request))},
+        {
+            "page": page,
+            "for_house": is_of_the_house(user_of(request)),
+            "for_staff": user_of(request).is_staff,
+        },
     )
 
 

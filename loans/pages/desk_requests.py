@@ -13,20 +13,71 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts import approvals
+from accounts.commands import needs_release, registered
 from accounts.errors import Refused
+from accounts.models import Approval
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from accounts.templatetags import figures
-from loans.models import Application, Loan
+from loans import limits
+from loans.models import Application, Loan, SignedSheet
+from loans.pages.bargain import AnswerForm, DeskWantedForm, standing_terms, talks_of
 from loans.pages.desk_access import for_manager
 from loans.pages.desk_rows import accepted_lines, before_and_after, history_of
-from loans.vip import origination
+from loans.pages.requests import left_out_of
+from loans.vip import origination, sheets
+from loans.vip.moves import UNDECIDED
 from loans.vip.terms import TermSheet
 from risk.levels import band
 
 
 class ApproveForm(forms.Form):
+    """Which coins are paid out on which sheet. With one coin there is nothing to choose."""
+
+    sheet = forms.CharField(max_length=64, widget=forms.HiddenInput())
+    coins = forms.MultipleChoiceField(
+        label="Pay out",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one coin, or reject the request."},
+    )
+    note = forms.CharField(
+        label="Why a coin is left out; the client reads this",
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
+    why = forms.CharField(
+        label="For the second person: why to approve it",
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
     key = key_field()
+
+    def __init__(self, *args: Any, application: Application, **kwargs: Any) -> None:
+        self.asked = [(line.asset_id, str(line)) for line in application.lines.order_by("asset_id")]
+        first = {
+            "sheet": application.accepted.sha256 if application.accepted else "",
+            "coins": [symbol for symbol, _ in self.asked],
+        }
+        super().__init__(*args, **({"initial": first} | kwargs))
+        field = self.fields["coins"]
+        assert isinstance(field, forms.MultipleChoiceField)
+        field.choices = self.asked
+        if len(self.asked) == 1:
+            field.widget = forms.MultipleHiddenInput()
+
+    def arguments(self, application: Application) -> dict[str, Any]:
+        """What a valid form asks `vip.approve` for."""
+        told = self.cleaned_data
+        chosen = tuple(sorted(told["coins"]))
+        return {
+            "application_id": application.pk,
+            "sheet_sha256": told["sheet"],
+            "coins": None if len(chosen) == len(self.asked) else chosen,
+            "note": told["note"],
+        }
 
 
 class RejectForm(forms.Form):
@@ -51,33 +102,41 @@ class Check:
 @require_safe
 @for_manager
 def detail(request: HttpRequest, request_id: int) -> HttpResponse:
-    return _page(request, _application(request, request_id), at=timezone.now())
+    return page_of(request, application_of(request, request_id), at=timezone.now())
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_manager
 def approve(request: HttpRequest, request_id: int) -> HttpResponse:
-    application, at = _application(request, request_id), timezone.now()
+    application, at = application_of(request, request_id), timezone.now()
     if request.method != "POST":  # the address of a form that was shown again, opened anew
         return redirect("loans:desk_request", request_id=application.pk)
-    form = ApproveForm(request.POST)
+    form = ApproveForm(request.POST, application=application)
     if form.is_valid():
         try:
-            origination.approve(
-                application_id=application.pk, actor=actor_of(request), at=at, key=key_of(form)
+            proposal = approvals.run_or_propose(
+                command="vip.approve",
+                arguments=form.arguments(application),
+                title=f"Approve {application} of {application.customer.name}",
+                preview=_preview(application, at=at),
+                reason=form.cleaned_data["why"],
+                actor=actor_of(request),
+                at=at,
+                customer=application.customer,
+                key=key_of(form),
             )
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{application} is approved and paid out.")
+            messages.success(request, _done(application, proposal))
             return redirect("loans:desk_request", request_id=application.pk)
-    return _page(request, _application(request, request_id), at=at, approval=form)
+    return page_of(request, application_of(request, request_id), at=at, approval=form)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_manager
 def reject(request: HttpRequest, request_id: int) -> HttpResponse:
-    application, at = _application(request, request_id), timezone.now()
+    application, at = application_of(request, request_id), timezone.now()
     if request.method != "POST":  # the address of a form that was shown again, opened anew
         return redirect("loans:desk_request", request_id=application.pk)
     form = RejectForm(request.POST)
@@ -92,24 +151,51 @@ def reject(request: HttpRequest, request_id: int) -> HttpResponse:
         else:
             messages.success(request, f"{application} is rejected; the client has been told why.")
             return redirect("loans:desk_request", request_id=application.pk)
-    return _page(request, _application(request, request_id), at=at, rejection=form)
+    return page_of(request, application_of(request, request_id), at=at, rejection=form)
 
 
-def _application(request: HttpRequest, request_id: int) -> Application:
-    related = ("customer__manager", "receiver", "applicant", "decided_by", "manager")
+def application_of(request: HttpRequest, request_id: int) -> Application:
+    related = ("customer__manager", "receiver", "applicant", "decided_by", "manager", "accepted")
     rows = Application.objects.visible_to(user_of(request)).select_related(*related)
     return get_object_or_404(rows, pk=request_id)
 
 
-def _page(
+def _done(application: Application, proposal: Approval | None) -> str:
+    if proposal is None:
+        return f"{application} is approved and paid out."
+    return f"{proposal} proposes to approve {application}; it is paid out when another person releases it."
+
+
+def _preview(application: Application, *, at: datetime) -> dict[str, Any]:
+    """What the second person is shown: the sheet, and what paying out would do to the group."""
+    sheet = origination.review(application, at=at)
+    effect, shown = sheet.effect, application.accepted
+    return {
+        "request": str(application),
+        "sheet": shown.sha256 if shown else "",
+        "coins": [f"{line.amount:f} {line.asset}" for line in sheet.accepted_lines],
+        "worth_usd": f"{sheet.value:.2f}",
+        "ltv_now": figures.ltv(effect.now.ltv) if effect else "",
+        "ltv_after": figures.ltv(effect.after.ltv) if effect else "",
+    }
+
+
+def page_of(
     request: HttpRequest,
     application: Application,
     *,
     at: datetime,
     approval: ApproveForm | None = None,
     rejection: RejectForm | None = None,
+    answer: AnswerForm | None = None,
+    want: DeskWantedForm | None = None,
 ) -> HttpResponse:
+    """The page of one request; with the form that was refused, when one was."""
     lines = list(application.lines.select_related("asset").order_by("asset_id"))
+    room = talks_of(application, at=at)
+    may_offer = _is_live(application, at) and application.status != Application.Status.OFFERED
+    if may_offer and want is None and room.last is not None:
+        want = DeskWantedForm(base=sheets.wanted_of(room.last.body), rate_type=application.rate_type)
     context: dict[str, Any] = {
         "application": application,
         "client": application.customer,
@@ -121,15 +207,35 @@ def _page(
         "accepted": accepted_lines(application),
         "shown_ltv": Decimal(application.terms["ltv_after"]),
         "at": at,
-        "approval": approval or ApproveForm(),
+        "approval": approval or ApproveForm(application=application),
         "rejection": rejection or RejectForm(),
+        "answer": answer or AnswerForm(initial={"version": room.last.version if room.last else None}),
+        "want": want if may_offer else None,
+        "talks": room if len(room.offers) > 1 else None,
+        "to_accept": room.open_offer if room.is_desks_move else None,
+        "is_live": _is_live(application, at),
+        "left_out": left_out_of(application),
+        "sheets": SignedSheet.objects.filter(offer__application=application).defer("pdf", "body"),
+        **standing_terms(application),
     }
-    if application.status == Application.Status.SUBMITTED:
+    if application.status == Application.Status.SUBMITTED and context["is_live"]:
         context |= _look(application, at)
+        context["needs_second"] = _needs_second("vip.approve", {"application_id": application.pk}, at)
+    elif context["to_accept"] is not None:
+        asked = {"application_id": application.pk, "version": context["to_accept"].version}
+        context["needs_second"] = _needs_second("vip.accept_counter", asked, at)
     loans = Loan.objects.filter(line__application=application).select_related("asset", "group", "debt")
     context["loans"] = loans.order_by("pk")
-    refused = any(form is not None and form.errors for form in (approval, rejection))
+    refused = any(form is not None and form.errors for form in (approval, rejection, answer, want))
     return render(request, "loans/desk_request.html", context, status=REFUSED if refused else 200)
+
+
+def _needs_second(command: str, arguments: dict[str, Any], at: datetime) -> bool:
+    return needs_release(registered[command], arguments | {"at": at}, at=at)
+
+
+def _is_live(application: Application, at: datetime) -> bool:
+    return application.status in UNDECIDED and (application.expires_at is None or application.expires_at > at)
 
 
 def _look(application: Application, at: datetime) -> dict[str, Any]:
@@ -174,11 +280,15 @@ CHECKS: list[tuple[str, frozenset[str], Callable[[TermSheet], str]]] = [
     ("Prices fresh", frozenset({"stale_price"}), _fresh),
     (
         "Amounts within limits",
-        frozenset({"above_limit", "no_limit", "no_rate", "too_many_coins"}),
+        limits.CODES | {"no_rate", "too_many_coins"},
         lambda _: "yes",
     ),
     ("Pool", frozenset({"pool_empty"}), _pool),
-    ("May borrow", frozenset({"vip_only", "residual_debt", "not_a_member", "master_only"}), lambda _: "yes"),
+    (
+        "May borrow",
+        frozenset({"vip_only", "residual_debt", "not_a_member", "master_only", "frozen"}),
+        lambda _: "yes",
+    ),
     ("Agreement", frozenset({"agreement_needed"}), lambda sheet: _agreement(sheet)),
 ]
 """Which problems belong to which check, and what is said when there are none."""

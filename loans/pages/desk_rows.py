@@ -14,11 +14,21 @@ from accounts import ledger
 from accounts.models import Account, Asset, Customer
 from accounts.money import ZERO, exact
 from loans.models import Application, ApplicationLine, Loan
+from loans.vip import sheets
 from loans.vip.terms import LEVELS
-from risk import book, parameters, prices
+from risk import book, delays, parameters, prices
 from risk.book import GroupState, Wallet
 from risk.levels import Lines
-from risk.models import CollateralGroup, Debt, Liquidation, MarginCall
+from risk.models import (
+    CollateralGroup,
+    Debt,
+    DelayEnrolment,
+    Freeze,
+    Liquidation,
+    LiquidationDelay,
+    MarginCall,
+)
+from risk.overdue import ends as overdue_ends
 from risk.pages.standing import Standing, standing_of
 from risk.pages.track import Track, track
 from risk.valuation import Worth
@@ -40,20 +50,15 @@ class GroupRow:
     standing: Standing
     called_since: datetime | None = None
     overdue: tuple[Debt, ...] = ()
+    sold_at: datetime | None = None  # when collateral may be sold for the first of them (R-VIP-44, R-VIP-45)
 
     @property
     def group(self) -> CollateralGroup:
         return self.standing.group
 
     @property
-    def sold_at(self) -> datetime | None:
-        """When collateral may be sold for the first overdue debt, whatever the LTV (R-VIP-44)."""
-        ends = [
-            debt.overdue_since + timedelta(hours=debt.overdue_hours)
-            for debt in self.overdue
-            if debt.overdue_since is not None
-        ]
-        return min(ends, default=None)
+    def delay(self) -> LiquidationDelay | None:
+        return self.standing.delay
 
 
 def live_groups(clients: QuerySet[Customer]) -> QuerySet[CollateralGroup]:
@@ -63,11 +68,12 @@ def live_groups(clients: QuerySet[Customer]) -> QuerySet[CollateralGroup]:
 
 
 def troubled(clients: QuerySet[Customer]) -> QuerySet[CollateralGroup]:
-    """Called, at or over the liquidation line, being sold, or with something overdue."""
+    """Called, at or over the liquidation line, in a delay, being sold, or with something overdue."""
     overdue = Debt.objects.watched().filter(group=OuterRef("pk"), overdue_since__isnull=False)
     running = Liquidation.objects.filter(group=OuterRef("pk"), status=Liquidation.Status.RUNNING)
     called = MarginCall.objects.filter(group=OuterRef("pk"), ended_at__isnull=True)
-    bad = Q(band__in=["CALL", "LIQ"]) | Exists(overdue) | Exists(running) | Exists(called)
+    delayed = LiquidationDelay.objects.filter(group=OuterRef("pk"), ended_at__isnull=True)
+    bad = Q(band__in=["CALL", "LIQ"]) | Exists(overdue) | Exists(running) | Exists(called) | Exists(delayed)
     return live_groups(clients).filter(bad)
 
 
@@ -77,15 +83,49 @@ def group_rows(groups: QuerySet[CollateralGroup], *, at: datetime) -> list[Group
     states = book.states(rows, at=at)
     calls = MarginCall.objects.filter(group__in=rows, ended_at__isnull=True)
     since = dict(calls.values_list("group_id", "opened_at"))
+    running = delays.running_by_group(rows)
+    late = {
+        pk: tuple(owed.debt for owed in state.debts if owed.debt.overdue_since is not None)
+        for pk, state in states.items()
+    }
+    ends = overdue_ends(debt for debts in late.values() for debt in debts)
     found = [
         GroupRow(
-            standing=standing_of(row, states[row.pk]),
+            standing=standing_of(row, states[row.pk], delay=running.get(row.pk)),
             called_since=since.get(row.pk),
-            overdue=tuple(owed.debt for owed in states[row.pk].debts if owed.debt.overdue_since is not None),
+            overdue=late[row.pk],
+            sold_at=min((ends[debt.pk] for debt in late[row.pk]), default=None),
         )
         for row in rows
     ]
     return sorted(found, key=_by_danger)
+
+
+def in_delay(clients: QuerySet[Customer]) -> QuerySet[CollateralGroup]:
+    """Groups whose liquidation call runs (R-VIP-60)."""
+    running = LiquidationDelay.objects.filter(group=OuterRef("pk"), ended_at__isnull=True)
+    return CollateralGroup.objects.filter(Exists(running), customer__in=clients)
+
+
+def in_grace(clients: QuerySet[Customer], *, at: datetime) -> QuerySet[CollateralGroup]:
+    """Groups that owe something and have the grace after an outage (R-GEN-24)."""
+    return live_groups(clients).filter(grace_until__gt=at)
+
+
+def pauses(clients: QuerySet[Customer], *, at: datetime) -> list[Freeze]:
+    """By whose order nothing is liquidated now: everywhere, or one of these clients' groups (R-ADM-05)."""
+    rows = Freeze.objects.filter(what=Freeze.What.LIQUIDATE, lifted_at__isnull=True)
+    rows = rows.filter(starts_at__lte=at, ends_at__gt=at).filter(
+        Q(group__isnull=True) | Q(group__customer__in=clients)
+    )
+    return list(rows.select_related("group__customer").order_by("ends_at", "pk")[:MOST_ROWS])
+
+
+def to_review(clients: QuerySet[Customer], *, at: datetime) -> list[DelayEnrolment]:
+    """Enrolments of which a delay ran out with nothing sold: somebody has to look at them (R-VIP-62)."""
+    rows = DelayEnrolment.objects.filter(review_since__isnull=False, customer__in=clients)
+    rows = rows.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=at))
+    return list(rows.select_related("customer").order_by("review_since", "pk")[:MOST_ROWS])
 
 
 def _by_danger(row: GroupRow) -> tuple[int, bool, Decimal, int]:
@@ -128,7 +168,9 @@ def waiting_rows(applications: QuerySet[Application], *, at: datetime) -> list[W
     """Oldest first. A look at the queue; what a decision rests on is `origination.review`, on the request's page."""
     waiting = applications.filter(status=Application.Status.SUBMITTED).order_by("submitted_at", "pk")
     related = ("lines__asset", "collateral_accounts", "collateral_coins")
-    rows = list(waiting.select_related("customer", "receiver").prefetch_related(*related)[:MOST_ROWS])
+    rows = list(
+        waiting.select_related("customer", "receiver", "accepted").prefetch_related(*related)[:MOST_ROWS]
+    )
     receivers = [row.receiver_id for row in rows]
     groups = CollateralGroup.objects.open().filter(
         receiver__in=receivers, product__in={r.product for r in rows}
@@ -208,6 +250,9 @@ def before_and_after(now: Worth, after: Worth, lines: Lines) -> Track:
 
 
 def accepted_lines(application: Application) -> Lines:
+    """Those of the accepted sheet; before there is one, the published lines it began with."""
+    if application.accepted is not None:
+        return sheets.lines_of(application.accepted.body)
     levels = application.terms["levels"]
     return Lines(**{name: Decimal(levels[name]) for name in LEVELS})
 
@@ -217,7 +262,9 @@ def accepted_lines(application: Application) -> Lines:
 
 def due_soon(clients: QuerySet[Customer], *, at: datetime) -> QuerySet[Loan]:
     """Loans that expire within a week and are not overdue yet."""
-    loans = Loan.objects.filter(customer__in=clients, due_at__gt=at, due_at__lte=at + DUE_WITHIN)
+    # The debt's date, not the loan's: an open loan may be called.
+    soon = {"debt__due_at__gt": at, "debt__due_at__lte": at + DUE_WITHIN}
+    loans = Loan.objects.filter(customer__in=clients, **soon)
     return loans.filter(debt__closed_at__isnull=True, debt__overdue_since__isnull=True)
 
 

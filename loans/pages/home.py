@@ -18,13 +18,15 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Agreement, Asset, Customer, LedgerAccount, User
 from accounts.money import ZERO, divide_down
-from accounts.pages.access import customer_of, user_of
+from accounts.pages.access import customer_of, limited_to, user_of
 from accounts.people import needs_agreement
-from loans import queries, ratecards
-from loans.models import Loan, RateType
+from loans import limits, queries, ratecards
+from loans.limits import Ceilings
+from loans.models import Application, Loan, RateType
+from loans.policy import policy_of
 from loans.queries import LoanRow
-from risk import book, parameters, prices
-from risk.models import CollateralGroup, LoanLimit, ProductCode
+from risk import book, delays, prices
+from risk.models import CollateralGroup, ProductCode
 from risk.pages.standing import Standing, borrow_room, standing_of
 
 MOST_TODOS: Final = 3
@@ -34,13 +36,17 @@ MOST_GROUP_COLUMNS: Final = 2
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """Something that needs doing. `kind`: called, residual, overdue, due or agreement; `deadline` None: no hurry."""
+    """Something that needs doing; `deadline` None: no hurry.
+
+    `kind`: called (a margin call), residual, overdue, called_back (an open loan), due, offer or agreement.
+    """
 
     kind: str
     deadline: datetime | None
     standing: Standing | None = None
     row: LoanRow | None = None
     agreement: Agreement | None = None
+    application: Application | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +80,13 @@ def home(request: HttpRequest) -> HttpResponse:
         return redirect("admin:index")
     if customer is None:
         return render(request, "loans/nobody.html")
+    if limited_to(request) is not None:  # home tells of the whole customer; R-GEN-95
+        return redirect("risk:wallets")
     at = timezone.now()
     groups = list(CollateralGroup.objects.open().filter(customer=customer).order_by("opened_at", "pk"))
     states = book.states(groups, at=at)
-    standings = [standing_of(group, states[group.pk]) for group in groups]
+    running = delays.running_by_group(groups)
+    standings = [standing_of(group, states[group.pk], delay=running.get(group.pk)) for group in groups]
     rows = [row for row in queries.loan_rows(Loan.objects.filter(customer=customer), at=at) if row.is_open]
     todos = _todos(customer, standings, rows, at)
     rates = _rates(customer, standings[:MOST_GROUP_COLUMNS], at, is_all=request.GET.get("rates") == "all")
@@ -118,8 +127,14 @@ def _todos(customer: Customer, standings: list[Standing], rows: list[LoanRow], a
             found.append(Todo("residual", debt.residual_since, row=row))
         elif debt.overdue_since is not None:
             found.append(Todo("overdue", row.liquidated_from, row=row))
+        elif debt.called_at is not None:
+            found.append(Todo("called_back", debt.due_at, row=row))
         elif debt.due_at is not None and debt.due_at <= soon:
             found.append(Todo("due", debt.due_at, row=row))
+    offered = Application.objects.filter(
+        customer=customer, status=Application.Status.OFFERED, expires_at__gt=at
+    )
+    found += [Todo("offer", each.expires_at, application=each) for each in offered.order_by("pk")]
     agreement = needs_agreement(customer=customer, at=at)
     if agreement is not None:
         found.append(Todo("agreement", None, agreement=agreement))
@@ -169,13 +184,12 @@ def _rates(customer: Customer, columns: list[Standing], at: datetime, *, is_all:
     worth = {symbol: lendable.get(symbol, ZERO) * quotes[symbol].price for symbol in offered}
     offered.sort(key=lambda symbol: (symbol not in owed, -worth[symbol], symbol))
     shown = offered if is_all else offered[:FEW_RATES]
-    limits = parameters.loan_limits(
-        product=ProductCode.VIP, assets=shown, vip_level=customer.vip_level, at=at
-    )
+    own = policy_of(customer, at=at)
+    ceilings = limits.ceilings_of(customer, policy=own, assets=shown, quotes=quotes, at=at)
     rows = []
     for symbol in shown:
         asset, price = assets[symbol], quotes[symbol].price
-        most = _most(limits.get(symbol), asset, price, lendable.get(symbol, ZERO))
+        most = _most(ceilings, asset, price, lendable.get(symbol, ZERO))
         rooms = tuple(
             (each.group, min(borrow_room(each.state, asset, price), most or ZERO)) for each in columns
         )
@@ -195,9 +209,16 @@ def _rates_of(
         term_days=term_days,
         vip_level=customer.vip_level,
         at=at,
+        customer=customer,
     )
     return {symbol: quote.annual_rate for symbol, quote in found.items()}
 
 
-def _most(limit: LoanLimit | None, asset: Asset, price: Decimal, lendable: Decimal) -> Decimal | None:
-    return None if limit is None else min(divide_down(limit.maximum, price, asset.places), lendable)
+def _most(ceilings: Ceilings, asset: Asset, price: Decimal, lendable: Decimal) -> Decimal | None:
+    """Of the coin in one more request, by every limit and the pool; None when it is not lent online. R-GEN-45"""
+    if asset.pk not in ceilings.orders:
+        return None
+    if not ceilings.policy.may_borrow(asset.pk) or (ceilings.exposure is not None and ceilings.unpriced):
+        return ZERO
+    room = ceilings.room(asset.pk)
+    return lendable if room is None else min(divide_down(room, price, asset.places), lendable)

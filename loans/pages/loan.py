@@ -1,10 +1,9 @@
-"""Loans: the list, and one loan with what it owes, why, and the two things its borrower can do: repay and renew.
+"""Loans: the list, and one loan with what it owes, why, and what its borrower can do: repay, renew, auto-repay.
 
 Looking first, pressing second: a repayment is shown with its split and its effect on LTV before the button that
-names it appears; a renewal says what is paid first and whether Spot can pay it (R-VIP-33, 34, 40…42).
+names it appears; a renewal says what is paid first and whether Spot can pay it (R-VIP-33, 34, 40…42, 47).
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -22,9 +21,9 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.errors import Refused
-from accounts.models import Asset, Customer, LedgerAccount
-from accounts.money import ONE, ZERO, exact, round_up
-from accounts.pages.access import actor_of, customer_of, for_customer, user_of
+from accounts.models import Asset, Customer
+from accounts.money import ONE
+from accounts.pages.access import actor_of, customer_of, for_customer, for_member, limited_to, user_of
 from accounts.pages.forms import (
     REFUSED,
     amount_field,
@@ -36,16 +35,13 @@ from accounts.pages.forms import (
     signature,
 )
 from accounts.templatetags import figures
-from loans import queries, ratecards
+from loans import queries
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, is_manager, is_of_the_house
-from loans.vip import renewal, repayment
-from loans.vip.renewal import Due
-from risk import book, debts
-from risk.levels import Band
-from risk.pages.standing import Standing, repaid, standing_of
-from risk.pages.track import Track, track
-from risk.waterfall import Parts, allocate
+from loans.pages.loan_panels import available, can_be_called, may_call, payment_of, plan_of, renewal_of
+from loans.vip import auto_repay, renewal, repayment
+from risk import book, freezes
+from risk.pages.standing import standing_of
 
 PER_PAGE: Final = 25
 CHARGES_PER_PAGE: Final = 10
@@ -82,6 +78,15 @@ class RepayForm(forms.Form):
         return SHARES.get(self.cleaned_data["how"])
 
 
+class AutoRepayForm(forms.Form):
+    """One button: the other way than it is now."""
+
+    on = forms.TypedChoiceField(
+        coerce=lambda value: value == "on", choices=[("on", "On"), ("off", "Off")], widget=forms.HiddenInput
+    )
+    key = key_field()
+
+
 class RenewForm(forms.Form):
     term = forms.TypedChoiceField(
         label="New term",
@@ -93,26 +98,14 @@ class RenewForm(forms.Form):
     key = key_field()
 
 
-@dataclass(frozen=True, slots=True)
-class Payment:
-    """What a repayment would do. `short`: how much Spot and Fiat lack for it."""
-
-    amount: Decimal
-    parts: Parts
-    left: Decimal
-    short: Decimal
-    ltv_after: Decimal | None
-    track: Track | None
-
-
 # --- Pages ------------------------------------------------------------------------------------------------
 
 
 @require_safe
-@for_customer
+@for_member
 def loans(request: HttpRequest, customer: Customer) -> HttpResponse:
     at = timezone.now()
-    mine = Loan.objects.filter(customer=customer).order_by("-drawn_at", "-pk")
+    mine = Loan.objects.visible_to(user_of(request)).filter(customer=customer).order_by("-drawn_at", "-pk")
     page = Paginator(mine, PER_PAGE).get_page(request.GET.get("page"))
     shown = Loan.objects.filter(pk__in=[row.pk for row in page.object_list])
     return render(
@@ -193,6 +186,26 @@ def renew(request: HttpRequest, customer: Customer, loan_id: int) -> HttpRespons
     return _page(request, row, at, renew_form=form, part=RENEW)
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_customer
+def switch_auto_repay(request: HttpRequest, customer: Customer, loan_id: int) -> HttpResponse:
+    """R-VIP-47"""
+    row, at = _mine(customer, loan_id), timezone.now()
+    if request.method != "POST":
+        return redirect("loans:loan", row.pk)
+    form = AutoRepayForm(request.POST)
+    if form.is_valid():
+        on = form.cleaned_data["on"]
+        try:
+            auto_repay.set_auto_repay(loan_id=row.pk, on=on, actor=actor_of(request), at=at, key=key_of(form))
+        except Refused as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(request, f"Auto-repay of {row} is {'on' if on else 'off'}.")
+            return redirect("loans:loan", row.pk)
+    return _page(request, row, at, auto_form=form)
+
+
 # --- Private ----------------------------------------------------------------------------------------------
 
 
@@ -205,7 +218,7 @@ def _seen_by(request: HttpRequest) -> QuerySet[Loan]:
     user = user_of(request)
     if is_of_the_house(user):
         return Loan.objects.filter(customer__in=clients_of(user))
-    return Loan.objects.filter(customer=customer_of(request))
+    return Loan.objects.visible_to(user).filter(customer=customer_of(request))
 
 
 def _gone(request: HttpRequest, to: str) -> HttpResponse:
@@ -219,6 +232,7 @@ def _page(
     *,
     repay_form: RepayForm | None = None,
     renew_form: RenewForm | None = None,
+    auto_form: AutoRepayForm | None = None,
     part: str = "",
     is_checked: bool = False,
 ) -> HttpResponse:
@@ -226,8 +240,11 @@ def _page(
     repay_form = repay_form or RepayForm(asset=row.asset)
     renew_form = renew_form or RenewForm()
     standing = standing_of(row.group, book.state_of(row.group, at=at)) if shown.is_open else None
-    payment = _payment(row, repay_form, due, standing, at) if is_checked else None
-    offer, customer = _renewal(row, due, standing, at), customer_of(request)
+    payment = None
+    if is_checked:
+        payment = payment_of(row, form=repay_form, share=repay_form.share, due=due, standing=standing, at=at)
+    offer, customer, user = renewal_of(row, standing, at), customer_of(request), user_of(request)
+    is_on = auto_repay.auto_repays(row)
     context = {
         "at": at,
         "row": shown,
@@ -236,17 +253,31 @@ def _page(
         "standing": standing,
         "repay_form": repay_form,
         "payment": payment,
-        "available": _available(row),
+        "available": available(row),
         "renew_form": renew_form,
         "renewal": offer,
-        "charges": Paginator(queries.charges(row), CHARGES_PER_PAGE).get_page(request.GET.get("page")),
+        "instalments": plan_of(row) if row.debt.residual_since else [],
+        "auto_repays": is_on,
+        "auto_form": auto_form or AutoRepayForm(initial={"on": "off" if is_on else "on"}),
+        "may_switch": shown.is_open
+        and not row.debt.residual_since
+        and (not row.debt.due_at or at < row.debt.due_at),
+        "repay_closed": freezes.repay_closed(row.asset_id, at) if shown.is_open else None,
+        "calls_open": can_be_called(row) and may_call(user, row),
+        "called_for": row.events.filter(kind="called").order_by("-pk").first()
+        if row.debt.called_at
+        else None,
+        "latest": queries.latest_order(row),
+        "charges": Paginator(queries.interest_history(row), CHARGES_PER_PAGE).get_page(
+            request.GET.get("page")
+        ),
         "entries": row.debt.entries.exclude(kind__in=["charge"])
         .select_related("entry")
         .order_by("-at", "-pk"),
         "rates": row.debt.rates.order_by("starts_at"),
-        "may_act": customer is not None and customer.pk == row.customer_id,
+        "may_act": customer is not None and customer.pk == row.customer_id and limited_to(request) is None,
         "is_house": customer is None,
-        "decides": is_manager(user_of(request)),
+        "decides": is_manager(user),
         "renewed_by": Loan.objects.filter(renews=row).first(),
     }
     if payment is not None:
@@ -257,70 +288,5 @@ def _page(
         messages.error(request, refusals[0])  # the panel that asked is gone; the whole page says why
         return _gone(request, reverse("loans:loan", args=[row.pk]))
     template = part if is_partial else "loans/loan.html"
-    is_refused = repay_form.errors or renew_form.errors
+    is_refused = repay_form.errors or renew_form.errors or (auto_form is not None and auto_form.errors)
     return render(request, template, context, status=REFUSED if is_refused else 200)
-
-
-def _available(row: Loan) -> Decimal:
-    """Spot, then Fiat, of the receiver in the loan's coin. R-VIP-34"""
-    piles = LedgerAccount.objects.filter(
-        account=row.group.receiver_id, asset=row.asset_id, kind__in=repayment.WALLETS
-    )
-    return sum((pile.balance for pile in piles), ZERO)
-
-
-@exact
-def _payment(row: Loan, form: RepayForm, due: Due, standing: Standing | None, at: datetime) -> Payment:
-    """Split as the command will split it: late fee, interest, principal (R-GEN-51). More than owed is an error."""
-    payoff = debts.payoff_at(row.debt, at=at)
-    share, typed = form.share, form.cleaned_data["amount"]
-    amount = round_up(payoff.total * share, row.asset.places) if share is not None else typed
-    if amount > payoff.total:
-        full = figures.plain(payoff.total, row.asset_id)
-        form.add_error("amount", f"{full} repays {row} in full; you cannot repay more.")
-        amount = payoff.total
-    after, drawn = None, None
-    if standing is not None and row.asset_id in standing.state.quotes and not standing.is_blind:
-        owed = min(amount, due.owed.total)  # the one day that is paid at least is not part of LTV yet
-        after = repaid(standing.worth, owed * standing.state.quotes[row.asset_id].price).ltv
-        if standing.worth.ltv is not None and after is not None:
-            drawn = track(standing.worth.ltv, standing.lines, after=after)
-    return Payment(
-        amount=amount,
-        parts=allocate(amount=amount, owed=payoff),
-        left=payoff.total - amount,
-        short=max(amount - _available(row), ZERO),
-        ltv_after=after,
-        track=drawn,
-    )
-
-
-def _renewal(row: Loan, due: Due, standing: Standing | None, at: datetime) -> dict[str, Any] | None:
-    """What the renewal panel says; None when there is nothing to renew."""
-    debt, opens_at = row.debt, due.window_opens_at
-    if (
-        standing is None
-        or opens_at is None
-        or debt.due_at is None
-        or debt.residual_since
-        or at >= debt.due_at
-    ):
-        return None
-    quotes = {
-        days: ratecards.rates_for(
-            product=row.product,
-            assets=[row.asset_id],
-            rate_type=row.rate_type,
-            term_days=days,
-            vip_level=row.customer.vip_level,
-            at=at,
-        ).get(row.asset_id)
-        for days in ratecards.FIXED_TERMS
-    }
-    return {
-        "opens_at": opens_at,
-        "is_open": at >= opens_at,
-        "is_called": standing.band in {Band.CALL, Band.LIQ},
-        "short": max(due.interest - due.spot, ZERO),
-        "rates": [(days, quote.annual_rate) for days, quote in quotes.items() if quote is not None],
-    }

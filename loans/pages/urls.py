@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from loans.pages import apply, collateral, desk_urls, home, loan, requests
+from loans.pages import apply, collateral, desk_urls, enquiry, home, loan, offers, rates, requests
 
 app_name = "loans"
 
@@ -13,9 +13,20 @@ urlpatterns = [
     path("loans/<int:loan_id>/", loan.loan, name="loan"),
     path("loans/<int:loan_id>/repay/", loan.repay, name="repay"),
     path("loans/<int:loan_id>/renew/", loan.renew, name="renew"),
+    path("loans/<int:loan_id>/auto-repay/", loan.switch_auto_repay, name="auto_repay"),
     path("debts/<int:debt_id>/", loan.of_debt, name="of_debt"),
     path("groups/<int:group_id>/accounts/", collateral.collateral, name="collateral"),
     path("requests/", requests.requests, name="requests"),
     path("requests/<int:application_id>/", requests.one_request, name="request"),
+    path("requests/<int:application_id>/accept/", offers.accept, name="accept_offer"),
+    path("requests/<int:application_id>/decline/", offers.decline, name="decline_offer"),
+    path("requests/<int:application_id>/counter/", offers.counter, name="counter"),
+    path("sheets/<int:sheet_id>/", offers.sheet, name="sheet"),
+    path("enquiry/", enquiry.enquiry, name="enquiry"),
+    path("enquiry/<int:enquiry_id>/withdraw/", enquiry.withdraw, name="enquiry_withdraw"),
+    path("rates/", rates.board, name="rates"),
+    path("rates/<str:symbol>/", rates.coin, name="rate"),
+    path("rates/<str:symbol>/data.json", rates.data_json, name="rate_json"),
+    path("rates/<str:symbol>/data.csv", rates.data_csv, name="rate_csv"),
     *desk_urls.urlpatterns,
 ]

@@ -1,74 +1,97 @@
-"""A request: accepted terms on their way to a decision (R-VIP-10…12). No money moves here.
+"""A request: accepted terms, or terms still to be settled, on their way to a decision (R-VIP-10…12).
 
-Requests move along one table (`loans/lifecycle.py`); the database refuses any other move.
+Accepting the published terms sends it to review, and a small safe one is paid out at once; *unsatisfied* opens
+a negotiation (`loans/vip/offers.py`). Requests move along one table (`loans/lifecycle.py`); the database refuses
+any other move.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
+import logging
+from datetime import datetime, timedelta
 from typing import Any
 
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Asset
-from loans.lifecycle import APPLICATION_MOVES
-from loans.models import Application, ApplicationLine, LoanEvent
-from loans.vip import terms
-from loans.vip.terms import Problem, Request, TermSheet, Wish
+from loans.models import Application, ApplicationLine, Offer
+from loans.vip import offers, origination, sheets, terms
+from loans.vip.moves import (
+    TermsChanged,
+    TermsRefused,
+    WrongState,
+    borrower_of,
+    move,
+    request_of,
+    undecided,
+)
+from loans.vip.sheets import Wanted
+from loans.vip.terms import Request, TermSheet
 from risk.models import ProductCode
 
+__all__ = [
+    "TermsChanged",
+    "TermsRefused",
+    "WrongState",
+    "cancel",
+    "move",
+    "negotiate",
+    "request_of",
+    "submit",
+]
 
-class TermsRefused(Refused):
-    """The request cannot be granted as it is; `problems` says why, field by field."""
-
-    code = "terms_refused"
-
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__(" ".join(problem.message for problem in self.problems))
-
-
-class TermsChanged(Refused):
-    code = "terms_changed"
-
-
-class WrongState(Refused):
-    code = "application_state"
+logger = logging.getLogger(__name__)
+Status = Application.Status
 
 
 @command("vip.submit", returns=Application)
 def submit(
     *, request: Request, actor: Actor, at: datetime, accepted: str = "", key: str = "", reason: str = ""
 ) -> Application:
-    """The applicant accepts the terms and asks for the loans. Coins over their limit stay out. R-VIP-06, R-VIP-11
+    """The applicant accepts the terms and asks for the loans. Coins over their limit stay out. R-VIP-06, 11, 12, 18
 
-    `accepted` is the fingerprint of the sheet the applicant was shown; empty when nobody was shown one.
+    `accepted` is the fingerprint of the sheet the applicant was shown; empty when nobody was shown one. The terms
+    bind the desk for the product's quote hours. What may be granted without a manager is granted at once.
 
     Raises:
         TermsRefused: something in the request stands in its way.
         TermsChanged: rates or lines are no longer those that were shown.
     """
-    sheet = terms.check(request, at=at)
-    if sheet.problems:
-        raise TermsRefused(sheet.problems)
-    if accepted and accepted != sheet.fingerprint:
-        raise TermsChanged(
-            "The terms have changed since you saw them; check the new terms and accept them again."
-        )
-    application = Application.objects.create(
-        product=ProductCode.VIP,
-        customer_id=request.customer_id,
-        applicant_id=request.applicant_id,
-        receiver_id=request.receiver_uid,
-        rate_type=request.rate_type,
-        term_days=request.term_days,
-        manager_id=request.manager_id,
-        contact=request.contact.strip(),
-        purpose=request.purpose.strip(),
-        terms=sheet.as_json(),
-        submitted_at=at,
-    )
-    _keep_lists(application, sheet)
-    move(application, Application.Status.SUBMITTED, at=at, actor=actor)
+    sheet = _acceptable(request, accepted, at)
+    application, offer = _drafted(request, sheet, at=at, waits=sheet.product.quote_hours)
+    offers.accept(application, offer, by=application.applicant_id, at=at)
+    move(application, Status.SUBMITTED, at=at, actor=actor, version=1, sheet=offer.sha256)
+    if sheet.product.auto_approve_usd > 0:
+        try:
+            return origination.auto_approve(application_id=application.pk, actor=origination.AUTO, at=at)
+        except Refused as refusal:
+            logger.info("%s is not approved automatically: %s", application, refusal.code)
+    return application
+
+
+@command("vip.negotiate", returns=Application)
+def negotiate(
+    *,
+    request: Request,
+    wanted: Wanted,
+    actor: Actor,
+    at: datetime,
+    message: str = "",
+    accepted: str = "",
+    key: str = "",
+    reason: str = "",
+) -> Application:
+    """The applicant is not satisfied and says what they want instead; the manager answers. R-VIP-11, R-VIP-24
+
+    Raises:
+        TermsRefused, TermsChanged: as `submit`.
+        sheets.BadTerms, offers.NothingChanged: what is wanted cannot be offered, or is what is published.
+    """
+    sheet = _acceptable(request, accepted, at)
+    application, published = _drafted(request, sheet, at=at, waits=sheet.product.quote_hours)
+    body = offers.next_body(application, published, wanted, at=at)
+    author = borrower_of(application, actor)
+    offers.supersede(application, published, by=author, at=at)
+    offers.put(application, body, side=Offer.Side.BORROWER, author=author, message=message, at=at)
+    move(application, Status.NEGOTIATING, at=at, actor=actor, version=2)
     return application
 
 
@@ -79,45 +102,58 @@ def cancel(
     """The borrower takes the request back before it is decided. R-VIP-12
 
     Raises:
-        WrongState: it is decided, or cancelled already.
+        WrongState, Lapsed: it is decided, cancelled already, or its time is over.
+        BorrowerOnly: the actor does not act for the customer.
     """
-    application = Application.objects.locked(application_id)
-    move(application, Application.Status.CANCELLED, at=at, actor=actor)
+    application = undecided(application_id, at=at, doing="cancel")
+    borrower = borrower_of(application, actor)
+    origination.end_offers(application, at=at, by=borrower, side=Offer.Side.BORROWER)
+    move(application, Status.CANCELLED, at=at, actor=actor)
     return application
 
 
-def move(
-    application: Application, status: Application.Status, *, at: datetime, actor: Actor, **facts: Any
-) -> None:
-    """Change the state of a locked request and record it. Inside a command.
-
-    Raises:
-        WrongState: the request is in a state from which this one does not follow.
-    """
-    if (application.status, status) not in APPLICATION_MOVES:
-        raise WrongState(
-            f"{application} is {application.get_status_display().lower()}; it cannot become {status.label.lower()}."
+def _acceptable(request: Request, accepted: str, at: datetime) -> TermSheet:
+    sheet = terms.check(request, at=at)
+    if sheet.problems:
+        raise TermsRefused(sheet.problems)
+    if accepted and accepted != sheet.fingerprint:
+        raise TermsChanged(
+            "The terms have changed since you saw them; check the new terms and accept them again."
         )
-    application.status = status
-    application.save(update_fields=["status", "decided_at", "decided_by", "decision_reason"])
-    LoanEvent.objects.create(application=application, kind=status, at=at, actor=actor.label, facts=facts)
+    return sheet
 
 
-def request_of(application: Application) -> Request:
-    """The request as it was accepted: without the coins that were over their limit."""
-    return Request(
-        customer_id=application.customer_id,
-        applicant_id=application.applicant_id,
-        receiver_uid=application.receiver_id,
-        account_uids=tuple(sorted(application.collateral_accounts.values_list("pk", flat=True))),
-        coins=tuple(sorted(application.collateral_coins.values_list("pk", flat=True))),
-        wishes=tuple(Wish(line.asset_id, line.amount) for line in application.lines.order_by("asset_id")),
-        rate_type=application.rate_type,
-        term_days=application.term_days,
-        contact=application.contact,
-        purpose=application.purpose,
-        manager_id=application.manager_id,
+def _drafted(request: Request, sheet: TermSheet, *, at: datetime, waits: int) -> tuple[Application, Offer]:
+    """The request as a draft, with version 1: the terms as published, by nobody."""
+    expires_at = at + timedelta(hours=waits)
+    application = Application.objects.create(
+        product=ProductCode.VIP,
+        customer_id=request.customer_id,
+        applicant_id=request.applicant_id,
+        receiver_id=request.receiver_uid,
+        rate_type=request.rate_type,
+        term_days=request.term_days,
+        manager_id=request.manager_id,
+        contact=request.contact.strip(),
+        purpose=request.purpose.strip(),
+        all_or_nothing=request.all_or_nothing,
+        auto_repay=request.auto_repay,
+        terms=sheet.as_json(),
+        submitted_at=at,
+        expires_at=expires_at,
     )
+    _keep_lists(application, sheet)
+    body: dict[str, Any] = sheets.published(application, sheet)
+    offer = Offer.objects.create(
+        application=application,
+        version=1,
+        side=Offer.Side.DESK,
+        made_at=at,
+        expires_at=expires_at,
+        body=body,
+        sha256=sheets.digest(body),
+    )
+    return application, offer
 
 
 def _keep_lists(application: Application, sheet: TermSheet) -> None:

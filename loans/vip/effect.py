@@ -39,14 +39,20 @@ class Effect:
     current_lines: levels.Lines | None
     coins: tuple[CoinView, ...]
     problems: tuple[Problem, ...]
+    new_use: Mapping[str, Decimal]  # USD of each coin that would newly be collateral (R-GEN-37)
 
     @property
     def changes_lines(self) -> bool:
         return self.current_lines is not None and self.current_lines != self.lines
 
 
-def effect_of(parties: Parties, *, borrowed: Mapping[str, Decimal]) -> Effect:
-    """Value the request's group with `borrowed` (coin: amount) on top of what it owes. R-GEN-40, R-GEN-42"""
+def effect_of(
+    parties: Parties, *, borrowed: Mapping[str, Decimal], agreed: levels.Lines | None = None
+) -> Effect:
+    """Value the request's group with `borrowed` (coin: amount) on top of what it owes. R-GEN-40, R-GEN-42
+
+    `agreed` are lines that both sides settled on; they take the place of those in force for the whole group.
+    """
     assert parties.receiver is not None
     state = book.prospect(
         customer=parties.customer,
@@ -58,10 +64,10 @@ def effect_of(parties: Parties, *, borrowed: Mapping[str, Decimal]) -> Effect:
         at=parties.at,
     )
     # A new sheet sets the lines of the whole group anew; those it signed earlier do not bind it (R-GEN-42).
-    lines = parameters.lines_for(
+    lines = agreed or parameters.lines_for(
         product=ProductCode.VIP, customer=parties.customer, assets=state.owed_assets, at=parties.at
     )
-    after = replace(state, lines=lines)
+    after = replace(state.for_borrowing(), lines=lines)
     before = replace(after, borrowed=())
     current = book.state_of(parties.group, at=parties.at) if parties.group is not None else None
     effect = Effect(
@@ -72,6 +78,7 @@ def effect_of(parties: Parties, *, borrowed: Mapping[str, Decimal]) -> Effect:
         current_lines=current.lines if current is not None else None,
         coins=_coin_views(after),
         problems=(),
+        new_use=_new_use(state, current),
     )
     return replace(effect, problems=tuple(_problems(parties, after, effect)))
 
@@ -101,6 +108,8 @@ def _problems(parties: Parties, state: book.GroupState, effect: Effect) -> Itera
     if not verdict.allowed:
         stale = ", ".join(state.stale_coins)
         note = f" Without a fresh price these coins count nothing now: {stale}." if stale else ""
+        frozen = ", ".join(sorted(state.frozen_coins & set(parties.request.coins)))
+        note += f" Frozen as collateral, these count nothing for a new loan: {frozen}." if frozen else ""
         yield Problem("account_uids", "ltv_too_high", verdict.reason + note)
 
 
@@ -110,6 +119,18 @@ def _judged_on(effect: Effect) -> tuple[valuation.Worth, levels.Lines]:
     if current is not None and levels.band(effect.now, current) in (levels.Band.CALL, levels.Band.LIQ):
         return effect.now, current
     return effect.before, effect.lines
+
+
+@exact
+def _new_use(after: book.GroupState, current: book.GroupState | None) -> dict[str, Decimal]:
+    """Market value of what counts in `after` and does not yet, by coin; 0 where only the same wallets count."""
+    before = {(w.uid, w.asset) for w in current.wallets if w.asset in current.coins} if current else set()
+    used: dict[str, Decimal] = {}
+    for wallet in after.wallets:
+        quote = after.quotes.get(wallet.asset)
+        if wallet.asset in after.coins and quote is not None and (wallet.uid, wallet.asset) not in before:
+            used[wallet.asset] = used.get(wallet.asset, ZERO) + wallet.balance * quote.price
+    return used
 
 
 @exact

@@ -4,7 +4,7 @@ Every check is a named function in a list and returns what is wrong in plain wor
 so that a form can show everything at once. Adding a check is adding a line.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,10 +13,13 @@ from accounts.models import Account, Asset, Customer, User
 from accounts.money import MAX_AMOUNT, round_down
 from accounts.people import needs_agreement
 from loans.models import Product, RateType
+from loans.policy import Policy, policy_of
 from loans.ratecards import FIXED_TERMS
+from risk import freezes
 from risk.models import CollateralGroup, Debt, Member
 
 LONGEST_CONTACT, LONGEST_PURPOSE = 200, 2000  # the columns of Application
+LONGEST_TERM = 365  # days, and only by negotiation
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,9 @@ class Request:
     purpose: str
     manager_id: int | None = None
     asked_by: int | None = None
+    all_or_nothing: bool = False  # a coin that cannot be lent stops the others too (R-VIP-19)
+    auto_repay: bool = False  # at expiry, from the receiver's Spot (R-VIP-47)
+    negotiated: bool = False  # the term is settled between both sides: any of 1 to 365 days (R-VIP-20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class Parties:
     accounts: Mapping[int, Account]  # the customer's, by uid
     assets: Mapping[str, Asset]
     group: CollateralGroup | None  # the receiver's open one
+    policy: Policy  # what this client gets instead of the published terms
 
     @property
     def receiver(self) -> Account | None:
@@ -95,6 +102,7 @@ def parties_of(request: Request, *, customer: Customer, product: Product, at: da
         accounts={account.pk: account for account in customer.accounts.filter(pk__in=uids)},
         assets=Asset.objects.in_bulk(sorted(symbols)),
         group=open_groups.filter(receiver_id=request.receiver_uid).first(),
+        policy=policy_of(customer, at=at),
     )
 
 
@@ -115,10 +123,11 @@ def borrowable(parties: Parties) -> list[Wish]:
 
 
 def _acts_for_the_master(parties: Parties) -> Iterator[Problem]:
-    """R-VIP-02"""
+    """R-VIP-02, R-GEN-95: who acts for one sub-account only does not apply for the master."""
     request, customer = parties.request, parties.customer
-    if not customer.memberships.filter(user_id=request.applicant_id, user__is_active=True).exists():
-        yield Problem("applicant_id", "not_a_member", f"You do not act for {customer.name}.")
+    for_all = customer.memberships.filter(user__is_active=True, account=None)
+    if not for_all.filter(user_id=request.applicant_id).exists():
+        yield Problem("applicant_id", "not_a_member", f"You do not act for all of {customer.name}.")
     if request.asked_by is None:
         return
     asking = parties.accounts.get(request.asked_by)
@@ -137,7 +146,8 @@ def _is_vip(parties: Parties) -> Iterator[Problem]:
         yield Problem(
             "customer_id",
             "vip_only",
-            f"{customer.name} has no VIP level; VIP loans start at VIP 1. Ask a VIP manager to let you in.",
+            f"{customer.name} has no VIP level; VIP loans start at VIP 1. Send an enquiry: a VIP manager can let"
+            " you in.",
         )
 
 
@@ -161,6 +171,18 @@ def _owes_no_residue(parties: Parties) -> Iterator[Problem]:
             "residual_debt",
             f"{debt.booked:f} {debt.asset_id} is still owed after a liquidation; repay it before borrowing again.",
         )
+
+
+def _is_not_frozen(parties: Parties) -> Iterator[Problem]:
+    """R-ADM-04, R-VIP-13: with the reason, and when it ends by itself."""
+    request = parties.request
+    for message in freezes.borrow_problems(
+        at=parties.at,
+        uids=parties.accounts,
+        group=parties.group,
+        assets=[wish.asset for wish in request.wishes],
+    ):
+        yield Problem("customer_id", "frozen", message)
 
 
 def _names_a_manager(parties: Parties) -> Iterator[Problem]:
@@ -188,12 +210,20 @@ def _says_why(parties: Parties) -> Iterator[Problem]:
 def _term_and_rate_fit(parties: Parties) -> Iterator[Problem]:
     """R-VIP-20, R-VIP-21"""
     request = parties.request
-    if request.term_days is not None and request.term_days not in FIXED_TERMS:
-        yield Problem("term_days", "bad_term", "A loan runs for 30 days, for 60 days, or is open.")
+    if request.term_days is not None and request.term_days not in _terms(request):
+        if request.negotiated:
+            message = f"A negotiated loan runs for 1 to {LONGEST_TERM} days, or is open."
+        else:
+            message = "A loan runs for 30 days, for 60 days, or is open. For another term send an enquiry."
+        yield Problem("term_days", "bad_term", message)
     if request.rate_type not in RateType.values:
         yield Problem("rate_type", "bad_rate_type", "A rate is fixed or flexible.")
     elif request.rate_type == RateType.FIXED and request.term_days is None:
         yield Problem("rate_type", "fixed_needs_a_term", "A fixed rate needs a term of 30 or 60 days.")
+
+
+def _terms(request: Request) -> Collection[int]:
+    return range(1, LONGEST_TERM + 1) if request.negotiated else FIXED_TERMS
 
 
 def _coins_to_borrow(parties: Parties) -> Iterator[Problem]:
@@ -303,6 +333,7 @@ CHECKS: list[Check] = [
     _is_vip,
     _accepted_the_agreement,
     _owes_no_residue,
+    _is_not_frozen,
     _names_a_manager,
     _says_why,
     _term_and_rate_fit,

@@ -1,7 +1,8 @@
-"""A loan that is not repaid at its expiry becomes overdue: it costs more, and its last days begin (R-VIP-43…45).
+"""The expiry of a loan: it is repaid from Spot when its borrower chose so, else it is overdue (R-VIP-43…47).
 
-The database is the schedule: a late run marks what a punctual one would have, from the expiry itself. What
-happens when the overdue hours are over is decided in `risk`, which knows nothing of loans.
+Overdue, it costs more and its last days begin. The database is the schedule: a late run does what a punctual one
+would have, with the figures of the expiry itself. What happens when the overdue hours are over is decided in
+`risk`, which knows nothing of loans.
 """
 
 import logging
@@ -10,9 +11,9 @@ from datetime import datetime
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from loans.models import Loan, LoanEvent
-from loans.vip import messages
+from loans.vip import auto_repay, messages
 from loans.vip.repayment import hold
-from risk import debts
+from risk import debts, overdue
 
 logger = logging.getLogger(__name__)
 
@@ -24,16 +25,16 @@ class NotDue(Refused):
 
 
 class ExpiryIncomplete(Exception):
-    """Some loans could not be marked; the others were. The ids are in the message."""
+    """The expiry of some loans could not be settled; that of the others was. The ids are in the message."""
 
 
 def expire_due(*, at: datetime, actor: Actor = JOB) -> int:
-    """Mark every loan that passed its expiry at or before `at`; returns how many. Safe to run twice, or two at once.
+    """Settle every loan that passed its expiry at or before `at`; returns how many. Safe to run twice, or two at once.
 
     One transaction each, so that one broken loan does not shield the others.
 
     Raises:
-        ExpiryIncomplete: after all others were marked.
+        ExpiryIncomplete: after all others were settled.
     """
     due = Loan.objects.filter(
         debt__closed_at__isnull=True,
@@ -41,24 +42,26 @@ def expire_due(*, at: datetime, actor: Actor = JOB) -> int:
         debt__overdue_since__isnull=True,
         debt__due_at__lte=at,
     )
-    marked, failed = 0, []
+    settled, failed = 0, []
     for loan_id in list(due.order_by("pk").values_list("pk", flat=True)):
         try:
             expire(loan_id=loan_id, actor=actor, at=at)
-            marked += 1
+            settled += 1
         except Refused as refusal:  # Repaid, renewed or marked since we read it.
-            logger.info("loan %s is not marked overdue: %s", loan_id, refusal.code)
+            logger.info("the expiry of loan %s is not settled: %s", loan_id, refusal.code)
         except Exception:
-            logger.exception("loan %s could not be marked overdue", loan_id)
+            logger.exception("the expiry of loan %s could not be settled", loan_id)
             failed.append(loan_id)
     if failed:
-        raise ExpiryIncomplete(f"These loans could not be marked overdue: {failed}.")
-    return marked
+        raise ExpiryIncomplete(f"The expiry of these loans could not be settled: {failed}.")
+    return settled
 
 
 @command("vip.expire", returns=Loan)
 def expire(*, loan_id: int, actor: Actor, at: datetime, key: str = "", reason: str = "") -> Loan:
-    """Mark one loan overdue since its expiry, and tell the borrower once. R-VIP-43, R-VIP-44
+    """Repay one loan from Spot if its borrower chose so; else mark it overdue since its expiry, and tell once.
+
+    When auto-repay could not, the notice says by how much or why. R-VIP-43, R-VIP-44, R-VIP-47
 
     Raises:
         LoanClosed: nothing is owed on it any more.
@@ -70,10 +73,17 @@ def expire(*, loan_id: int, actor: Actor, at: datetime, key: str = "", reason: s
         raise NotDue(f"{loan} is not due yet.")
     if debt.overdue_since is not None or debt.residual_since is not None:
         raise NotDue(f"{loan} is overdue already.")
+    why_not = ""
+    if auto_repay.auto_repays(loan):
+        why_not = auto_repay.repay_at_expiry(held, actor=actor, at=at)
+        if not why_not:
+            return loan
     debts.bring_up_to_date([debt], at=at)
     debts.mark_overdue(debt, at=at)
-    LoanEvent.objects.create(
-        loan=loan, kind="overdue", at=at, actor=actor.label, facts={"since": debt.due_at.isoformat()}
-    )
-    messages.overdue(loan, owed=debts.owed_at([debt], at=at)[debt.pk].parts, at=at)
+    facts = {"since": debt.due_at.isoformat(), "auto_repay": why_not}
+    LoanEvent.objects.create(loan=loan, kind="overdue", at=at, actor=actor.label, facts=facts)
+    until = overdue.ends_at(debt)
+    assert until is not None
+    owed = debts.owed_at([debt], at=at)[debt.pk].parts
+    messages.overdue(loan, owed=owed, until=until, auto_repay=why_not, at=at)
     return loan

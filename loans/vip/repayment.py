@@ -16,7 +16,7 @@ from accounts.models import LedgerAccount
 from accounts.money import ONE, ZERO, exact, round_down, round_up
 from loans.models import Loan, LoanEvent
 from loans.vip import messages
-from risk import book, debts, groups, prices
+from risk import book, debts, freezes, groups, prices
 from risk.levels import Action
 from risk.models import Debt, DebtEntry
 from risk.waterfall import Parts, allocate
@@ -42,6 +42,12 @@ class TooMuch(BadRepayment):
 class LeavesDust(BadRepayment):
     code = "leaves_dust"
     sapi = -3024
+
+
+class RepaymentsClosed(Refused):
+    """The desk cannot take repayments now, and does not fine anybody for it (R-VIP-45, R-ADM-04)."""
+
+    code = "repayments_closed"
 
 
 class NotEnough(Refused):
@@ -89,6 +95,7 @@ def repay(
         LoanClosed: nothing is owed on the loan any more.
         BadRepayment, TooMuch: not an amount of this coin, or more than is owed.
         LeavesDust: the principal left would be worth less than 10 USD.
+        RepaymentsClosed: a freeze says so.
         NotEnough: Spot and Fiat together hold less.
         groups.PriceTooOld, groups.NotPermitted: the coins are collateral of another group, which needs them.
     """
@@ -99,14 +106,7 @@ def repay(
         owed = debts.owed_at([held.debt], at=at)[held.debt.pk].parts
         _refuse_dust(held.loan, owed, amount, payoff=payoff, at=at)
     entry = take(held, amount=amount, wallets=held.wallets(), reference=_reference(held.debt), at=at)
-    is_closed = held.debt.closed_at is not None
-    if is_closed:
-        groups.release_if_empty(held.loan.group, at)
-    facts = {"paid": f"{amount:f}", "entry": entry.pk}
-    kind = "repaid" if is_closed else "repayment"
-    LoanEvent.objects.create(loan=held.loan, kind=kind, at=at, actor=actor.label, facts=facts)
-    left = Parts(late_fee=held.debt.late_fee, interest=held.debt.interest, principal=held.debt.principal)
-    messages.repaid(held.loan, entry, left=left, is_closed=is_closed, at=at)
+    record(held, entry, amount=amount, actor=actor, at=at)
     return entry
 
 
@@ -127,15 +127,23 @@ def hold(loan_id: int) -> Held:
 
 
 def take(
-    held: Held, *, amount: Decimal, wallets: list[LedgerAccount], reference: str, at: datetime
+    held: Held,
+    *,
+    amount: Decimal,
+    wallets: list[LedgerAccount],
+    reference: str,
+    at: datetime,
+    charged_to: datetime | None = None,
 ) -> DebtEntry:
-    """Take a payment on a held loan out of these wallets. Inside a command.
+    """Take a payment on a held loan out of these wallets. Inside a command. `charged_to` as `debts.take_payment`.
 
     Raises:
+        RepaymentsClosed: a freeze says so.
         NotEnough: the wallets hold less.
         groups.PriceTooOld, groups.NotPermitted: their coins secure another group, which needs them.
     """
     coin = held.loan.asset_id
+    refuse_closed(coin, at=at)
     available = sum((wallet.balance for wallet in wallets), ZERO)
     if available < amount:
         raise NotEnough(
@@ -144,7 +152,41 @@ def take(
         )
     spot = sum((wallet.balance for wallet in wallets if wallet.kind == book.WALLET), ZERO)
     _permit_leaving(held, min(amount, spot), at=at)
-    return debts.take_payment(debt=held.debt, amount=amount, wallets=wallets, reference=reference, at=at)
+    return debts.take_payment(
+        debt=held.debt,
+        amount=amount,
+        wallets=wallets,
+        reference=reference,
+        at=at,
+        charged_to=charged_to,
+    )
+
+
+def record(held: Held, entry: DebtEntry, *, amount: Decimal, actor: Actor, at: datetime) -> None:
+    """What follows a payment: the accounts of an empty group are free, the loan's event, the notice."""
+    is_closed = held.debt.closed_at is not None
+    if is_closed:
+        groups.release_if_empty(held.loan.group, at)
+    facts = {"paid": f"{amount:f}", "entry": entry.pk}
+    kind = "repaid" if is_closed else "repayment"
+    LoanEvent.objects.create(loan=held.loan, kind=kind, at=at, actor=actor.label, facts=facts)
+    left = Parts(late_fee=held.debt.late_fee, interest=held.debt.interest, principal=held.debt.principal)
+    messages.repaid(held.loan, entry, left=left, is_closed=is_closed, at=at)
+
+
+def refuse_closed(coin: str, *, at: datetime) -> None:
+    """Whether the desk takes repayments in this coin now. R-VIP-45, R-ADM-04
+
+    Raises:
+        RepaymentsClosed: with the reason, and until when.
+    """
+    freeze = freezes.repay_closed(coin, at)
+    if freeze is not None:
+        raise RepaymentsClosed(
+            f"The desk cannot take repayments in {coin} until {freeze.ends_at:%-d %B %Y %H:%M} UTC:"
+            f" {freeze.reason.rstrip('.')}. Until then no late fee is charged and the overdue period stands still;"
+            " try again afterwards."
+        )
 
 
 # --- Private ----------------------------------------------------------------------------------------

@@ -6,62 +6,27 @@ approval under the lock. So what was shown is what is decided on.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from accounts.models import Agreement, Customer, LedgerAccount
-from accounts.money import ZERO, divide_down, exact
+from accounts.models import Agreement, Customer
+from accounts.money import ZERO
 from accounts.people import current_agreement, needs_agreement
-from loans import ratecards
+from loans import limits, ratecards
 from loans.models import Loan, Product
 from loans.vip.effect import CoinView, Effect, effect_of
-from loans.vip.eligibility import Parties, Problem, Request, Wish, borrowable, parties_of, problems
-from risk import parameters, prices, valuation
-from risk.interest import daily_charge
-from risk.levels import Lines
-from risk.models import LoanLimit, ProductCode
+from loans.vip.eligibility import Parties, Problem, Request, Wish, parties_of, problems
+from loans.vip.pricing import Agreed, Line, priced, with_room
+from risk import parameters
+from risk.handling import Handling
+from risk.models import ProductCode
 
 __all__ = ["Agreed", "CoinView", "Effect", "Line", "Problem", "Request", "TermSheet", "Wish", "check"]
 
 LEVELS = ("initial", "margin_call", "liquidation", "cutoff", "fee")
-
-
-@dataclass(frozen=True, slots=True)
-class Agreed:
-    """What both sides settled on instead of the published terms (R-VIP-24); what is absent is as published.
-
-    `rates`: fixed annual rate by coin. `spreads`: what is added to the flexible rate, by coin. `lines`: of the
-    whole group. `overdue_hours`: from expiry to forced sale.
-    """
-
-    rates: Mapping[str, Decimal]
-    spreads: Mapping[str, Decimal] = field(default_factory=dict)
-    lines: Lines | None = None
-    overdue_hours: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One coin of the request. `declined` says why this coin cannot be lent online while the others can.
-
-    Values are USD at the index price; None where nothing is published.
-    """
-
-    asset: str
-    amount: Decimal
-    places: int
-    annual_rate: Decimal | None
-    price: Decimal | None
-    value: Decimal | None
-    minimum: Decimal | None
-    maximum: Decimal | None
-    lendable: Decimal  # in the coin: what the desk has of it
-    daily_interest: Decimal | None  # in the coin
-    max_borrow: Decimal | None = None  # in the coin, alone and as things stand
-    declined: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +42,9 @@ class TermSheet:
     agreement: Agreement | None  # to be accepted first (R-VIP-16)
     agreement_version: str  # in force
     problems: tuple[Problem, ...]
+    overdue_hours: int  # agreed, the client's own, or the product's: from expiry to forced sale (R-VIP-44)
+    late_multiplier: int  # of the daily interest while overdue (R-VIP-43)
+    handling: Handling  # the client's own or the product's, as in force at `at` (R-VIP-24)
 
     @property
     def accepted_lines(self) -> tuple[Line, ...]:
@@ -110,8 +78,6 @@ class TermSheet:
             "at": self.at.isoformat(),
             "fingerprint": self.fingerprint,
             "agreement": self.agreement_version,
-            "overdue_hours": self.product.overdue_hours,
-            "late_multiplier": self.product.late_multiplier,
             "value_usd": _plain(self.value),
             "prices": {line.asset: _plain(line.price) for line in self.lines},
             "collateral_prices": {coin.asset: _plain(coin.price) for coin in effect.coins},
@@ -131,11 +97,17 @@ class TermSheet:
             "coins": sorted(self.request.coins),
             "rate_type": self.request.rate_type,
             "term_days": self.request.term_days,
+            "all_or_nothing": self.request.all_or_nothing,
+            "auto_repay": self.request.auto_repay,
+            "overdue_hours": self.overdue_hours,
+            "late_multiplier": self.late_multiplier,
+            "handling": handling_told(self.handling),
             "lines": [
                 {
                     "asset": line.asset,
                     "amount": _plain(line.amount),
                     "annual_rate": _plain(line.annual_rate),
+                    "spread": _plain(line.spread),
                     "daily_interest": _plain(line.daily_interest),
                 }
                 for line in sorted(self.accepted_lines, key=lambda line: line.asset)
@@ -147,17 +119,18 @@ class TermSheet:
 def check(request: Request, *, at: datetime, agreed: Agreed | None = None) -> TermSheet:
     """Price a request and collect everything that stands in its way. Writes nothing.
 
-    `agreed` are the rates of a request that was accepted earlier; they bind (R-VIP-18). R-VIP-01…07, R-GEN-22,
-    R-GEN-33, R-GEN-37, R-GEN-38, R-GEN-42, R-GEN-45, R-VIP-13
+    `agreed` are the terms both sides settled on earlier; they bind (R-VIP-18). R-VIP-01…07, R-GEN-22, R-GEN-33,
+    R-GEN-37, R-GEN-38, R-GEN-42, R-GEN-45, R-VIP-13, R-VIP-24
     """
     customer = Customer.objects.get(pk=request.customer_id)
     product = ratecards.product_at(ProductCode.VIP, at=at)
     parties = parties_of(request, customer=customer, product=product, at=at)
-    lines, on_lines = _priced(parties, agreed)
+    lines, on_lines = priced(parties, agreed)
     borrowed = {line.asset: line.amount for line in lines if not line.declined}
-    effect = effect_of(parties, borrowed=borrowed) if parties.receiver and borrowed else None
-    if effect is not None:
-        lines = [_with_room(line, effect) for line in lines]
+    effect = None
+    if parties.receiver and borrowed:
+        effect = effect_of(parties, borrowed=borrowed, agreed=agreed.lines if agreed else None)
+        lines = [with_room(line, effect) for line in lines]
     sheet = TermSheet(
         request=request,
         at=at,
@@ -167,117 +140,27 @@ def check(request: Request, *, at: datetime, agreed: Agreed | None = None) -> Te
         due_at=None if request.term_days is None else at + timedelta(days=request.term_days),
         agreement=needs_agreement(customer=customer, at=at),
         agreement_version=str(current_agreement(at=at) or ""),
-        problems=(*problems(parties), *on_lines, *(effect.problems if effect else ())),
+        problems=(*problems(parties), *on_lines, *(_on_group(parties, effect) if effect else ())),
+        overdue_hours=_overdue_hours(parties, agreed),
+        late_multiplier=product.late_multiplier,
+        handling=parameters.handling_for(product=ProductCode.VIP, customer=customer, at=at),
     )
     return replace(sheet, problems=(*sheet.problems, *_large_enough(sheet)))
 
 
-def _priced(parties: Parties, agreed: Agreed | None) -> tuple[list[Line], list[Problem]]:
-    wishes = borrowable(parties)
-    symbols = [wish.asset for wish in wishes]
-    quotes = prices.latest(at=parties.at, assets=symbols)
-    rates = agreed.rates if agreed is not None else _published_rates(parties, symbols)
-    pools = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.POOL, asset__in=symbols)
-    lendable = {pool.asset_id: pool.balance for pool in pools}
-    lines: list[Line] = []
-    found: list[Problem] = []
-    for wish in wishes:
-        symbol = wish.asset
-        limit = parameters.loan_limit(
-            product=ProductCode.VIP, asset=symbol, vip_level=parties.customer.vip_level, at=parties.at
-        )
-        places = parties.assets[symbol].places
-        line = _line(
-            wish,
-            places=places,
-            rate=rates.get(symbol),
-            quote=quotes.get(symbol),
-            limit=limit,
-            lendable=lendable.get(symbol, ZERO),
-        )
-        lines.append(line)
-        if not line.declined:
-            found += _on_line(line, quotes.get(symbol))
-    if lines and all(line.declined for line in lines):
-        found += [Problem(f"wishes.{line.asset}", "above_limit", line.declined) for line in lines]
-    return lines, found
+def _overdue_hours(parties: Parties, agreed: Agreed | None) -> int:
+    """Agreed, else the client's own, else the product's. R-VIP-44"""
+    if agreed is not None and agreed.overdue_hours is not None:
+        return agreed.overdue_hours
+    own = parties.policy.overdue_hours
+    return parties.product.overdue_hours if own is None else own
 
 
-def _published_rates(parties: Parties, symbols: list[str]) -> dict[str, Decimal]:
-    quotes = ratecards.rates_for(
-        product=ProductCode.VIP,
-        assets=symbols,
-        rate_type=parties.request.rate_type,
-        term_days=parties.request.term_days,
-        vip_level=parties.customer.vip_level,
-        at=parties.at,
-    )
-    return {symbol: quote.annual_rate for symbol, quote in quotes.items()}
-
-
-@exact
-def _line(
-    wish: Wish,
-    *,
-    places: int,
-    rate: Decimal | None,
-    quote: prices.Quote | None,
-    limit: LoanLimit | None,
-    lendable: Decimal,
-) -> Line:
-    line = Line(
-        asset=wish.asset,
-        amount=wish.amount,
-        places=places,
-        annual_rate=rate,
-        price=quote.price if quote is not None else None,
-        value=wish.amount * quote.price if quote is not None else None,
-        minimum=limit.minimum if limit is not None else None,
-        maximum=limit.maximum if limit is not None else None,
-        lendable=lendable,
-        daily_interest=None
-        if rate is None
-        else daily_charge(principal=wish.amount, annual_rate=rate, places=places).interest,
-    )
-    if line.maximum is not None and line.value is not None and line.value > line.maximum:
-        declined = (
-            f"{wish.amount:f} {wish.asset} is worth {line.value:,.2f} USD, above your limit of"
-            f" {line.maximum:,.2f} USD for one request; ask your VIP manager for more."
-        )
-        return replace(line, declined=declined)
-    return line
-
-
-def _on_line(line: Line, quote: prices.Quote | None) -> Iterator[Problem]:
-    """R-GEN-22, R-GEN-38, R-VIP-06, R-VIP-22, R-VIP-23"""
-    field = f"wishes.{line.asset}"
-    if line.annual_rate is None:
-        yield Problem(field, "no_rate", f"No rate is published for {line.asset} with this term.")
-    if line.maximum is None:
-        yield Problem(field, "no_limit", f"{line.asset} cannot be borrowed online; ask your VIP manager.")
-    if line.amount > line.lendable:
-        yield Problem(field, "pool_empty", f"The desk has too little {line.asset} to lend now.")
-    if quote is None or not quote.fresh:
-        yield Problem(
-            field, "stale_price", f"There is no fresh price for {line.asset} now; try again shortly."
-        )
-    elif line.value is not None and line.minimum is not None and line.value < line.minimum:
-        yield Problem(
-            field,
-            "below_minimum",
-            f"{line.amount:f} {line.asset} is worth {line.value:,.2f} USD; the least is {line.minimum:,.2f} USD.",
-        )
-
-
-def _with_room(line: Line, effect: Effect) -> Line:
-    """How much of the coin could be borrowed alone: by collateral, limit and pool. R-GEN-37, R-GEN-38, R-GEN-45"""
-    if line.price is None or line.maximum is None:
-        return line
-    by_collateral = valuation.max_borrow(
-        worth=effect.before, initial=effect.lines.initial, price=line.price, places=line.places
-    )
-    by_limit = divide_down(line.maximum, line.price, line.places)
-    return replace(line, max_borrow=min(by_collateral, by_limit, line.lendable))
+def _on_group(parties: Parties, effect: Effect) -> Iterator[Problem]:
+    """What the group says, and the caps on what it would newly use as collateral. R-GEN-37"""
+    yield from effect.problems
+    for message in limits.collateral_refusals(parties.customer, new_use=effect.new_use, at=parties.at):
+        yield Problem("coins", "collateral_cap", message)
 
 
 def _large_enough(sheet: TermSheet) -> Iterator[Problem]:
@@ -293,6 +176,16 @@ def _large_enough(sheet: TermSheet) -> Iterator[Problem]:
             "below_order_minimum",
             f"{which} is worth at least {least:,.0f} USD; this one is worth {sheet.value:,.2f} USD.",
         )
+
+
+def handling_told(handling: Handling) -> dict[str, str | None]:
+    """What a sheet says of how a group is sold, charged and may trade in a call. R-VIP-24"""
+    return {
+        "mode": handling.mode.value,
+        "target": _plain(handling.target),
+        "fee_base": handling.fee_base.value,
+        "call_trades": handling.call_trades.value,
+    }
 
 
 def _plain(value: Decimal | None) -> str | None:

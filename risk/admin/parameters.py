@@ -1,6 +1,5 @@
 """Parameters in the console: published, never edited. A new row takes over from its date; history stays as it was."""
 
-from abc import abstractmethod
 from typing import Any
 
 from django import forms
@@ -8,9 +7,9 @@ from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from accounts import approvals
 from accounts.console import CommandForm, RateField, ReadOnly, Rows, button, figure, percent, run_command
-from accounts.models import Customer
-from risk import parameters
+from accounts.models import Approval, Customer
 from risk.levels import Lines
 from risk.models import (
     CollateralTier,
@@ -22,6 +21,7 @@ from risk.models import (
     RatioSchedule,
     Settings,
 )
+from risk.parameters import preview
 
 # --- Parameters -----------------------------------------------------------------------------------------
 
@@ -30,7 +30,9 @@ class DatedForm(CommandForm):
     """Something that takes effect at an instant; empty is now."""
 
     effective_at = forms.DateTimeField(
-        label="In force from (UTC)", required=False, help_text="YYYY-MM-DD HH:MM; empty is at once."
+        label="In force from (UTC)",
+        required=False,
+        help_text="YYYY-MM-DD HH:MM; empty is as soon as it is released.",
     )
 
 
@@ -53,11 +55,15 @@ def seconds_field(label: str, *, min_value: int = 0, **options: Any) -> forms.In
 
 
 class Published(ReadOnly):
-    """A kind of parameter: its history, newest first, and the form that publishes the next row."""
+    """A kind of parameter: its history, newest first, and the form that proposes the next row (R-ADM-03).
+
+    What `command` needs no second person for is published at once.
+    """
 
     ordering = ("-effective_at", "-pk")
     actions_list = ("publish",)
     form_class: type[CommandForm]
+    command = ""
 
     @button(title="Publish", path="publish")
     def publish(self, request: HttpRequest) -> HttpResponse:
@@ -67,19 +73,27 @@ class Published(ReadOnly):
             request,
             self,
             form,
-            title=f"Publish {meta.verbose_name}",
-            run=self._publish,
-            verb="Publish",
+            title=f"Propose {meta.verbose_name}",
+            run=self._propose,
+            verb="Propose",
             back=reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist"),
         )
 
-    def _publish(self, given: dict[str, Any]) -> Any:
-        given["effective_at"] = given.get("effective_at") or given["at"]
-        return self.call(given)
+    def _propose(self, given: dict[str, Any]) -> Approval | None:
+        signed = {name: given.pop(name) for name in ("actor", "at", "key", "reason")}
+        arguments = self.arguments(given)
+        return approvals.run_or_propose(
+            command=self.command,
+            arguments=arguments,
+            title=f"{self.opts.verbose_name} {arguments.get('asset') or ''}".strip().capitalize(),
+            preview=preview.of(self.command, arguments, at=signed["at"]),
+            customer=arguments.get("customer"),
+            **signed,
+        )
 
-    @abstractmethod
-    def call(self, given: dict[str, Any]) -> Any:
-        """The one command of this kind of parameter, with its arguments shaped."""
+    def arguments(self, given: dict[str, Any]) -> dict[str, Any]:
+        """The command's own arguments; a coin left empty is none."""
+        return given | {"asset": given["asset"] or None} if "asset" in given else given
 
 
 class SettingsForm(DatedForm):
@@ -103,10 +117,8 @@ class SettingsAdmin(Published):
         "call_hold_seconds",
         "call_repeat_seconds",
     )
+    command = "risk.publish_settings"
     form_class = SettingsForm
-
-    def call(self, given: dict[str, Any]) -> Settings:
-        return parameters.publish_settings(**given)
 
 
 class FeedRuleForm(DatedForm):
@@ -122,12 +134,9 @@ class FeedRuleForm(DatedForm):
 class FeedRuleAdmin(Published):
     list_display = ("effective_at", "asset_id", "max_age_seconds", "jump", "min_sources", "floor", "ceiling")
     search_fields = ("=asset__symbol",)
+    command = "risk.publish_feed_rule"
     form_class = FeedRuleForm
     jump = percent("max_jump", "Largest jump")
-
-    def call(self, given: dict[str, Any]) -> FeedRule:
-        given["asset"] = given["asset"] or None
-        return parameters.publish_feed_rule(**given)
 
 
 class LimitsForm(DatedForm):
@@ -159,16 +168,13 @@ class LimitsAdmin(Published):
     list_display = ("effective_at", "product", "asset_id", "customer", "group", "i", "m", "l", "c", "f")
     list_select_related = ("customer", "group")
     search_fields = ("=asset__symbol", "customer__name")
+    command = "risk.publish_limits"
     form_class = LimitsForm
     i = percent("initial", "Initial")
     m = percent("margin_call", "Call")
     l = percent("liquidation", "Liquidation")  # noqa: E741
     c = percent("cutoff", "Cut-off")
     f = percent("fee", "Fee")
-
-    def call(self, given: dict[str, Any]) -> Limits:
-        given["asset"] = given["asset"] or None
-        return parameters.publish_limits(**given)
 
 
 class RatiosForm(DatedForm):
@@ -202,10 +208,8 @@ class RatioScheduleAdmin(Published):
     list_display = ("asset_id", "effective_at", "liquidation_rank")
     search_fields = ("=asset__symbol",)
     inlines = (TierRows,)
+    command = "risk.publish_ratios"
     form_class = RatiosForm
-
-    def call(self, given: dict[str, Any]) -> RatioSchedule:
-        return parameters.publish_ratios(**given)
 
 
 class LoanLimitForm(DatedForm):
@@ -226,12 +230,10 @@ class LoanLimitForm(DatedForm):
 class LoanLimitAdmin(Published):
     list_display = ("asset_id", "vip_level", "effective_at", "least", "most")
     search_fields = ("=asset__symbol",)
+    command = "risk.publish_loan_limit"
     form_class = LoanLimitForm
     least = figure("minimum", "Least", asset="")
     most = figure("maximum", "Most", asset="")
-
-    def call(self, given: dict[str, Any]) -> LoanLimit:
-        return parameters.publish_loan_limit(**given)
 
 
 class FlexibleRateForm(CommandForm):
@@ -245,8 +247,6 @@ class FlexibleRateForm(CommandForm):
 class FlexibleRateAdmin(Published):
     list_display = ("asset_id", "product", "effective_at", "yearly")
     search_fields = ("=asset__symbol",)
+    command = "risk.publish_flexible_rate"
     form_class = FlexibleRateForm
     yearly = percent("annual_rate", "Annual rate")
-
-    def call(self, given: dict[str, Any]) -> FlexibleRate:
-        return parameters.publish_flexible_rate(**given)

@@ -3,7 +3,7 @@
 from typing import Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts.models import Account, Asset, Customer, User
 from risk.models.parameters import ProductCode
@@ -11,7 +11,11 @@ from risk.models.parameters import ProductCode
 
 class GroupQuerySet(models.QuerySet["CollateralGroup"]):
     def visible_to(self, user: User) -> Self:
-        return self.filter(customer__memberships__user=user)
+        """Who acts for one account only sees the group it borrows in, not the one it secures. R-GEN-95"""
+        mine = Q(customer__memberships__account__isnull=True) | Q(
+            customer__memberships__account=F("receiver")
+        )
+        return self.filter(mine, customer__memberships__user=user)
 
     def open(self) -> Self:
         return self.filter(closed_at__isnull=True)

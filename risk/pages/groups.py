@@ -4,7 +4,8 @@ Borrowers see their own, VIP managers their clients', staff all; only the borrow
 changes a group lives where it is done: coins move through `movements`, loans and accounts through `loans`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -14,10 +15,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account, LedgerAccount, User
-from accounts.pages.access import customer_of, user_of
-from risk import book, margin_calls
-from risk.models import CollateralGroup, GroupQuerySet, Liquidation, RiskEvent
-from risk.pages.standing import account_rows, assets_of, standing_of, ways_out
+from accounts.money import ZERO
+from accounts.pages.access import customer_of, limited_to, user_of
+from risk import book, delays, early_warnings, freezes, margin_calls
+from risk.levels import Action
+from risk.models import CollateralGroup, Freeze, GroupQuerySet, Liquidation, RiskEvent
+from risk.pages.standing import Room, Standing, account_rows, assets_of, standing_of, ways_out
 
 PER_PAGE = 25
 EVENTS_SHOWN = 20
@@ -40,6 +43,13 @@ WORDS = {
     Kind.MEMBER_ADDED: "Account or coin added",
     Kind.MEMBER_REMOVED: "Account removed",
     Kind.CLOSED: "Group closed, accounts released",
+    Kind.FROZEN: "Frozen",
+    Kind.UNFROZEN: "Freeze lifted",
+    Kind.WARNED: "Early warning",
+    Kind.DELAY_STARTED: "Liquidation call: time runs",
+    Kind.DELAY_EXTENDED: "Liquidation call: more time",
+    Kind.DELAY_ENDED: "Liquidation call over",
+    Kind.GRACE_EXTENDED: "Grace: more time",
 }
 
 
@@ -81,9 +91,11 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
     rows = groups_for(user_of(request)).select_related("customer", "receiver")
     row = get_object_or_404(rows, pk=group_id)
     state = book.state_of(row, at=at)
-    standing = standing_of(row, state)
+    frozen = _frozen(row, state, at)
+    standing = _held_back(standing_of(row, state, delay=delays.running(row)), frozen)
     customer = customer_of(request)
-    may_act = customer is not None and customer.pk == row.customer_id and row.closed_at is None
+    is_mine = customer is not None and customer.pk == row.customer_id and limited_to(request) is None
+    may_act = is_mine and row.closed_at is None
     context = {
         "at": at,
         "group": row,
@@ -96,10 +108,32 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
         "liquidations": Liquidation.objects.filter(group=row)
         .prefetch_related("sales__coin", "sales__debt__asset", "sales__account")
         .order_by("-started_at", "-pk"),
+        "frozen": [(one, freezes.scope_of(one)) for one in frozen],
         "may_act": may_act,
         "is_house": customer is None,
+        "may_sell": user_of(request).role in (User.Role.RISK_OFFICER, User.Role.ADMIN),
+        "warning_lines": early_warnings.own_lines(row),
     }
     return render(request, "risk/group.html", context)
+
+
+def _frozen(group: CollateralGroup, state: book.GroupState, at: datetime) -> list[Freeze]:
+    """What is frozen for this group, its accounts, its coins or everywhere. R-ADM-04"""
+    uids, assets = [group.receiver_id, *state.members], {*state.coins, *state.owed_assets}
+    return freezes.in_force(group=group, uids=uids, assets=assets, at=at)
+
+
+def _held_back(standing: Standing, frozen: list[Freeze]) -> Standing:
+    """What a freeze of the whole group, its coin or everything stops is not offered as room."""
+    out, new = standing.can_withdraw, standing.can_borrow
+    for one in frozen:
+        if one.account_id is not None:
+            continue
+        if one.what in freezes.STOPPED_BY[Action.MOVE_OUT] and out and one.asset_id in {None, out.asset.pk}:
+            standing = replace(standing, can_withdraw=None)
+        if one.what in freezes.STOPPED_BY[Action.BORROW] and new and one.asset_id in {None, new.asset.pk}:
+            standing = replace(standing, can_borrow=Room(new.asset, ZERO), can_borrow_usd=ZERO)
+    return standing
 
 
 def _events(group: CollateralGroup) -> list[Event]:

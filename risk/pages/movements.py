@@ -5,7 +5,7 @@ decides again under the lock when the button is pressed.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from accounts.commands import Actor
 from accounts.errors import Refused
 from accounts.models import Account, Asset, Customer, LedgerAccount
-from accounts.pages.access import actor_of, for_customer
+from accounts.pages.access import actor_of, for_member, limited_to, user_of
 from accounts.pages.forms import (
     REFUSED,
     amount_field,
@@ -39,6 +39,11 @@ from risk.models import Movement
 from risk.pages.track import Track, track
 
 Kind = LedgerAccount.Kind
+TELLS_LTV: Final = {code.code for code in (groups.NotPermitted, groups.NeedsConfirmation, groups.PriceTooOld)}
+NOT_TOLD: Final = (
+    "The loan this account secures does not allow it now. Ask whoever acts for the whole customer; they see where"
+    " it stands."
+)
 WALLETS: Final = [(Kind.SPOT.value, "Spot"), (Kind.FUNDING.value, "Funding"), (Kind.FIAT.value, "Fiat")]
 
 
@@ -201,7 +206,7 @@ def _preview_trade(values: Values, at: datetime) -> gate.Preview:
 
 
 def _trade(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
-    return gate.trade(**_exchanged(values), actor=actor, at=at, key=key)
+    return gate.trade(**_exchanged(values), confirmed=values["confirmed"], actor=actor, at=at, key=key)
 
 
 def _named(verb: str) -> Callable[[Values, gate.Preview | None], str]:
@@ -259,12 +264,13 @@ WAYS: Final[dict[str, Way]] = {
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@for_customer
+@for_member
 def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
     if kind == "deposit" and not settings.DEMO:
         return render(request, "risk/deposit_closed.html")
     way, at = WAYS[kind], timezone.now()
-    accounts = list(customer.accounts.order_by("pk"))
+    mine = Account.objects.visible_to(user_of(request)).filter(customer=customer)
+    accounts = list(mine.order_by("pk"))
     form = way.form(
         request.POST or None,
         initial=_initial(request, accounts),
@@ -275,15 +281,16 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
     is_checked = False
     if request.method == "POST" and form.is_valid():
         if is_confirmed(request, form):
+            values = form.cleaned_data | {"confirmed": request.POST.get("confirmed") == "yes"}
             try:
-                row = way.act(form.cleaned_data, actor_of(request), at, key_of(form))
+                row = way.act(values, actor_of(request), at, key_of(form))
             except Refused as refusal:
-                refuse(form, refusal)
+                refuse(form, _in_their_words(request, refusal))
             else:
                 return _done(request, way, row)
         else:
-            preview, is_checked = way.preview(form.cleaned_data, at), True
-            if preview is not None and not preview.allowed:
+            preview, is_checked = _in_their_view(request, way.preview(form.cleaned_data, at)), True
+            if not (preview.allowed or preview.to_confirm):
                 form.add_error(None, preview.reason)
     context = {
         "kind": kind,
@@ -298,6 +305,28 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
         context |= {"seen": signature(form), "button": way.button(form.cleaned_data, preview)}
     template = "risk/_move.html" if request.headers.get("HX-Request") else "risk/move.html"
     return render(request, template, context, status=REFUSED if form.errors else 200)
+
+
+def _in_their_view(request: HttpRequest, preview: gate.Preview) -> gate.Preview:
+    """To who acts for one account only: their own coins, and nothing of the loan the account secures. R-GEN-95"""
+    if limited_to(request) is None:
+        return preview
+    is_secret = preview.group is not None and preview.code in TELLS_LTV
+    return replace(
+        preview,
+        reason=NOT_TOLD if is_secret else preview.reason,
+        group=None,
+        ltv_before=None,
+        ltv_after=None,
+        lines=None,
+        to_confirm=False,
+    )
+
+
+def _in_their_words(request: HttpRequest, refusal: Refused) -> Refused:
+    if limited_to(request) is not None and refusal.code in TELLS_LTV:
+        refusal.message = NOT_TOLD
+    return refusal
 
 
 def _done(request: HttpRequest, way: Way, row: Movement) -> HttpResponse:

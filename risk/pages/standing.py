@@ -16,7 +16,7 @@ from risk import margin_calls, valuation
 from risk.book import GroupState
 from risk.debts import OwedDebt
 from risk.levels import Band, Lines, band
-from risk.models import CollateralGroup
+from risk.models import CollateralGroup, LiquidationDelay
 from risk.pages.track import NextPrice, Track, track
 from risk.valuation import Tiers, Worth
 
@@ -55,7 +55,10 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`ltv` None: no collateral counts. `is_blind`: something owed has no price at all, so nothing can be said."""
+    """`ltv` None: no collateral counts. `is_blind`: something owed has no price at all, so nothing can be said.
+
+    `delay`: the liquidation call that runs; `needed` then holds every single way back to the initial line.
+    """
 
     group: CollateralGroup
     state: GroupState
@@ -69,6 +72,8 @@ class Standing:
     can_borrow_usd: Decimal
     can_borrow: Room | None
     can_withdraw: Room | None
+    delay: LiquidationDelay | None = None
+    needed: tuple["Way", ...] = ()
 
     @property
     def lines(self) -> Lines:
@@ -101,7 +106,10 @@ class Standing:
         return min(due, key=lambda owed: (owed.debt.due_at, owed.debt.pk), default=None)
 
 
-def standing_of(group: CollateralGroup, state: GroupState) -> Standing:
+def standing_of(
+    group: CollateralGroup, state: GroupState, *, delay: LiquidationDelay | None = None
+) -> Standing:
+    """`delay` is the one that runs (`delays.running_by_group`); a list that does not tell of it leaves it out."""
     worth = state.worth(permission=False)
     where = band(worth, state.lines)
     line = state.lines.liquidation if where is Band.CALL else state.lines.margin_call
@@ -119,6 +127,8 @@ def standing_of(group: CollateralGroup, state: GroupState) -> Standing:
         can_borrow_usd=_room_usd(state),
         can_borrow=_can_borrow(state),
         can_withdraw=_can_withdraw(state),
+        delay=delay,
+        needed=needed_now(state) if delay is not None else (),
     )
 
 
@@ -127,16 +137,16 @@ def _room_usd(state: GroupState) -> Decimal:
     """USD that may still be borrowed by collateral alone; nothing while something owed cannot be valued."""
     if state.stale_debts:
         return ZERO
-    worth = state.worth()
+    worth = state.for_borrowing().worth()
     return max(state.lines.initial * worth.collateral - worth.debt, ZERO)
 
 
 def borrow_room(state: GroupState, asset: Asset, price: Decimal) -> Decimal:
-    """How much of a coin may still be borrowed by collateral alone, at its places. R-GEN-45"""
+    """How much of a coin may still be borrowed by collateral alone, at its places. R-GEN-45, R-ADM-04"""
     if state.stale_debts:
         return ZERO
     return valuation.max_borrow(
-        worth=state.worth(), initial=state.lines.initial, price=price, places=asset.places
+        worth=state.for_borrowing().worth(), initial=state.lines.initial, price=price, places=asset.places
     )
 
 
@@ -291,6 +301,20 @@ def ways_out(standing: Standing) -> list[Way]:
         if add is not None:
             found.append(_way(state, *add, is_repayment=False, is_to_initial=is_to_initial))
     return found
+
+
+def needed_now(state: GroupState) -> tuple[Way, ...]:
+    """For each coin owed or chosen, how much of it alone brings LTV back to the initial line now. R-VIP-60"""
+    if any(symbol not in state.quotes for symbol in state.owed_assets):
+        return ()
+    found = margin_calls.cure_to(state=state, line=state.lines.initial, strictly_below=False)
+    ways = [(True, symbol, amount) for symbol, amount in found.repay.items()]
+    ways += [(False, symbol, amount) for symbol, amount in found.add.items()]
+    return tuple(
+        _way(state, symbol, amount, is_repayment=is_repayment, is_to_initial=True)
+        for is_repayment, symbol, amount in ways
+        if amount
+    )
 
 
 def _least(state: GroupState, amounts: Mapping[str, Decimal]) -> tuple[str, Decimal] | None:

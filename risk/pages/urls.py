@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from risk.pages import context, groups, market, movements, wallets
+from risk.pages import context, groups, market, movements, wallets, warnings
 
 app_name = "risk"
 
@@ -11,6 +11,8 @@ urlpatterns = [
     path("prices/", market.market, name="market"),
     path("groups/", groups.groups, name="groups"),
     path("groups/<int:group_id>/", groups.group, name="group"),
+    path("groups/<int:group_id>/warnings/", warnings.warnings, name="warnings"),
+    path("groups/<int:group_id>/warnings/remove/", warnings.remove, name="warnings_remove"),
     path("wallets/", wallets.wallets, name="wallets"),
     path("wallets/movements/", wallets.movements, name="movements"),
     re_path(r"^wallets/(?P<kind>deposit|withdraw|transfer|trade)/$", movements.move, name="move"),

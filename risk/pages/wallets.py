@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts.models import Account, Asset, Customer, LedgerAccount
+from accounts.models import Account, Asset, Customer, LedgerAccount, User
 from accounts.money import ZERO, exact
-from accounts.pages.access import for_customer
+from accounts.pages.access import for_member, limited_to, user_of
 from risk import groups, prices
 from risk.models import CollateralGroup, Movement
 
@@ -57,10 +57,10 @@ class AccountRow:
 
 
 @require_safe
-@for_customer
+@for_member
 def wallets(request: HttpRequest, customer: Customer) -> HttpResponse:
-    at = timezone.now()
-    accounts = list(customer.accounts.order_by("pk"))
+    at, user = timezone.now(), user_of(request)
+    accounts = list(Account.objects.visible_to(user).filter(customer=customer).order_by("pk"))
     held = LedgerAccount.objects.filter(account__in=accounts, kind__in=LedgerAccount.WALLETS)
     piles = list(held.select_related("asset"))
     quotes = prices.latest(at=at, assets={pile.asset_id for pile in piles})
@@ -73,21 +73,24 @@ def wallets(request: HttpRequest, customer: Customer) -> HttpResponse:
         "rows": rows,
         "total": sum((row.value for row in rows), ZERO),
         "unpriced": sorted({c.asset.pk for row in rows for c in row.coins if c.price is None}),
-        "movements": movements_of(customer)[:LATEST],
+        "sees_groups": limited_to(request) is None,
+        "movements": movements_of(customer, user)[:LATEST],
         "at": at,
     }
     return render(request, "risk/wallets.html", context)
 
 
 @require_safe
-@for_customer
+@for_member
 def movements(request: HttpRequest, customer: Customer) -> HttpResponse:
-    page = Paginator(movements_of(customer), PER_PAGE).get_page(request.GET.get("page"))
+    page = Paginator(movements_of(customer, user_of(request)), PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "risk/movements.html", {"page": page})
 
 
-def movements_of(customer: Customer) -> "QuerySet[Movement]":
-    rows = Movement.objects.filter(customer=customer)
+def movements_of(customer: Customer, user: User) -> "QuerySet[Movement]":
+    """Those of the accounts the user acts for, into or out of them. R-GEN-95"""
+    seen = Account.objects.visible_to(user)
+    rows = Movement.objects.filter(Q(source__in=seen) | Q(target__in=seen), customer=customer)
     return rows.select_related("asset", "got_asset", "source", "target", "entry").order_by("-at", "-pk")
 
 

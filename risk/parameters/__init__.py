@@ -1,9 +1,17 @@
 """Limits, ratios, rates and tolerances: facts with dates.
 
 What was in force then is used for then (`in_force.py` looks it up), so a row is never changed: a new one, made
-by a command of `publishing.py`, takes over from its `effective_at`.
+by a command of `publishing.py`, `ratios.py` or `caps.py`, takes over from its `effective_at`. `preview.py` says
+what a change would do; it values groups, so it is imported by its own name.
 """
 
+from risk.parameters.caps import (
+    publish_asset_cap,
+    publish_depth,
+    publish_handling,
+    publish_loan_limit,
+)
+from risk.parameters.checks import AlreadyPublished, Backdated, BadParameter, NotYourClient
 from risk.parameters.in_force import (
     CoinTerms,
     NotPublished,
@@ -20,24 +28,23 @@ from risk.parameters.in_force import (
     terms_at,
 )
 from risk.parameters.publishing import (
-    AlreadyPublished,
-    Backdated,
-    BadParameter,
+    RATES,
     publish_feed_rule,
     publish_flexible_rate,
     publish_limits,
-    publish_loan_limit,
-    publish_ratios,
     publish_settings,
     sign_lines,
 )
+from risk.parameters.ratios import publish_ratios
 
 __all__ = [
+    "RATES",
     "AlreadyPublished",
     "Backdated",
     "BadParameter",
     "CoinTerms",
     "NotPublished",
+    "NotYourClient",
     "feed_rules_at",
     "flexible_rate",
     "flexible_steps",
@@ -47,8 +54,11 @@ __all__ = [
     "lines_for",
     "loan_limit",
     "loan_limits",
+    "publish_asset_cap",
+    "publish_depth",
     "publish_feed_rule",
     "publish_flexible_rate",
+    "publish_handling",
     "publish_limits",
     "publish_loan_limit",
     "publish_ratios",

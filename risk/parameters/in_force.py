@@ -79,15 +79,15 @@ def feed_rules_at(at: datetime) -> Callable[[str], FeedRule]:
 def lines_for(
     *,
     product: str,
-    customer: Customer,
+    customer: Customer | None,
     assets: Iterable[str],
     at: datetime,
     group: CollateralGroup | None = None,
 ) -> Lines:
     """The lines of a group that owes `assets`, in force at `at` (R-GEN-42, R-VIP-24).
 
-    The group's signed lines, else the customer's, else the strictest that its coins ask for: each coin's own
-    or, without any, the product's.
+    The group's signed lines, else the customer's until they end, else the strictest that its coins ask for: each
+    coin's own or, without any, the product's. Without a customer, what anybody gets.
 
     Raises:
         NotPublished: nothing is published for the product.
@@ -97,16 +97,22 @@ def lines_for(
     return _resolved(
         _lines_in_force(rows, at),
         product=product,
-        customer_id=customer.pk,
+        customer_id=None if customer is None else customer.pk,
         group_id=None if group is None else group.pk,
         assets=assets,
     )
 
 
 def lines_by_group(
-    groups: Iterable[Watched], *, at: datetime, owed: Mapping[int, set[str]]
+    groups: Iterable[Watched],
+    *,
+    at: datetime,
+    owed: Mapping[int, set[str]],
+    proposed: Mapping[Scope, Lines] | None = None,
 ) -> dict[int, Lines]:
     """`lines_for` of many groups in one query; `owed` gives the coins each owes, by the group's key.
+
+    `proposed` are lines of other scopes, or other lines of a scope, as if they were in force.
 
     Raises:
         NotPublished: nothing is published for the product of one of them.
@@ -116,7 +122,7 @@ def lines_by_group(
     shared = Q(group__isnull=True) & (Q(customer__isnull=True) | Q(customer__in=customers))
     in_force = _lines_in_force(
         Limits.objects.filter(shared | Q(group__in=[group.pk for group in groups])), at
-    )
+    ) | dict(proposed or {})
     return {
         group.pk: _resolved(
             in_force,
@@ -217,21 +223,23 @@ def flexible_steps(product: str, assets: Iterable[str]) -> dict[str, list[RateSt
 def _lines_in_force(rows: "models.QuerySet[Limits]", at: datetime) -> dict[Scope, Lines]:
     scope = ("product", "asset_id", "customer_id", "group_id")
     latest = rows.filter(effective_at__lte=at).order_by(*scope, "-effective_at").distinct(*scope)
-    return {values[:4]: _lines(*values[4:]) for values in latest.values_list(*scope, *LINE_NAMES)}
+    found = latest.values_list(*scope, "ends_at", *LINE_NAMES)
+    # A row that has ended leaves its scope empty; the row before it does not come back.
+    return {row[:4]: _lines(*row[5:]) for row in found if row[4] is None or row[4] > at}
 
 
 def _resolved(
     in_force: Mapping[Scope, Lines],
     *,
     product: str,
-    customer_id: int,
+    customer_id: int | None,
     group_id: int | None,
     assets: Iterable[str],
 ) -> Lines:
     """R-GEN-42: signed > customer > the strictest of the coins' > product."""
     if group_id is not None and (signed := in_force.get((product, None, None, group_id))):
         return signed
-    if own := in_force.get((product, None, customer_id, None)):
+    if customer_id is not None and (own := in_force.get((product, None, customer_id, None))):
         return own
     default = in_force.get((product, None, None, None))
     if default is None:

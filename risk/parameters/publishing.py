@@ -1,69 +1,48 @@
-"""Publish parameters: one command per kind of row.
+"""Publish settings, price rules, lines and flexible rates: one command per kind of row.
 
-Nothing can be backdated, or yesterday's decisions would stand on today's numbers (R-GEN-36, R-VIP-18). Every
-command refuses with Backdated, AlreadyPublished or BadParameter, and then nothing is published.
+Ratios are in `ratios.py`, amounts and handling in `caps.py`. Every command refuses with Backdated,
+AlreadyPublished or BadParameter, and then nothing is published. Without `effective_at` a row is in force as soon
+as it is published, which for one that needs four eyes is when it is released (R-ADM-03).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time
 from decimal import Decimal
-from typing import TypeVar
+from typing import Any
 
-from django.db import IntegrityError, models, transaction
-from psycopg import errors
-
-from accounts.commands import Actor, command
-from accounts.errors import Refused
-from accounts.models import Asset, Customer
-from accounts.money import ONE, RATE_PLACES, round_down
+from accounts.commands import Actor, FourEyes, command
+from accounts.models import Asset, Customer, User
+from accounts.money import ONE, ZERO
 from risk.levels import Lines
-from risk.models import (
-    CollateralGroup,
-    CollateralTier,
-    FeedRule,
-    FlexibleRate,
-    Limits,
-    LoanLimit,
-    ProductCode,
-    RatioSchedule,
-    Settings,
+from risk.models import CollateralGroup, FeedRule, FlexibleRate, Limits, Settings
+from risk.parameters.checks import (
+    LONGEST_WAIT_SECONDS,
+    RATE_BOUND,
+    BadParameter,
+    check_rate,
+    check_usd,
+    check_whole,
+    known_asset,
+    known_product,
+    publish,
+    refuse_strange_manager,
+    starts_at,
 )
-from risk.parameters.in_force import LINE_NAMES, settings_at
-from risk.valuation import Tier, check_tiers
+from risk.parameters.in_force import LINE_NAMES, NotPublished, lines_for, settings_at
 
-USD_PLACES = 18
-USD_BOUND = Decimal(10) ** 18  # exclusive; far above the worth of any coin's whole supply
-RATE_BOUND = Decimal(10)  # exclusive; 1,000 % a year
-LONGEST_WAIT_SECONDS = 366 * 86_400
 MOST_SOURCES = 100
-HIGHEST_RANK = 9_999
-HIGHEST_VIP_LEVEL = 9
+LONGEST_DELAY_HOURS = 31 * 24
+MOST_WARNINGS = 5
+HIGHEST_LIQUIDATION = Decimal("0.91")  # above it a second person looks, whatever the default (R-ADM-03)
 
-Row = TypeVar("Row", bound=models.Model)
-
-
-class Backdated(Refused):
-    """A parameter would change the past."""
-
-    code = "backdated"
+PRICERS = frozenset({User.Role.RISK_OFFICER, User.Role.FINANCE, User.Role.ADMIN})
+RATES = FourEyes(makers=PRICERS, checkers=PRICERS)
 
 
-class AlreadyPublished(Refused):
-    """There is a row of this scope from this very instant."""
-
-    code = "already_published"
-
-
-class BadParameter(Refused):
-    """A value that no parameter of its kind can have."""
-
-    code = "bad_parameter"
-
-
-@command("risk.publish_settings", returns=Settings)
+@command("risk.publish_settings", returns=Settings, four_eyes=FourEyes())
 def publish_settings(
     *,
-    effective_at: datetime,
+    effective_at: datetime | None = None,
     confirm_seconds: int | None = None,
     outage_seconds: int | None = None,
     outage_grace_seconds: int | None = None,
@@ -71,13 +50,19 @@ def publish_settings(
     call_repeat_seconds: int | None = None,
     hysteresis: Decimal | None = None,
     slippage: Decimal | None = None,
+    delay_hours: int | None = None,
+    delay_rest_hours: int | None = None,
+    early_warnings: Sequence[Decimal] | None = None,
     actor: Actor,
     at: datetime,
     key: str = "",
     reason: str = "",
 ) -> Settings:
-    """Publish the engine's waits and tolerances; what is not given stays as in force at `effective_at`."""
-    _refuse_backdated(effective_at, at)
+    """Publish the engine's waits and tolerances; what is not given stays as in force at `effective_at`.
+
+    `early_warnings` are LTVs as fractions, rising, at which a borrower is warned before the margin call (R-GEN-64).
+    """
+    starts = starts_at(effective_at, at)
     waits = {
         "confirm_seconds": confirm_seconds,
         "outage_seconds": outage_seconds,
@@ -85,25 +70,22 @@ def publish_settings(
         "call_hold_seconds": call_hold_seconds,
         "call_repeat_seconds": call_repeat_seconds,
     }
+    hours = {"delay_hours": delay_hours, "delay_rest_hours": delay_rest_hours}
     shares = {"hysteresis": hysteresis, "slippage": slippage}
-    for name, seconds in waits.items():
-        if seconds is not None:
-            _check_whole(name, seconds, least=0, most=LONGEST_WAIT_SECONDS)
-    for name, share in shares.items():
-        if share is not None:
-            _check_rate(name, share, bound=ONE)
-    row = settings_at(effective_at)
-    row.pk, row.effective_at = None, effective_at
-    for name, value in (waits | shares).items():
+    _check_settings(waits, hours, shares)
+    warnings = None if early_warnings is None else _warnings(early_warnings)
+    row = settings_at(starts)
+    row.pk, row.effective_at = None, starts
+    for name, value in (waits | hours | shares | {"early_warnings": warnings}).items():
         if value is not None:
             setattr(row, name, value)
-    return _publish(row)
+    return publish(row)
 
 
-@command("risk.publish_feed_rule", returns=FeedRule)
+@command("risk.publish_feed_rule", returns=FeedRule, four_eyes=FourEyes())
 def publish_feed_rule(
     *,
-    effective_at: datetime,
+    effective_at: datetime | None = None,
     asset: Asset | str | None = None,
     max_age_seconds: int = 60,
     max_jump: Decimal = Decimal("0.3"),
@@ -116,19 +98,19 @@ def publish_feed_rule(
     reason: str = "",
 ) -> FeedRule:
     """Publish what makes a price of `asset` believable, or of every coin without a rule of its own (R-GEN-21)."""
-    _refuse_backdated(effective_at, at)
-    _check_whole("max_age_seconds", max_age_seconds, least=1, most=LONGEST_WAIT_SECONDS)
-    _check_whole("min_sources", min_sources, least=1, most=MOST_SOURCES)
-    _check_rate("max_jump", max_jump)
+    starts = starts_at(effective_at, at)
+    check_whole("max_age_seconds", max_age_seconds, least=1, most=LONGEST_WAIT_SECONDS)
+    check_whole("min_sources", min_sources, least=1, most=MOST_SOURCES)
+    check_rate("max_jump", max_jump)
     for name, bound in (("floor", floor), ("ceiling", ceiling)):
         if bound is not None:
-            _check_usd(name, bound)
+            check_usd(name, bound)
     if floor is not None and ceiling is not None and floor >= ceiling:
         raise BadParameter(f"The floor {floor} is not below the ceiling {ceiling}.")
-    return _publish(
+    return publish(
         FeedRule(
-            asset_id=None if asset is None else _known(asset),
-            effective_at=effective_at,
+            asset_id=None if asset is None else known_asset(asset),
+            effective_at=starts,
             max_age_seconds=max_age_seconds,
             max_jump=max_jump,
             min_sources=min_sources,
@@ -138,30 +120,67 @@ def publish_feed_rule(
     )
 
 
-@command("risk.publish_limits", returns=Limits)
+def _limits_need_release(given: Mapping[str, Any]) -> bool:
+    """Whether somebody gets easier lines or a lower fee than all get, whatever coin they owe (R-ADM-03).
+
+    Always for more than one customer. A client's lines stand before those of coins, so the strictest count (R-GEN-42).
+    """
+    lines, product = given["lines"], given["product"]
+    if given.get("customer") is None:
+        return True
+    coins = Limits.objects.filter(product=product, asset__isnull=False).values_list("asset_id", flat=True)
+    try:
+        defaults = [
+            lines_for(product=product, customer=None, assets=owed, at=given["at"]) for owed in ((), coins)
+        ]
+    except NotPublished:
+        return True
+    risen = [name for name in LINE_NAMES if name != "fee"]
+    looser = any(getattr(lines, name) > getattr(default, name) for default in defaults for name in risen)
+    waived = any(lines.fee < default.fee for default in defaults)
+    return looser or waived or lines.liquidation > HIGHEST_LIQUIDATION
+
+
+@command(
+    "risk.publish_limits",
+    returns=Limits,
+    four_eyes=FourEyes(
+        makers=frozenset({User.Role.VIP_MANAGER, User.Role.RISK_OFFICER, User.Role.ADMIN}),
+        needed=_limits_need_release,
+    ),
+)
 def publish_limits(
     *,
     product: str,
     lines: Lines,
-    effective_at: datetime,
+    effective_at: datetime | None = None,
     asset: Asset | str | None = None,
     customer: Customer | None = None,
+    ends_at: datetime | None = None,
     actor: Actor,
     at: datetime,
     key: str = "",
     reason: str = "",
 ) -> Limits:
-    """Publish the lines of a product, of one of its coins, or of one customer (R-GEN-42, R-GEN-43).
+    """Publish the lines of a product, of one of its coins, or of one customer until `ends_at` (R-GEN-42, R-GEN-43).
 
-    A group's own lines are not published but signed, see `sign_lines`.
+    A group's own lines are not published but signed, see `sign_lines`. A VIP manager publishes for their own
+    clients only (R-ADM-02).
     """
-    _refuse_backdated(effective_at, at)
+    starts = starts_at(effective_at, at)
     if asset is not None and customer is not None:
         raise BadParameter("Lines are for a coin or for a customer, not for both at once.")
-    row = _limits(product, lines, effective_at)
-    row.asset_id = None if asset is None else _known(asset)
-    row.customer = customer
-    return _publish(row)
+    if ends_at is not None and customer is None:
+        raise BadParameter("Only a customer's own lines end; those of a product or coin are replaced.")
+    if ends_at is not None and ends_at <= starts:
+        raise BadParameter(
+            f"Lines from {starts:%Y-%m-%d %H:%M} UTC cannot end at {ends_at:%Y-%m-%d %H:%M} UTC."
+        )
+    refuse_strange_manager(actor, customer)
+    row = _limits(product, lines, starts)
+    row.asset_id = None if asset is None else known_asset(asset)
+    row.customer, row.ends_at = customer, ends_at
+    return publish(row)
 
 
 def sign_lines(*, group: CollateralGroup, lines: Lines, at: datetime) -> Limits:
@@ -176,75 +195,10 @@ def sign_lines(*, group: CollateralGroup, lines: Lines, at: datetime) -> Limits:
         return standing
     row = _limits(group.product, lines, at)
     row.group = group
-    return _publish(row)
+    return publish(row)
 
 
-@command("risk.publish_ratios", returns=RatioSchedule)
-def publish_ratios(
-    *,
-    asset: Asset | str,
-    tiers: Sequence[tuple[Decimal, Decimal]],
-    effective_at: datetime,
-    rank: int = 100,
-    actor: Actor,
-    at: datetime,
-    key: str = "",
-    reason: str = "",
-) -> RatioSchedule:
-    """Publish a coin's collateral ratios as (floor in USD of market value, ratio from there up) (R-GEN-30, 31)."""
-    _refuse_backdated(effective_at, at)
-    if not tiers:
-        raise BadParameter("A coin needs at least one tier, from 0 up; a ratio of 0 counts nothing.")
-    _check_whole("rank", rank, least=0, most=HIGHEST_RANK)
-    for floor, ratio in tiers:
-        _check_usd("tier floor", floor)
-        _check_rate("tier ratio", ratio)
-    try:
-        check_tiers(tuple(Tier(floor=floor, ratio=ratio) for floor, ratio in tiers))
-    except ValueError as error:
-        raise BadParameter(str(error)) from error
-    row = _publish(RatioSchedule(asset_id=_known(asset), effective_at=effective_at, liquidation_rank=rank))
-    CollateralTier.objects.bulk_create(
-        CollateralTier(schedule=row, floor=floor, ratio=ratio) for floor, ratio in tiers
-    )
-    return row
-
-
-@command("risk.publish_loan_limit", returns=LoanLimit)
-def publish_loan_limit(
-    *,
-    product: str,
-    asset: Asset | str,
-    minimum: Decimal,
-    maximum: Decimal,
-    effective_at: datetime,
-    vip_level: int | None = None,
-    actor: Actor,
-    at: datetime,
-    key: str = "",
-    reason: str = "",
-) -> LoanLimit:
-    """Publish how much of a coin, in USD, one order may borrow, for one VIP level or for all (R-VIP-06)."""
-    _refuse_backdated(effective_at, at)
-    _check_usd("minimum", minimum)
-    _check_usd("maximum", maximum)
-    if minimum > maximum:
-        raise BadParameter(f"The minimum {minimum} is above the maximum {maximum}.")
-    if vip_level is not None:
-        _check_whole("vip_level", vip_level, least=0, most=HIGHEST_VIP_LEVEL)
-    return _publish(
-        LoanLimit(
-            product=_product(product),
-            asset_id=_known(asset),
-            vip_level=vip_level,
-            effective_at=effective_at,
-            minimum=minimum,
-            maximum=maximum,
-        )
-    )
-
-
-@command("risk.publish_flexible_rate", returns=FlexibleRate)
+@command("risk.publish_flexible_rate", returns=FlexibleRate, four_eyes=RATES)
 def publish_flexible_rate(
     *,
     product: str,
@@ -257,73 +211,48 @@ def publish_flexible_rate(
     reason: str = "",
 ) -> FlexibleRate:
     """Publish the annual rate of a coin's flexible debts from a 00:00 UTC on, so a day has one rate (R-GEN-53)."""
-    _refuse_backdated(effective_at, at)
+    starts_at(effective_at, at)
     if effective_at.astimezone(UTC).time() != time():
         raise BadParameter(f"A rate starts at 00:00 UTC, not at {effective_at.astimezone(UTC):%H:%M:%S}.")
-    _check_rate("annual_rate", annual_rate)
-    return _publish(
+    check_rate("annual_rate", annual_rate)
+    return publish(
         FlexibleRate(
-            product=_product(product),
-            asset_id=_known(asset),
+            product=known_product(product),
+            asset_id=known_asset(asset),
             effective_at=effective_at,
             annual_rate=annual_rate,
         )
     )
 
 
-def _publish(row: Row) -> Row:
-    try:
-        with transaction.atomic():
-            row.save(force_insert=True)
-    except IntegrityError as error:
-        if not isinstance(error.__cause__, errors.UniqueViolation):
-            raise
-        raise AlreadyPublished(f"There is already a row from that very instant: {row}.") from error
-    return row
+# --- Private ----------------------------------------------------------------------------------------
 
 
 def _limits(product: str, lines: Lines, effective_at: datetime) -> Limits:
     values = {name: getattr(lines, name) for name in LINE_NAMES}
     for name, value in values.items():
-        _check_rate(name, value, bound=ONE if name == "fee" else RATE_BOUND)
-    return Limits(product=_product(product), effective_at=effective_at, **values)
+        check_rate(name, value, bound=ONE if name == "fee" else RATE_BOUND)
+    return Limits(product=known_product(product), effective_at=effective_at, **values)
 
 
-def _refuse_backdated(effective_at: datetime, at: datetime) -> None:
-    if effective_at < at:
-        raise Backdated(
-            f"{effective_at:%Y-%m-%d %H:%M:%S} UTC is before {at:%Y-%m-%d %H:%M:%S} UTC;"
-            " parameters cannot be backdated."
-        )
+def _check_settings(
+    waits: Mapping[str, int | None], hours: Mapping[str, int | None], shares: Mapping[str, Decimal | None]
+) -> None:
+    for name, seconds in waits.items():
+        if seconds is not None:
+            check_whole(name, seconds, least=0, most=LONGEST_WAIT_SECONDS)
+    for name, count in hours.items():
+        if count is not None:
+            check_whole(name, count, least=1, most=LONGEST_DELAY_HOURS)
+    for name, share in shares.items():
+        if share is not None:
+            check_rate(name, share, bound=ONE)
 
 
-def _product(code: str) -> str:
-    if code not in ProductCode.values:
-        raise BadParameter(f"There is no product {code!r}.")
-    return code
-
-
-def _known(asset: Asset | str) -> str:
-    symbol: str = asset.pk if isinstance(asset, Asset) else asset
-    if not Asset.objects.filter(pk=symbol).exists():
-        raise BadParameter(f"There is no asset {symbol!r}.")
-    return symbol
-
-
-def _check_whole(name: str, value: int, *, least: int, most: int) -> None:
-    if not least <= value <= most:
-        raise BadParameter(f"{name} must be {least} to {most}, not {value}.")
-
-
-def _check_rate(name: str, value: Decimal, *, bound: Decimal = RATE_BOUND) -> None:
-    _check_number(name, value, bound=bound, places=RATE_PLACES)
-
-
-def _check_usd(name: str, value: Decimal) -> None:
-    _check_number(name, value, bound=USD_BOUND, places=USD_PLACES)
-
-
-def _check_number(name: str, value: Decimal, *, bound: Decimal, places: int) -> None:
-    """What the column would round, or take although it is no number, is refused instead."""
-    if not value.is_finite() or not 0 <= value < bound or value != round_down(value, places):
-        raise BadParameter(f"{name} must be 0 to below {bound} with at most {places} decimals, not {value}.")
+def _warnings(levels: Sequence[Decimal]) -> list[str]:
+    """As the row keeps them: text, rising."""
+    for level in levels:
+        check_rate("early_warnings", level, bound=ONE)
+    if len(levels) > MOST_WARNINGS or list(levels) != sorted(set(levels)) or ZERO in levels:
+        raise BadParameter(f"Early warnings are at most {MOST_WARNINGS} rising LTVs above 0.")
+    return [f"{level:f}" for level in levels]

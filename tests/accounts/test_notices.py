@@ -8,18 +8,23 @@ import pytest
 from django.core import mail
 
 from accounts import notices
-from accounts.models import Customer, Delivery, Notice
+from accounts.models import Customer, Delivery, Notice, NoticePreference
 from tests import build
 
 NOON = build.NOON
 TEXTS: list[str] = []
 
 
-def keep_sms(customer: Customer, text: str) -> None:
+PHONE = "+41791234567"
+
+
+def keep_sms(to: str, text: str) -> str:
+    assert to == PHONE
     TEXTS.append(text)
+    return "taken as 1"
 
 
-def broken_sms(customer: Customer, text: str) -> None:
+def broken_sms(to: str, text: str) -> str:
     raise ConnectionError("no carrier")
 
 
@@ -31,8 +36,11 @@ def _outside(settings: Any) -> None:
     TEXTS.clear()
 
 
-def firm(members: int = 1) -> Customer:
+def firm(members: int = 1, **preference: Any) -> Customer:
+    """A firm that can be reached by e-mail and telephone."""
     owner = build.customer(member=build.user())
+    with build.acting(build.BUILDER):
+        NoticePreference.objects.create(customer=owner, **({"phone": PHONE} | preference))
     for _ in range(members - 1):
         with build.acting(build.BUILDER):
             owner.memberships.create(user=build.user(), since=NOON)
@@ -68,6 +76,9 @@ def test_a_notice_is_an_inbox_row_an_email_to_each_member_and_an_sms() -> None:
         (1, "LTV is 78 %", "Repay or add."),
     ]
     assert TEXTS == ["LTV is 78 %"]
+    answers = dict(notice.deliveries.values_list("channel", "answer"))
+    assert answers["sms"] == "taken as 1"  # R-GEN-65
+    assert answers["email"] == f"accepted for 2 of 2, {mail.outbox[0].extra_headers['Message-ID']}"
 
 
 @pytest.mark.django_db
@@ -135,8 +146,13 @@ def test_a_provider_that_fails_is_noted_and_never_tried_again(settings: Any) -> 
 def test_a_customer_without_a_member_is_told_in_the_inbox_only() -> None:
     """R-GEN-60"""
     notice = send(build.customer())
-    assert notices.deliver_due(at=NOON) == 1
-    assert states(notice) == {"email": "failed", "sms": "sent"}
+    assert notices.deliver_due(at=NOON) == 0
+    assert states(notice) == {"email": "failed", "sms": "failed"}
+    errors = dict(notice.deliveries.values_list("channel", "error"))
+    assert errors == {
+        "email": "No active member has an e-mail address.",
+        "sms": "No phone number is known.",
+    }
 
 
 @pytest.mark.django_db

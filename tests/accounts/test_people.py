@@ -140,6 +140,7 @@ def test_a_member_sees_only_the_accounts_of_their_customers() -> None:
 def test_a_manager_sets_the_vip_level_and_the_trail_keeps_before_and_after() -> None:
     """R-VIP-01, TRUST I-21"""
     customer, manager = opened(), build.user("vip_manager")
+    people.assign_manager(customer_id=customer.pk, manager_id=manager.pk, actor=Actor.user(manager), at=AT)
 
     people.set_vip_level(
         customer_id=customer.pk, vip_level=9, actor=Actor.user(manager), at=AT, reason="30-day volume"
@@ -147,7 +148,9 @@ def test_a_manager_sets_the_vip_level_and_the_trail_keeps_before_and_after() -> 
 
     customer.refresh_from_db()
     assert customer.vip_level == 9
-    change = AuditRecord.objects.get(subject=f"accounts_customer:{customer.pk}", kind="update")
+    change = AuditRecord.objects.filter(subject=f"accounts_customer:{customer.pk}", kind="update").latest(
+        "pk"
+    )
     assert (change.before, change.after) == ({"vip_level": 0}, {"vip_level": 9})
     assert (change.actor, change.reason) == (f"user:{manager.pk}", "30-day volume")
 
@@ -204,9 +207,32 @@ def test_the_manager_of_a_customer_is_an_active_vip_manager() -> None:
     assert customer.manager is None
 
 
-def test_a_customer_without_level_is_let_in_and_out_by_a_manager() -> None:
-    """R-VIP-01"""
-    customer, actor = opened(), Actor.user(build.user("vip_manager"))
+def test_a_customer_without_level_is_let_in_and_out_by_its_own_manager() -> None:
+    """R-VIP-01, R-ADM-02: another manager may not, and the trail says who did, when and why."""
+    customer, manager, other = opened(), build.user("vip_manager"), build.user("vip_manager")
+    actor, stranger = Actor.user(manager), Actor.user(other)
+    asked = {"customer_id": customer.pk, "at": AT}
+
+    with pytest.raises(people.NotYourClient, match="there is none yet; take the client first"):
+        people.whitelist(actor=actor, **asked)
+    people.assign_manager(manager_id=manager.pk, actor=actor, **asked)
+    for refused in (
+        lambda: people.whitelist(actor=stranger, **asked),
+        lambda: people.set_vip_level(vip_level=9, actor=stranger, **asked),
+        lambda: people.assign_manager(manager_id=other.pk, actor=stranger, **asked),
+    ):
+        with pytest.raises(people.NotYourClient, match=f"that is {manager.name}"):
+            refused()
+    customer.refresh_from_db()
+    assert (customer.manager, customer.vip_level, customer.whitelisted) == (manager, 0, False)
+
+    people.whitelist(actor=actor, reason="Known for years", **asked)
+    change = AuditRecord.objects.filter(subject=f"accounts_customer:{customer.pk}", kind="update").latest(
+        "pk"
+    )
+    assert (change.before, change.after) == ({"whitelisted": False}, {"whitelisted": True})
+    assert (change.actor, change.reason) == (actor.label, "Known for years")
+    assert change.recorded_at is not None
     assert people.whitelist(customer_id=customer.pk, actor=actor, at=AT).whitelisted
     assert not people.whitelist(customer_id=customer.pk, whitelisted=False, actor=actor, at=AT).whitelisted
 

@@ -110,7 +110,14 @@ def submitted(desk: Desk, amount: str = "1000000", *, at: datetime = TEN, **chan
 
 
 def approved(desk: Desk, application: Application, *, at: datetime = TEN) -> Application:
-    return origination.approve(application_id=application.pk, actor=desk.decider, at=at)
+    """Approved on the sheet that is accepted now."""
+    sheet = Application.objects.select_related("accepted").get(pk=application.pk).accepted
+    return origination.approve(
+        application_id=application.pk,
+        sheet_sha256=sheet.sha256 if sheet else "",
+        actor=desk.decider,
+        at=at,
+    )
 
 
 def drawn(desk: Desk, amount: str = "1000000", *, at: datetime = TEN, **changes: Any) -> Loan:

@@ -5,13 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import DatabaseError, transaction
 
 from accounts import people
 from accounts.commands import acting
-from accounts.models import Account
+from accounts.models import Acceptance, Account, AuditRecord
 from loans.vip import terms
 from loans.vip.terms import TermSheet, Wish
-from risk import debts, groups
+from risk import debts, freezes, groups
 from risk.models import Debt
 from tests import build
 from tests.build import BUILDER, LONG_AGO, TEN
@@ -43,6 +44,7 @@ def test_only_vips_and_those_a_manager_let_in_apply(db: None) -> None:
     desks.card("USDT", "0.11", vip_level=0)
 
     assert found(check(desk)) == [("customer_id", "vip_only")]
+    assert "Send an enquiry: a VIP manager can let you in." in check(desk).problems[0].message
     people.whitelist(customer_id=desk.owner.pk, actor=BUILDER, at=TEN)
     assert found(check(desk)) == []
     assert check(desk).lines[0].annual_rate == Decimal("0.11")
@@ -81,6 +83,71 @@ def test_the_agreement_is_accepted_first_and_again_when_it_is_new(desk: Desk) ->
         assert found(check(desk)) == []
 
     assert check(desk).as_json()["agreement"] == "2"
+
+
+def test_what_was_accepted_is_kept_with_time_and_version_and_cannot_be_changed(desk: Desk) -> None:
+    """R-VIP-16, TRUST I-21: a new version asks anew and leaves the earlier acceptance as it was."""
+    for version, day in (("2026-01", 1), ("2026-02", 2)):
+        at = TEN - timedelta(days=3 - day)
+        people.publish_agreement(version=version, text="Borrowing is risky.", actor=BUILDER, at=at)
+        people.accept_agreement(
+            customer_id=desk.owner.pk,
+            user_id=desk.applicant.pk,
+            version=version,
+            actor=desk.borrower,
+            at=at + timedelta(hours=1),
+        )
+
+    kept = Acceptance.objects.filter(customer=desk.owner).order_by("pk")
+    assert list(kept.values_list("agreement__version", "user", "at")) == [
+        ("2026-01", desk.applicant.pk, TEN - timedelta(days=2) + timedelta(hours=1)),
+        ("2026-02", desk.applicant.pk, TEN - timedelta(days=1) + timedelta(hours=1)),
+    ]
+    told = AuditRecord.objects.filter(subject="people.accept_agreement").order_by("pk")
+    assert [(row.actor, row.after["arguments"]["version"]) for row in told] == [
+        (desk.borrower.label, "2026-01"),
+        (desk.borrower.label, "2026-02"),
+    ]
+    with pytest.raises(DatabaseError), transaction.atomic():
+        kept.update(at=TEN)
+    assert check(desk).agreement_version == "2026-02"
+
+
+@pytest.mark.parametrize("scope", ["account_uid", "asset", "everything"])
+def test_a_freeze_stops_new_terms_with_its_reason_and_its_end(desk: Desk, scope: str) -> None:
+    """R-ADM-04, R-VIP-13: of a collateral account, of the coin, of everything; and only until it ends."""
+    places = {"account_uid": {"account_uid": desk.sub.pk}, "asset": {"asset": "USDT"}, "everything": {}}
+    freezes.place(
+        what="borrow",
+        reason="Papers are missing",
+        ends_at=TEN + timedelta(days=1),
+        actor=BUILDER,
+        at=TEN,
+        **places[scope],
+    )
+
+    sheet = check(desk)
+
+    assert found(sheet) == [("customer_id", "frozen")]
+    assert "until 2 January 2026 10:00 UTC, when it ends by itself" in sheet.problems[0].message
+    assert "Papers are missing" in sheet.problems[0].message
+    desks.quote(TEN + timedelta(days=1))
+    assert found(terms.check(desks.request(desk), at=TEN + timedelta(days=1))) == []
+
+
+def test_a_frozen_collateral_coin_counts_nothing_for_a_new_loan(desk: Desk) -> None:
+    """R-ADM-04: what is owed already is still secured by it."""
+    desks.drawn(desk, "500000")
+    freezes.place(
+        what="collateral", reason="Fork", ends_at=TEN + timedelta(days=1), asset="BTC", actor=BUILDER, at=TEN
+    )
+
+    sheet = check(desk, "50000")
+
+    assert found(sheet) == [("account_uids", "ltv_too_high")]
+    assert "Frozen as collateral, these count nothing for a new loan: BTC." in sheet.problems[0].message
+    assert sheet.effect is not None
+    assert (sheet.effect.now.ltv, sheet.effect.after.ltv) == (Decimal("0.333333333333"), None)
 
 
 def test_what_a_liquidation_left_owing_blocks_new_borrowing(desk: Desk) -> None:
@@ -239,18 +306,37 @@ def test_the_terms_that_are_offered(desk: Desk, rate_type: str, term_days: int |
     assert found(check(desk, rate_type=rate_type, term_days=term_days)) == []
 
 
-def test_a_coin_without_rate_limit_or_pool_says_which(desk: Desk) -> None:
-    """R-VIP-06, R-GEN-38"""
+def test_a_coin_without_rate_or_limit_says_which(desk: Desk) -> None:
+    """R-VIP-06"""
     build.asset("ETH")
+    build.fund_pool("ETH", "10")
     build.price("ETH", "3000", at=TEN)
 
     sheet = check(desk, wishes=(Wish("USDT", Decimal(600000)), Wish("ETH", Decimal(10))))
 
-    assert found(sheet) == [
-        ("wishes.ETH", "no_rate"),
-        ("wishes.ETH", "no_limit"),
-        ("wishes.ETH", "pool_empty"),
-    ]
+    assert found(sheet) == [("wishes.ETH", "no_rate"), ("wishes.ETH", "no_limit")]
+
+
+def test_a_coin_the_pool_lacks_stays_out_and_alone_it_is_refused(desk: Desk) -> None:
+    """R-GEN-38, R-VIP-06: 9.99999999 ETH in the pool, 10 asked for."""
+    build.asset("ETH")
+    build.fund_pool("ETH", "9.99999999")
+    build.price("ETH", "3000", at=TEN)
+    desks.loan_limit("ETH")
+    desks.card("ETH", "0.05")
+    ether = Wish("ETH", Decimal(10))
+
+    bundle = check(desk, wishes=(Wish("USDT", Decimal(600000)), ether))
+    alone = check(desk, wishes=(ether,))
+
+    assert (found(bundle), [line.asset for line in bundle.accepted_lines]) == ([], ["USDT"])
+    assert bundle.lines[1].declined == (
+        "The desk has too little ETH to lend now: 9.99999999, and you ask for 10 ETH. Ask for less, or send an"
+        " enquiry."
+    )
+    assert found(alone) == [("wishes.ETH", "pool_empty")]
+    build.fund_pool("ETH", "0.00000001")
+    assert not check(desk, wishes=(ether,)).lines[0].declined
 
 
 def test_a_coin_below_its_own_minimum(desk: Desk) -> None:

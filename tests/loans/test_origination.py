@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from accounts import books, ledger, people
-from accounts.commands import Actor, acting
+from accounts.commands import Actor, NotYourRole, acting
 from accounts.models import AuditRecord, Notice
 from loans.models import Application, Loan, LoanEvent
 from loans.vip import applications, origination, terms
@@ -123,9 +123,10 @@ def test_a_request_can_be_cancelled_until_it_is_decided(desk: Desk) -> None:
 
     application.refresh_from_db()
     assert application.status == Application.Status.CANCELLED
-    for command in (applications.cancel, origination.approve):
-        with pytest.raises(WrongState, match="cancelled"):
-            command(application_id=application.pk, actor=desk.decider, at=TEN)
+    with pytest.raises(WrongState, match="cancelled"):
+        applications.cancel(application_id=application.pk, actor=desk.borrower, at=TEN)
+    with pytest.raises(WrongState, match="cancelled"):
+        desks.approved(desk, application)
 
 
 # --- Approve ----------------------------------------------------------------------------------------
@@ -308,6 +309,23 @@ def test_lines_tightened_after_acceptance_need_a_new_request(desk: Desk) -> None
     assert everything() == before
 
 
+def test_lines_tightened_back_to_those_of_the_group_need_a_new_request_too(desk: Desk) -> None:
+    """R-GEN-42, R-VIP-15: what is signed says 72 %; the group may not go on at 60 % under it."""
+    step = timedelta(seconds=10)
+    build.limits("0.60", "0.65", "0.80", "0.85", at=TEN + step)
+    desks.drawn(desk, "500000", at=TEN + step)
+    build.limits("0.72", "0.77", "0.91", "0.95", at=TEN + 2 * step)
+    application = desks.submitted(desk, "50000", at=TEN + 2 * step)
+    build.limits("0.60", "0.65", "0.80", "0.85", at=TEN + 3 * step)
+    before = everything()
+
+    with pytest.raises(TermsRefused) as refusal:
+        desks.approved(desk, application, at=TEN + 3 * step)
+
+    assert codes(refusal) == {"lines_changed"}
+    assert everything() == before
+
+
 def test_a_new_sheet_changes_the_lines_of_the_whole_group_and_says_so(desk: Desk) -> None:
     """R-GEN-42"""
     loan = desks.drawn(desk, "500000")
@@ -330,10 +348,13 @@ def test_only_the_customers_own_manager_decides(desk: Desk) -> None:
     stranger, admin = build.user("vip_manager"), build.user("admin")
     before = everything()
 
+    sheet = application.offers.get().sha256
     for actor in (desk.borrower, Actor.user(stranger), Actor.user(admin), Actor.job("sweep")):
+        is_maker = actor in (Actor.user(stranger), Actor.job("sweep"))
+        no = pytest.raises(ManagerOnly, match=desk.manager.name) if is_maker else pytest.raises(NotYourRole)
+        with no:
+            origination.approve(application_id=application.pk, sheet_sha256=sheet, actor=actor, at=TEN)
         with pytest.raises(ManagerOnly, match=desk.manager.name):
-            origination.approve(application_id=application.pk, actor=actor, at=TEN)
-        with pytest.raises(ManagerOnly):
             origination.reject(application_id=application.pk, actor=actor, at=TEN, reason="no")
 
     assert everything() == before

@@ -15,6 +15,7 @@ from django.urls import reverse
 
 from accounts import people
 from accounts.models import Acceptance
+from loans import clients
 from loans.models import Application, Loan
 from risk.models import Member
 from tests import build
@@ -168,6 +169,22 @@ def test_home_puts_the_call_first_and_says_so(here: desk.Desk, borrower: Client)
     assert "80.00 %" in page
 
 
+def test_home_promises_no_more_than_the_clients_own_limits_leave(here: desk.Desk, borrower: Client) -> None:
+    """R-GEN-45, R-GEN-37: 600,000 USD over all coins, not the 10,000,000 of the published limit."""
+
+    def most() -> Decimal:
+        [row] = borrower.get("/").context["rates"]["rows"]
+        found: Decimal = row.most
+        return found
+
+    assert most() == 10_000_000
+    own = {"customer_id": here.owner.pk, "reason": "New", "actor": here.decider}
+    clients.set_client_terms(max_exposure_usd=Decimal(600_000), at=TEN, **own)
+    assert most() == 600_000
+    desk.drawn(here, "500000")
+    assert most() == 100_000
+
+
 def test_home_marks_interest_that_spot_cannot_pay(here: desk.Desk, borrower: Client) -> None:
     """R-VIP-33: 230.13698631 accrued, and the loan is spent."""
     desk.drawn(here)
@@ -310,7 +327,7 @@ def test_a_request_is_taken_back_once(here: desk.Desk, borrower: Client) -> None
     assert borrower.post(at, {"key": str(uuid4())}).status_code == 302
     answer = borrower.post(at, {"key": str(uuid4())})
     assert answer.status_code == 422
-    assert "it cannot become cancelled" in text_of(answer)
+    assert "is cancelled; there is nothing to cancel" in text_of(answer)
     row.refresh_from_db()
     assert row.status == Application.Status.CANCELLED
 
@@ -408,7 +425,8 @@ def test_renewal_is_offered_in_its_window_and_says_what_is_paid_first(
     """R-VIP-40…42, EX-20: 25 runs later 5,753.42465775 is due."""
     loan = desk.drawn(here)
     at, day = reverse("loans:loan", args=[loan.pk]), TEN + timedelta(days=25)
-    assert "The window opens seven days before" in text_of(borrower.get(at))
+    assert "Renewal opens on 25 January 00:00 UTC" not in text_of(borrower.get(at))
+    assert "Renewal opens on 24 January 00:00 UTC" in text_of(borrower.get(at))
     desk.quote(day)
     with visit.later(here.applicant, day) as borrower:
         assert "Pay 5,753.42465775 USDT and renew" in text_of(borrower.get(at))

@@ -51,8 +51,12 @@ def text_of(response: Any) -> str:
 
 
 def decide(client: Client, verb: str, application: Application, **data: str) -> Any:
-    data = {"key": str(uuid4())} | data
-    return client.post(reverse(f"loans:desk_{verb}", args=[application.pk]), data)
+    told: dict[str, Any] = {"key": str(uuid4())} | data
+    if verb == "approve" and "sheet" not in told:
+        application.refresh_from_db()
+        told["sheet"] = application.accepted.sha256 if application.accepted else ""
+        told["coins"] = [line.asset_id for line in application.lines.all()]
+    return client.post(reverse(f"loans:desk_{verb}", args=[application.pk]), told)
 
 
 # --- Who ----------------------------------------------------------------------------------------------
@@ -354,6 +358,8 @@ def test_every_link_of_the_desk_leads_somewhere(house: Desk, settings: Any) -> N
     while ahead:
         answer = client.get(ahead.pop(), follow=True)
         assert answer.status_code == 200, answer.request["PATH_INFO"]
+        if not answer["Content-Type"].startswith("text/html"):
+            continue  # a signed sheet
         for link in re.findall(r'href="(/[^"#]*)', answer.content.decode()):
             if link not in seen and not link.startswith(("/static/", "/accounts/")):
                 seen.add(link)

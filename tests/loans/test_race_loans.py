@@ -12,7 +12,7 @@ from django.db import transaction
 
 from accounts.errors import Refused
 from loans.models import Application, Loan
-from loans.vip import repayment
+from loans.vip import expiry, repayment
 from risk import book, gate
 from risk.models import CollateralGroup, Debt, DebtEntry
 from tests import build
@@ -55,6 +55,29 @@ def test_a_loan_repaid_in_full_eight_times_at_once_is_paid_once(
     assert sum(isinstance(result, repayment.LoanClosed) for result in results) == 7
     assert build.balance(desk.master, "USDT") == 10000000 - Decimal("230.13698631")
     assert CollateralGroup.objects.get().closed_at == TEN + timedelta(days=1)
+
+
+def test_an_expiry_settled_by_several_workers_and_repaid_by_hand_at_once_is_paid_once(
+    committed_db: object, in_threads: InThreads
+) -> None:
+    """R-VIP-47, R-GEN-06: whoever comes first pays it; nobody marks a repaid loan overdue."""
+    desk = desks.set_up()
+    loan = desks.drawn(desk, auto_repay=True)
+    build.deposit(desk.master, "USDT", "10000000")
+    at = TEN + timedelta(days=30)
+
+    def repay() -> DebtEntry:
+        return repayment.repay(loan_id=loan.pk, share=Decimal(1), actor=desk.borrower, at=at)
+
+    results = in_threads([*[lambda: expiry.expire_due(at=at)] * 4, *[repay] * 2])
+
+    assert not [
+        result for result in results if isinstance(result, Exception) and not isinstance(result, Refused)
+    ]
+    assert build.balance(desk.master, "USDT") == 11000000 - Decimal("1006904.10958930")
+    debt = Debt.objects.get()
+    assert (debt.closed_reason, debt.overdue_since) == ("repaid", None)
+    assert debt.entries.filter(kind="repayment").count() == 1
 
 
 def test_one_key_sent_eight_times_at_once_pays_once(committed_db: object, in_threads: InThreads) -> None:

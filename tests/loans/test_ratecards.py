@@ -132,11 +132,40 @@ def test_product_terms_start_as_the_defaults_and_change_by_date() -> None:
     assert (after.max_coins, after.max_accounts, after.first_minimum) == (5, 50, 500000)
 
 
+def test_what_is_not_given_stays_as_in_force() -> None:
+    """RULES section 12, R-VIP-11, R-VIP-12, R-VIP-18, R-VIP-44"""
+    third = SECOND + timedelta(days=1)
+    lines = {
+        "auto_approve_usd": Decimal(100000),
+        "auto_approve_ltv": Decimal("0.5"),
+        "four_eyes_usd": Decimal(10**6),
+    }
+    hours = {"offer_hours": 12, "quote_hours": 48, "call_notice_hours": 36}
+    ratecards.publish_product(code="vip", effective_at=SECOND, actor=BUILDER, at=TEN, **lines, **hours)
+    ratecards.publish_product(code="vip", effective_at=third, max_coins=3, actor=BUILDER, at=TEN)
+
+    before, after = (ratecards.product_at("vip", at=at) for at in (TEN, third))
+
+    assert (before.offer_hours, before.quote_hours, before.call_notice_hours) == (24, 72, 24)
+    assert (before.auto_approve_usd, before.auto_approve_ltv, before.four_eyes_usd) == (
+        0,
+        Decimal("0.65"),
+        5000000,
+    )
+    assert {name: getattr(after, name) for name in (*lines, *hours)} == lines | hours
+    assert (after.max_coins, after.first_minimum) == (3, 500000)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"effective_at": TEN - timedelta(seconds=1)},
         {"max_coins": 0},
+        {"offer_hours": 0},
+        {"quote_hours": 0},
+        {"call_notice_hours": 23},
+        {"auto_approve_usd": Decimal(-1)},
+        {"auto_approve_ltv": Decimal(1)},
         {"late_multiplier": 0},
         {"renewal_days": 30},
         {"later_minimum": Decimal(600000)},

@@ -1,21 +1,24 @@
 """Renewal: the window, what must hold, interest first, a new order linked to the old (R-VIP-40…42, EX-20)."""
 
+import inspect
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.db import DatabaseError
 
 from accounts import people
+from accounts.commands import acting, registered
 from accounts.models import Notice
 from loans import queries, ratecards
 from loans.lifecycle import LoanStatus
-from loans.models import Loan, LoanEvent
-from loans.vip import renewal, repayment
+from loans.models import ClientTerms, Loan, LoanEvent
+from loans.vip import auto_repay, calling, expiry, renewal, repayment, sheets
 from loans.vip.renewal import CoinOverLimit, InterestNotCovered, MasterOnly, NotRenewable
 from loans.vip.repayment import LoanClosed
-from risk import accrual, groups
-from risk.models import Debt
+from risk import accrual, freezes, groups
+from risk.models import Debt, DebtRate
 from tests import build
 from tests.build import BUILDER, TEN
 from tests.loans import desk as desks
@@ -129,8 +132,8 @@ def test_the_window_opens_at_midnight_seven_days_before_and_closes_at_expiry(des
     assert renewal.due_amounts(loan, at=TEN).window_opens_at == OPENS
 
     for at, words in (
-        (OPENS - instant, "from 2026-01-24 00:00 UTC"),
-        (EXPIRY, "expired on 2026-01-31 10:00 UTC"),
+        (OPENS - instant, "Renewal opens on 24 January 00:00 UTC, and L-.* until 31 January 10:00 UTC"),
+        (EXPIRY, "expired on 31 January 10:00 UTC.* repay it"),
     ):
         desks.quote(at)
         before = everything()
@@ -215,7 +218,7 @@ def test_a_coin_over_its_limit_does_not_renew(desk: Desk) -> None:
     desks.loan_limit("USDT", maximum="999999.99", at=TEN + timedelta(days=1))
     before = everything()
 
-    with pytest.raises(CoinOverLimit, match=r"limit is 999,999\.99 USD"):
+    with pytest.raises(CoinOverLimit, match=r"your limit of 999,999\.99 USD .* Or repay part of L-"):
         renew(desk, loan)
 
     assert everything() == before
@@ -264,3 +267,196 @@ def test_nothing_is_paid_when_no_interest_is_left(desk: Desk) -> None:
     renew(desk, loan)
 
     assert build.balance(desk.master, "USDT") == spot
+
+
+# --- Whole refusals, and what goes on -------------------------------------------------------------------
+
+
+def test_the_window_second_by_second(desk: Desk) -> None:
+    """R-VIP-40, EX-20: 23 January 23:59:59 no, 24 January 00:00:00 yes; 31 January 09:59:59 yes, 10:00:00 no."""
+    loan = loan_with_spot(desk, "10000")
+    second = timedelta(seconds=1)
+
+    open_at = {}
+    for at in (OPENS - second, OPENS, OPENS + second, EXPIRY - second, EXPIRY, EXPIRY + second):
+        desks.quote(at)
+        open_at[at] = renewal.reasons_against(loan, at=at)
+
+    assert [not reasons for reasons in open_at.values()] == [False, True, True, True, False, False]
+    assert open_at[OPENS - second] == (
+        f"Renewal opens on 24 January 00:00 UTC, and {loan} can be renewed until 31 January 10:00 UTC.",
+    )
+
+
+def test_what_the_page_says_is_what_the_command_refuses(desk: Desk) -> None:
+    """R-VIP-41, R-GEN-22: in a call and over its limit; with an old price only that."""
+    loan = loan_with_spot(desk, "10000")
+    later = DAY_26 + timedelta(seconds=1)
+    desks.quote(later, BTC="52000")
+    desks.loan_limit("USDT", maximum="999999.99", at=TEN + timedelta(days=1))
+
+    called, over = renewal.reasons_against(loan, at=later)
+
+    with pytest.raises(groups.NotPermitted) as refused:
+        renew(desk, loan, at=later)
+    assert called == refused.value.message
+    assert "above your limit of 999,999.99 USD" in over
+    [stale] = renewal.reasons_against(loan, at=DAY_26 + timedelta(hours=1))
+    assert "too old" in stale
+
+
+@pytest.mark.parametrize("what", ["borrow", "full"])
+def test_a_frozen_group_does_not_renew(desk: Desk, what: str) -> None:
+    """R-VIP-41, R-ADM-04: the reason and until when."""
+    loan = loan_with_spot(desk, "10000")
+    freezes.place(
+        what=what,
+        reason="Documents are missing",
+        ends_at=DAY_26 + timedelta(days=1),
+        group_id=loan.group_id,
+        actor=BUILDER,
+        at=DAY_26 - timedelta(hours=1),
+    )
+    before = everything()
+
+    with pytest.raises(freezes.Frozen, match="until 27 January 2026 09:00 UTC.* Documents are missing"):
+        renew(desk, loan)
+
+    assert everything() == before
+
+
+def test_while_repayments_are_closed_the_interest_cannot_be_paid(desk: Desk) -> None:
+    """R-VIP-41, R-VIP-45"""
+    loan = loan_with_spot(desk, "10000")
+    freezes.place(
+        what="repay",
+        reason="Custody",
+        ends_at=DAY_26 + timedelta(days=1),
+        actor=BUILDER,
+        at=DAY_26 - timedelta(hours=1),
+    )
+    before = everything()
+
+    with pytest.raises(repayment.RepaymentsClosed, match="until 27 January 2026 09:00 UTC: Custody"):
+        renew(desk, loan)
+
+    assert everything() == before
+    assert "cannot take repayments in USDT" in renewal.reasons_against(loan, at=DAY_26)[0]
+
+
+def test_all_the_client_owes_of_the_coin_counts_against_its_own_maximum(desk: Desk) -> None:
+    """R-VIP-41, R-GEN-37"""
+    loan = loan_with_spot(desk, "10000")
+    limit = desks.loan_limit("USDT", at=TEN + timedelta(days=1))
+    with acting(BUILDER):
+        type(limit).objects.create(
+            product="vip",
+            asset=limit.asset,
+            effective_at=TEN + timedelta(days=2),
+            minimum=100,
+            maximum=10**7,
+            user_maximum=10**6,
+        )
+    before = everything()
+
+    with pytest.raises(
+        CoinOverLimit, match=r"You owe USDT worth 1,005,753\.42 USD, above your limit of 1,000,000"
+    ):
+        renew(desk, loan)
+
+    assert everything() == before
+    repayment.repay(loan_id=loan.pk, amount=INTEREST, actor=desk.borrower, at=DAY_26)
+    assert renew(desk, loan).renews == loan
+
+
+def test_the_new_rate_has_the_clients_spread(desk: Desk) -> None:
+    """R-VIP-22, R-VIP-24: fixed in the rate, flexible beside it on the debt."""
+    fixed = loan_with_spot(desk, "20000")
+    flexible = desks.drawn(desk, "50000", rate_type="flexible")
+    with acting(BUILDER):
+        ClientTerms.objects.create(
+            customer=desk.owner, starts_at=TEN, spread=Decimal("-0.004"), reason="Good history"
+        )
+
+    assert renew(desk, fixed).annual_rate == Decimal("0.080")
+    new = renew(desk, flexible)
+
+    assert new.annual_rate == Decimal("0.076")
+    assert [(rate.fixed_rate, rate.spread) for rate in new.debt.rates.order_by("starts_at")] == [
+        (None, 0),
+        (None, Decimal("-0.004")),
+    ]
+
+
+def test_the_new_order_stands_on_a_signed_sheet(desk: Desk) -> None:
+    """R-VIP-15, R-VIP-42"""
+    loan = loan_with_spot(desk, "10000")
+
+    new = renew(desk, loan, 60)
+
+    assert new.sheet is not None
+    assert new.sheet_sha256 == new.sheet.sha256 == sheets.digest(new.sheet.body)
+    assert (new.sheet.body["renews"], new.sheet.body["term_days"]) == (loan.pk, 60)
+    assert new.sheet.body["loans"] == [{"asset": "USDT", "amount": "1000000", "rate": "0.09", "spread": "0"}]
+    assert new.sheet.signed_by == desk.borrower.label
+    assert sheets.tampered() == []
+
+
+def test_interest_records_point_to_the_latest_order(desk: Desk) -> None:
+    """R-VIP-42: the whole chain's days are one history, and each order knows who carries it now."""
+    loan = loan_with_spot(desk, "20000")
+    new = renew(desk, loan)
+    accrual.accrue(at=datetime(2026, 1, 28, tzinfo=UTC))
+
+    history = [(row.at.day, row.debt.loan) for row in queries.interest_history(new)]
+
+    assert history == [(28, new), (27, new), *((day, loan) for day in range(26, 1, -1))]
+    assert [queries.latest_order(each) for each in (loan, new)] == [new, new]
+    assert queries.interest_history(loan).count() == 25
+
+
+# --- R-VIP-25: no switching in place ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rate_type", ["fixed", "flexible"])
+def test_no_command_changes_a_loans_type_of_rate(desk: Desk, rate_type: str) -> None:
+    """R-VIP-25: repay, renew, switch auto-repay, accrue, expire: all its segments stay of one type."""
+    loan = loan_with_spot(desk, "30000", rate_type=rate_type)
+    repayment.repay(loan_id=loan.pk, amount=Decimal(1000), actor=desk.borrower, at=TEN)
+    auto_repay.set_auto_repay(loan_id=loan.pk, on=True, actor=desk.borrower, at=TEN)
+    new = renew(desk, loan)
+    accrual.accrue(at=EXPIRY)
+    expiry.expire_due(at=new.debt.due_at or EXPIRY)
+
+    segments = DebtRate.objects.filter(debt__loan__in=[loan, new])
+    assert {rate.fixed_rate is None for rate in segments} == {rate_type == "flexible"}
+    assert {each.rate_type for each in Loan.objects.all()} == {rate_type}
+
+
+def test_no_command_on_a_loan_even_takes_a_type_of_rate() -> None:
+    """R-VIP-25: of all commands on a loan or debt; opening one is the only place where a type is chosen."""
+    on_a_loan = [
+        row
+        for row in registered.values()
+        if {"loan_id", "debt_id"} & set(inspect.signature(row.function).parameters)
+    ]
+
+    assert {"vip.repay", "vip.renew", "vip.call_loan"} <= {row.name for row in on_a_loan}
+    assert registered["vip.call_loan"].function.__module__ == calling.__name__
+    for row in on_a_loan:
+        asked = set(inspect.signature(row.function).parameters)
+        assert not asked & {"rate_type", "fixed_rate", "spread", "annual_rate"}, row.name
+
+
+def test_the_database_refuses_to_change_a_rate_or_a_loans_type(desk: Desk) -> None:
+    """R-VIP-25"""
+    loan = desks.drawn(desk)
+
+    for rows, change in (
+        (loan.debt.rates.all(), {"fixed_rate": None}),
+        (Loan.objects.all(), {"rate_type": "flexible"}),
+    ):
+        with pytest.raises(DatabaseError), acting(BUILDER):
+            rows.update(**change)
+
+    assert loan.debt.rates.get().fixed_rate == Decimal("0.084")

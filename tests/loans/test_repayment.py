@@ -16,8 +16,15 @@ from loans import queries
 from loans.lifecycle import LoanStatus
 from loans.models import Loan, LoanEvent
 from loans.vip import repayment
-from loans.vip.repayment import BadRepayment, LeavesDust, LoanClosed, NotEnough, TooMuch
-from risk import accrual, debts, groups
+from loans.vip.repayment import (
+    BadRepayment,
+    LeavesDust,
+    LoanClosed,
+    NotEnough,
+    RepaymentsClosed,
+    TooMuch,
+)
+from risk import accrual, debts, freezes, groups
 from risk.models import CollateralGroup, Debt, DebtEntry
 from tests import build
 from tests.build import BUILDER, LONG_AGO, TEN
@@ -345,6 +352,60 @@ def test_nothing_is_created_or_lost_on_the_way_to_zero(
         assert paid == 1000000 + sum(row.interest for row in queries.charges(loan))
         assert left_of(loan) == (0, 0, 0)
         transaction.set_rollback(True)
+
+
+# --- When the desk cannot take it -----------------------------------------------------------------------
+
+
+def test_closed_repayments_are_refused_with_the_reason_and_the_end(desk: Desk) -> None:
+    """R-VIP-45, R-ADM-04: half-open; at its end repayments are taken again."""
+    loan = desks.drawn(desk)
+    end = TEN + timedelta(hours=5)
+    freezes.place(what="repay", reason="Custody is down.", asset="USDT", ends_at=end, actor=BUILDER, at=TEN)
+    before = everything()
+
+    with pytest.raises(
+        RepaymentsClosed, match="in USDT until 1 January 2026 15:00 UTC: Custody is down. Until then no"
+    ):
+        repay(desk, loan, "1000", at=end - timedelta(microseconds=1))
+
+    assert everything() == before
+    repay(desk, loan, "1000", at=end)
+    assert left_of(loan) == (0, 0, 999000)
+
+
+def test_another_coins_pause_does_not_stop_it(desk: Desk) -> None:
+    """R-VIP-45, R-VIP-34"""
+    loan = desks.drawn(desk)
+    freezes.place(what="repay", reason="Fork", asset="BTC", ends_at=TEN + DAY, actor=BUILDER, at=TEN)
+
+    repay(desk, loan, "1000", at=TEN)
+
+    assert left_of(loan) == (0, 0, 999000)
+
+
+# --- No penalty -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("days", [1, 10, 29, 30])
+def test_early_or_on_time_it_costs_its_days_and_nothing_else(desk: Desk, days: int) -> None:
+    """R-VIP-27, R-VIP-30, R-GEN-50: simple interest, one daily charge per midnight, whenever it is repaid."""
+    loan = desks.drawn(desk)
+
+    entry = repay(desk, loan, share=Decimal(1), at=TEN + days * DAY)
+
+    assert (-entry.principal, -entry.interest, entry.late_fee) == (1000000, days * DAILY, 0)
+
+
+def test_unpaid_interest_bears_none(desk: Desk) -> None:
+    """R-GEN-50: the charge of the thirtieth day is that of the first, on the principal alone."""
+    loan = desks.drawn(desk)
+    repay(desk, loan, "100", at=TEN + DAY)  # of 230.13698631 interest; the rest stays unpaid
+
+    accrual.accrue(at=TEN + 30 * DAY)
+
+    assert {row.interest for row in queries.charges(loan)} == {DAILY}
+    assert {row.basis for row in queries.charges(loan)} == {1000000}
 
 
 def test_who_pays_is_written_down(desk: Desk) -> None:

@@ -31,8 +31,17 @@ from tests.conftest import CommittedDatabase
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "prices"
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KEYS = [
-    *["seed", "groups", "loans", "calls", "liquidations", "lead_minutes"],
-    *["sold_usd", "fees_usd", "shortfall_usd", "interest_usd", "ledger_problems", "seconds"],
+    *["seed", "mode", "delayed", "groups", "loans", "calls", "liquidations", "groups_liquidated", "steps"],
+    *["delays", "delays_cured", "lead_minutes"],
+    *[
+        "sold_usd",
+        "taken_over_usd",
+        "fees_usd",
+        "shortfall_usd",
+        "interest_usd",
+        "ledger_problems",
+        "seconds",
+    ],
 ]
 HEADER = "time_utc,asset,open,high,low,close\n"
 
@@ -53,9 +62,9 @@ def _crash(*, coins: dict[str, tuple[int, str]], hours: int) -> str:
     return HEADER + "".join(f"{at:%Y-%m-%dT%H:%M:%SZ},{asset},{rest}\n" for at, asset, rest in sorted(rows))
 
 
-def _replay(file: Path, *, borrowers: int, seed: int = 1) -> tuple[dict[str, Any], str]:
+def _replay(file: Path, *, borrowers: int, seed: int = 1, **more: Any) -> tuple[dict[str, Any], str]:
     out, report = StringIO(), file.with_suffix(".json")
-    call_command("replay", str(file), borrowers=borrowers, seed=seed, report=report, stdout=out)
+    call_command("replay", str(file), borrowers=borrowers, seed=seed, report=report, stdout=out, **more)
     return json.loads(report.read_text()), out.getvalue()
 
 
@@ -105,6 +114,23 @@ def test_the_same_seed_gives_the_same_report_and_leaves_nothing(
     assert _databases() == before
     assert connection.settings_dict["NAME"] == committed_db.name
     assert not JournalEntry.objects.exists()
+
+
+@pytest.mark.timeout(240)
+def test_steps_and_delays_are_the_same_market_under_other_rules(
+    committed_db: CommittedDatabase, crash: Path
+) -> None:
+    """R-GEN-73, R-VIP-60, R-VIP-61"""
+    plain, _ = _replay(crash, borrowers=8)
+    told, out = _replay(crash, borrowers=8, mode="stepped", delayed=True)
+
+    assert (plain["mode"], plain["delayed"], plain["delays"]) == ("full", False, 0)
+    assert plain["steps"] >= plain["liquidations"] == plain["groups_liquidated"]
+    assert (told["mode"], told["delayed"], told["loans"]) == ("stepped", True, plain["loans"])
+    assert told["delays"] >= 1
+    assert told["liquidations"] >= 1
+    assert told["ledger_problems"] == plain["ledger_problems"] == 0
+    assert "handling          stepped, delayed" in out
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 from accounts import books
 from accounts.commands import Actor, acting
 from risk import book, liquidation
-from risk.models import CollateralGroup, Debt, Liquidation, Sale
+from risk.models import CollateralGroup, Debt, HandlingRule, Limits, Liquidation, Sale
 from tests import build
 
 D = Decimal
@@ -21,6 +21,22 @@ def liquidate(group: CollateralGroup, *, at: datetime = build.NOON) -> Liquidati
         return liquidation.liquidate(state=book.state_of(locked, at=at), at=at)
 
 
+def carry_on(row: Liquidation, *, at: datetime = build.NOON) -> Liquidation:
+    """The next pass of the sweep over a liquidation that is running."""
+    with acting(SWEEPER):
+        [locked] = CollateralGroup.objects.locked(row.group_id)
+        running = Liquidation.objects.get(pk=row.pk)
+        return liquidation.carry_on(row=running, state=book.state_of(locked, at=at), at=at)
+
+
+def stepped(**more: Any) -> HandlingRule:
+    """Everybody is liquidated in steps."""
+    with acting(SWEEPER):
+        return HandlingRule.objects.create(
+            product="vip", effective_at=build.LONG_AGO, **({"mode": "stepped"} | more)
+        )
+
+
 def owes(symbol: str) -> tuple[Decimal, Decimal]:
     """What the control accounts say is owed, and what the fees brought."""
     controls = (books.principal(symbol), books.interest(symbol), books.late_fee(symbol))
@@ -31,7 +47,8 @@ class World:
     """One customer whose group holds several coins over two accounts and owes several debts."""
 
     def __init__(self, coins: Iterable[str], **holdings: tuple[str, str]) -> None:
-        build.limits()
+        if not Limits.objects.exists():
+            build.limits()
         self.owner = build.customer()
         self.first, self.second = build.account(self.owner), build.account(self.owner)
         for symbol, amounts in holdings.items():

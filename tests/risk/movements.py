@@ -51,15 +51,17 @@ def sibling(debt: Debt) -> Account:
 
 
 @contextmanager
-def nothing_moves(refusal: type[Exception], match: str | None = None) -> Iterator[None]:
+def nothing_moves(
+    refusal: type[Exception], match: str | None = None
+) -> Iterator[pytest.ExceptionInfo[Exception]]:
     def picture() -> list[object]:
         wallets = LedgerAccount.objects.order_by("pk").values_list("code", "debits", "credits")
         used = [row for row in wallets if row[1] or row[2]]
         return [used, JournalEntry.objects.count(), Movement.objects.count()]
 
     before = picture()
-    with pytest.raises(refusal, match=match):
-        yield
+    with pytest.raises(refusal, match=match) as refused:
+        yield refused
     assert picture() == before
 
 

@@ -5,13 +5,13 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from accounts.commands import Actor, acting
 from accounts.models import Account, Asset
 from risk import debts, groups
-from risk.models import CollateralGroup, Debt, Liquidation, Member, RiskEvent
+from risk.models import CollateralGroup, Debt, Liquidation, Member, ProductCode, RiskEvent
 from tests import build
 from tests.build import NOON
 
@@ -102,7 +102,7 @@ def test_a_collateral_account_backs_one_receiver_at_a_time(coins: None) -> None:
     shared, other = build.account(owner), build.account(owner)
     opened(build.master(owner), [shared])
 
-    with pytest.raises(groups.AccountInUse, match="has been used") as refusal:
+    with pytest.raises(groups.AccountInUse, match="already in use") as refusal:
         opened(other, [build.account(owner), shared])
 
     assert refusal.value.code == "collateral_account_in_use"
@@ -128,6 +128,26 @@ def _managed(owner, receiver, account, stranger):
 
 def _strange_account(owner, receiver, account, stranger):
     return receiver, [account, stranger]
+
+
+@pytest.mark.parametrize("product", ProductCode.values)
+def test_the_database_itself_knows_one_live_pledge_per_account(product: str, coins: None) -> None:
+    """R-GEN-13, R-GEN-16: whatever the products of the two groups are; a released pledge does not count."""
+    owner = build.customer()
+    sub = build.account(owner)
+    first = build.group(build.master(owner), [sub])
+    with acting(BORROWER):
+        second = CollateralGroup.objects.create(
+            product=product, customer=owner, receiver=build.account(owner), name="Second", opened_at=NOON
+        )
+        with (
+            pytest.raises(IntegrityError, match="collateral_account_in_one_live_group"),
+            transaction.atomic(),
+        ):
+            Member.objects.create(group=second, account=sub, since=NOON)
+        assert list(sub.pledges.values_list("group", flat=True)) == [first.pk]
+        first.members.update(released_at=NOON)
+        assert Member.objects.create(group=second, account=sub, since=NOON).pk
 
 
 @pytest.mark.parametrize(

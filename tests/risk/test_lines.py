@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pytest_django import DjangoAssertNumQueries
 
-from accounts.commands import acting
+from accounts.commands import Actor, NeedsApproval, acting
 from accounts.models import Customer
 from risk import parameters
 from risk.levels import Lines
@@ -197,6 +197,31 @@ def test_the_lines_of_many_groups_are_one_query_and_the_same_as_one_by_one(
 
 
 fractions = st.integers(min_value=1, max_value=999).map(lambda thousandths: Decimal(thousandths) / 1000)
+
+
+def test_a_manager_alone_gives_a_client_no_more_than_every_coin_would(db: None) -> None:
+    """R-ADM-03, R-GEN-42: a client's lines stand before a coin's stricter ones, so those count too"""
+    manager = build.user("vip_manager")
+    client = build.customer(manager=manager)
+    build.asset("DOGE")
+    publish_limits(VIP)
+    publish_limits(STRICT, asset="DOGE")
+
+    def own(wanted: Lines) -> Limits:
+        return parameters.publish_limits(
+            product="vip", lines=wanted, customer=client, actor=Actor.user(manager), at=NOON
+        )
+
+    for wanted in (
+        VIP,
+        lines("0.60", "0.65", "0.80", "0.90", "0.02"),
+        lines("0.60", "0.65", "0.81", "0.90", "0.03"),
+    ):
+        with pytest.raises(NeedsApproval):
+            own(wanted)
+    assert resolve(client, "DOGE") == STRICT
+    own(STRICT)
+    assert resolve(client, "BTC") == STRICT
 
 
 @st.composite

@@ -97,6 +97,29 @@ def test_a_jump_to_liquidation_inside_the_hold_tells_only_of_the_liquidation() -
     assert MarginCall.objects.get().ended == "liquidated"
 
 
+def test_the_worked_example_from_the_first_crossing_to_the_second_notice() -> None:
+    """R-GEN-62, EX-23: 76.9 to 77.0 is notice 1, 76.8 to 77.1 none, a day in CALL after the first is notice 2"""
+    group = secured()
+    told = []
+    for seconds, ltv in [
+        (0, "76.9"),
+        (5, "77.0"),
+        (10, "76.8"),
+        (15, "77.1"),
+        (86404, "77.5"),
+        (86405, "77.5"),
+    ]:
+        sweep.SweepRun.objects.update(at=NOON + timedelta(seconds=seconds))  # the watch was not away
+        sweep.sweep(at=at_ltv(ltv, seconds))
+        told.append(Notice.objects.filter(kind="margin_call").count())
+    assert told == [0, 1, 1, 1, 1, 2]
+    assert events() == ["called", "call_repeated"]
+    first, again = Notice.objects.order_by("pk")
+    assert (first.event, again.event) == tuple(
+        f"margin_call:{group.pk}:{MarginCall.objects.get().pk}:{number}" for number in (1, 2)
+    )
+
+
 def test_a_jump_straight_to_liquidation_opens_no_call() -> None:
     """R-GEN-61, EX-23: 76 to 92"""
     secured()
@@ -199,6 +222,13 @@ def test_the_notice_says_what_to_repay_or_to_add_for_both_lines() -> None:
     assert D(below["add"]["AAA"]) == pytest.approx(D("163338.3766"), abs=D("0.0001"))
     assert D(below["add"]["BTC"]) == pytest.approx(D("6.53353507"), abs=D("0.00000002"))
     assert "CCC" not in below["add"]
+    assert (notice.facts["ltv"], notice.facts["group"]) == ("0.789728713725", group.pk)
+    assert {coin: D(price["usd"]) for coin, price in notice.facts["prices"].items()} == {
+        "BTC": D(20000),
+        "AAA": D(1),
+        "CCC": D(1),
+        "USDT": D(1),
+    }
     assert notice.title == f"Margin call: LTV of {group.name} is 78.97 %"
     for words in (
         "The margin call line is 77 %",

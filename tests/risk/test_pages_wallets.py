@@ -11,8 +11,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts.commands import acting
 from accounts.models import Account
-from risk.models import Movement
+from risk.models import GroupCoin, HandlingRule, Movement
 from tests import build
 from tests.build import TEN
 from tests.loans import desk, visit
@@ -135,6 +136,39 @@ def test_a_trade_names_what_it_brings(here: desk.Desk, borrower: Client) -> None
     assert "No loan group is touched" in text_of(shown)
     assert borrower.post(move("trade"), form | {"seen": seen(shown)}).status_code == 302
     assert build.balance(here.master, "BTC") == 1
+
+
+def test_a_trade_above_margin_call_is_shown_its_ltv_and_asked_for_twice(
+    here: desk.Desk, borrower: Client
+) -> None:
+    """R-VIP-54: the client's flag, the LTV before and after, and a tick; without any of them, nothing moves.
+
+    ETH counts half: 5 of 25 BTC sold leave 1,200,000 + 150,000: 74.07 %; 8 leave 1,020,000 + 240,000: 79.36 %.
+    """
+    build.ratios("ETH", ("0", "0.5"))
+    build.price("ETH", "3000", at=TEN)
+    build.fund_pool("ETH", "10000")
+    with acting(build.BUILDER):
+        GroupCoin.objects.create(group=here.owner.groups.get(), asset=build.asset("ETH"), since=TEN)
+    form = form_of(here.sub, "BTC", "8", buy="ETH")
+    assert borrower.post(move("trade"), form).status_code == 422
+    with acting(build.BUILDER):
+        HandlingRule.objects.create(
+            product="vip", customer=here.owner, effective_at=build.LONG_AGO, call_trades="below_liquidation"
+        )
+    easy = borrower.post(move("trade"), form_of(here.sub, "BTC", "5", buy="ETH"))
+    assert 'name="confirmed"' not in easy.content.decode()
+    shown = borrower.post(move("trade"), form)
+    assert shown.status_code == 200
+    assert "66.66 %" in text_of(shown)
+    assert "LTV would be 79.36 %, not below the margin call line of 77 %" in text_of(shown)
+    assert 'name="confirmed"' in shown.content.decode()
+    without = borrower.post(move("trade"), form | {"seen": seen(shown)})
+    assert without.status_code == 422
+    assert not Movement.objects.exists()
+    done = borrower.post(move("trade"), form | {"seen": seen(shown), "confirmed": "yes"})
+    assert done.status_code == 302
+    assert Movement.objects.get().ltv_after == Decimal("0.793650793650")
 
 
 def test_a_deposit_form_exists_in_a_demo_only(here: desk.Desk, borrower: Client, settings: Any) -> None:

@@ -94,7 +94,12 @@ def withdrawal(of: Desk, source: Account, amount: str) -> Callable[[], Any]:
 
 
 def approval(of: Desk, request: Application) -> Callable[[], Any]:
-    return lambda: origination.approve(application_id=request.pk, actor=of.decider, at=TEN)
+    return lambda: origination.approve(
+        application_id=request.pk,
+        sheet_sha256=request.offers.get().sha256,
+        actor=of.decider,
+        at=TEN,
+    )
 
 
 def second_member(of: Desk) -> Account:

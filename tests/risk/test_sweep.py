@@ -436,6 +436,34 @@ def test_a_price_that_came_while_the_pass_waited_stays_its_hand() -> None:
     assert fresh(group).band == "SAFE"
 
 
+def test_prices_that_always_come_while_the_pass_waits_do_not_keep_it_from_selling() -> None:
+    """R-GEN-23, R-VIP-63: every pass is decided a second late, and by then the next price is known"""
+    secured()
+    for seconds in (0, 10):
+        at = tick(seconds, BTC="43900")
+        tick(seconds + 1, BTC="43800")
+        report = sweep.sweep(at=at)
+
+    assert report.liquidated == 1
+    row = Liquidation.objects.get()
+    assert row.started_at == NOON + timedelta(seconds=11)
+    assert {sale.mark.price for sale in row.sales.all()} == {Decimal("43800")}
+
+
+def test_a_waiting_pass_does_not_sell_on_a_first_breach_that_only_the_newer_price_shows() -> None:
+    """R-GEN-23: the pass of t+10 sees what t confirmed; of t+11 the breach is gone, so nothing is sold"""
+    group = secured()
+    sweep.sweep(at=tick(BTC="43900"))
+    at = tick(10, BTC="43900")
+    tick(11, BTC="43957")  # EX-09: 91 % is at 43,956.04
+
+    assert sweep.sweep(at=at).liquidated == 0
+    assert not Liquidation.objects.exists()
+    assert fresh(group).band == "LIQ"  # as of t+10; the next pass knows better
+    sweep.sweep(at=NOON + timedelta(seconds=15))
+    assert fresh(group).band == "CALL"
+
+
 def test_nobody_borrows_in_an_outage_grace() -> None:
     """R-GEN-24"""
     worth = Worth(debt=D(10), collateral=D(100), market=D(100))

@@ -14,8 +14,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.errors import Refused
 from accounts.money import round_down
 from loans.management.own_database import own_database
-from loans.replay import Report, replay
+from loans.replay import House, Report, replay
 from risk.feeds.file import BadPriceFile, read_bars
+from risk.handling import Mode
 from risk.stress import Course, survey
 
 MOST_BORROWERS = 5_000
@@ -35,6 +36,15 @@ class Command(BaseCommand):
         )
         parser.add_argument("--borrowers", type=int, default=200, help="how many (default 200)")
         parser.add_argument("--seed", type=int, default=1, help="same seed, same report (default 1)")
+        parser.add_argument(
+            "--mode",
+            choices=[mode.value for mode in Mode],
+            default=Mode.FULL.value,
+            help="sell everything at once, or in steps to the initial line (default full)",
+        )
+        parser.add_argument(
+            "--delayed", action="store_true", help="enrol every borrower for delayed liquidation"
+        )
         parser.add_argument("--report", type=Path, help="write the report as JSON here")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,17 +57,25 @@ class Command(BaseCommand):
             )
         if report_path and not report_path.resolve().parent.is_dir():
             raise CommandError(f"There is no folder for {report_path}.", returncode=BAD_INPUT)
+        house = House(mode=Mode(options["mode"]), delayed=options["delayed"])
         bar = Progress()
         try:
             with _only_errors_logged(), own_database() as analyse:
-                report = replay(course, borrowers=borrowers, seed=seed, told=bar.show, populated=analyse)
+                report = replay(
+                    course,
+                    borrowers=borrowers,
+                    seed=seed,
+                    told=bar.show,
+                    populated=analyse,
+                    house=house,
+                )
         except Refused as refusal:
             raise CommandError(str(refusal), returncode=BAD_INPUT) from refusal
         except KeyboardInterrupt:
             raise CommandError("Stopped; its database is dropped.", returncode=INTERRUPTED) from None
         finally:
             bar.end()
-        figures = _figures(report, seed=seed, seconds=time.monotonic() - started)
+        figures = _figures(report, house, seed=seed, seconds=time.monotonic() - started)
         if report_path:
             report_path.write_text(json.dumps(figures, indent=2) + "\n")
         self._tell(options["file"], course, figures, report)
@@ -82,17 +100,24 @@ def _read(file: Path) -> Course:
         raise CommandError(f"{file.name}: {error}", returncode=BAD_INPUT) from error
 
 
-def _figures(report: Report, *, seed: int, seconds: float) -> dict[str, Any]:
+def _figures(report: Report, house: House, *, seed: int, seconds: float) -> dict[str, Any]:
     """The report as JSON: amounts are text with two decimals, rounded down."""
     found = report.outcome
     return {
         "seed": seed,
+        "mode": house.mode.value,
+        "delayed": house.delayed,
         "groups": found.groups,
         "loans": report.loans,
         "calls": found.calls,
         "liquidations": found.liquidations,
+        "groups_liquidated": found.groups_liquidated,
+        "steps": found.steps,
+        "delays": found.delays,
+        "delays_cured": found.delays_cured,
         "lead_minutes": found.lead_minutes,
         "sold_usd": f"{round_down(found.sold_usd, 2):f}",
+        "taken_over_usd": f"{round_down(found.taken_over_usd, 2):f}",
         "fees_usd": f"{round_down(found.fees_usd, 2):f}",
         "shortfall_usd": f"{round_down(found.shortfall_usd, 2):f}",
         "interest_usd": f"{round_down(found.interest_usd, 2):f}",
@@ -104,9 +129,15 @@ def _figures(report: Report, *, seed: int, seconds: float) -> dict[str, Any]:
 def _table(file: Path, course: Course, figures: dict[str, Any], report: Report) -> Iterator[str]:
     lead, found = figures["lead_minutes"], report.outcome
     yield f"{file.name}: {course.steps[0].at:%Y-%m-%d %H:%M} to {course.steps[-1].at:%Y-%m-%d %H:%M} UTC"
+    yield f"  handling          {figures['mode']}{', delayed' if figures['delayed'] else ''}"
     yield f"  groups, loans     {figures['groups']}, {figures['loans']}"
     yield f"  margin calls      {figures['calls']}"
-    yield f"  liquidations      {figures['liquidations']}, of which {len(found.leads)} after a call"
+    yield (
+        f"  liquidations      {figures['liquidations']} of {figures['groups_liquidated']} groups in"
+        f" {figures['steps']} steps, of which {len(found.leads)} after a call"
+    )
+    if found.delays:
+        yield f"  delays            {found.delays}, of which {found.delays_cured} cured"
     if found.leads:
         yield f"  call to sale      {lead['min']} / {lead['median']} / {lead['max']} min (min / median / max)"
     for label, key in (("sold", "sold_usd"), ("fees", "fees_usd")):

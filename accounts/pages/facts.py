@@ -1,0 +1,212 @@
+"""The figures stored with a notice, as tables (R-GEN-65), and what each channel did with it.
+
+A notice keeps what was true when it was sent, as JSON that the chapter of its event chose; what is not known here is
+left out rather than guessed, so a notice of last year reads as it did then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
+
+from accounts import channels
+from accounts.models import Delivery, Notice
+from accounts.money import exact
+from accounts.templatetags import figures
+
+KINDS = {
+    "call_ended": "Margin call over",
+    "grace": "Time after an outage",
+    "test": "Test message",
+}
+"""Names of kinds that their own words do not say well."""
+
+USD = {
+    "debt_usd": "Owed in all",
+    "collateral_usd": "Collateral that counted",
+    "sold_usd": "Sold",
+    "fee_usd": "Fee",
+    "shortfall_usd": "Still owed after the sale",
+}
+AMOUNTS = {"paid": "Paid", "owed": "Owed", "left": "Left to pay", "interest_paid": "Interest paid"}
+RATIOS = {"ltv_then": "LTV under what is announced"}
+TIMES = {
+    "effective_at": "In force from",
+    "grace_until": "Time until",
+    "sold_at": "Collateral is sold at",
+    "ends_at": "Ends at",
+    "due_at": "Due at",
+    "until": "Until",
+}
+LINES = {"initial": "Initial", "margin_call": "Margin call", "liquidation": "Liquidation"}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class PriceUsed:
+    asset: str
+    usd: Decimal
+    observed_at: datetime | None
+    is_fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """The ways to one line: each way is enough by itself."""
+
+    line: Decimal
+    repay: tuple[str, ...]
+    add_usd: str
+    add: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    figures: tuple[Figure, ...]
+    prices: tuple[PriceUsed, ...]
+    ways: tuple[Ways, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What one channel did. `said` is its answer, or why it has none."""
+
+    name: str
+    status: str
+    at: datetime | None
+    said: str
+
+
+def kind_name(kind: str) -> str:
+    return KINDS.get(kind, kind.replace("_", " ").capitalize())
+
+
+def told(facts: Mapping[str, Any]) -> Told:
+    """What can be read of a notice's facts."""
+    coin = facts.get("coin")
+    found = [
+        *_of(facts, USD, figures.usd),
+        *_of(facts, AMOUNTS, lambda value: figures.amount(value, coin if isinstance(coin, str) else "")),
+    ]
+    ltv = _ltv(facts)
+    found = [*_of(facts, RATIOS, figures.ltv), *found]
+    if ltv is not None:
+        found.insert(0, Figure("LTV", figures.ltv(ltv)))
+    lines = facts.get("lines")
+    if isinstance(lines, Mapping):
+        found += [Figure(f"{one.label} line", one.text) for one in _of(lines, LINES, figures.line)]
+    for name, label in TIMES.items():
+        instant = _instant(facts.get(name))
+        if instant is not None:
+            found.append(Figure(label, figures.when(instant)))
+    ways = [_ways(value) for value in facts.values() if isinstance(value, Mapping) and "add_usd" in value]
+    return Told(
+        figures=tuple(found),
+        prices=tuple(_prices(facts.get("prices"))),
+        ways=tuple(sorted((way for way in ways if way is not None), key=lambda way: way.line, reverse=True)),
+    )
+
+
+def channels_of(notice: Notice, *, for_house: bool) -> list[Channel]:
+    """The inbox and every outside channel. What a provider said about its own trouble is for the house only."""
+    read = format_html("read {}", figures.when(notice.read_at)) if notice.read_at else "not opened yet"
+    rows = [Channel("Inbox", "there" if notice.dropped_at is None else "called back", notice.at, read)]
+    for delivery in notice.deliveries.order_by("channel"):
+        rows.append(_channel(delivery, for_house=for_house))
+    return rows
+
+
+def _channel(delivery: Delivery, *, for_house: bool) -> Channel:
+    status = Delivery.Status
+    words = {
+        status.PENDING: ("waits", delivery.due_at, "until it is due"),
+        status.SENDING: ("on its way", None, "no answer was noted; it is never sent twice"),
+        status.SENT: ("sent", delivery.sent_at, delivery.answer),
+        status.DROPPED: ("called back", None, "something later overtook it"),
+    }
+    name = "E-mail" if delivery.channel == Delivery.Channel.EMAIL else "SMS"
+    if delivery.status in words:
+        word, at, said = words[Delivery.Status(delivery.status)]
+        return Channel(name, word, at, said)
+    is_theirs = delivery.error in {channels.NO_ADDRESS, channels.NO_PHONE}
+    shown = delivery.error if for_house or is_theirs else "The provider did not take it."
+    return Channel(name, "not delivered", None, shown)
+
+
+# --- Reading JSON --------------------------------------------------------------------------------------------
+
+
+def _of(facts: Mapping[str, Any], labels: Mapping[str, str], write: Any) -> list[Figure]:
+    found = []
+    for name, label in labels.items():
+        value = _number(facts.get(name))
+        if value is not None:
+            found.append(Figure(label, write(value)))
+    return found
+
+
+@exact
+def _ltv(facts: Mapping[str, Any]) -> Decimal | None:
+    """As stored; else of the debt and the collateral that are."""
+    stored = _number(facts.get("ltv"))
+    debt, collateral = _number(facts.get("debt_usd")), _number(facts.get("collateral_usd"))
+    if stored is not None or debt is None or not collateral:
+        return stored
+    return debt / collateral
+
+
+def _prices(stored: Any) -> list[PriceUsed]:
+    found = []
+    for asset, price in sorted(stored.items()) if isinstance(stored, Mapping) else ():
+        more = price if isinstance(price, Mapping) else {"usd": price}  # some notices keep the figure alone
+        usd = _number(more.get("usd"))
+        if usd is not None:
+            fresh = more.get("state", "fresh") == "fresh"
+            found.append(PriceUsed(asset, usd, _instant(more.get("observed_at")), fresh))
+    return found
+
+
+def _ways(stored: Mapping[str, Any]) -> Ways | None:
+    line, add_usd = _number(stored.get("line")), _number(stored.get("add_usd"))
+    if line is None or add_usd is None:
+        return None
+    return Ways(
+        line=line,
+        repay=_coins(stored.get("repay")),
+        add_usd=figures.usd(add_usd),
+        add=_coins(stored.get("add")),
+    )
+
+
+def _coins(stored: Any) -> tuple[str, ...]:
+    if not isinstance(stored, Mapping):
+        return ()
+    amounts = ((asset, _number(amount)) for asset, amount in sorted(stored.items()))
+    return tuple(figures.amount(amount, asset) for asset, amount in amounts if amount is not None)
+
+
+def _number(value: Any) -> Decimal | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() else None
+
+
+def _instant(value: Any) -> datetime | None:
+    try:
+        found = parse_datetime(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None

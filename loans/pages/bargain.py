@@ -1,0 +1,250 @@
+"""What both sides of a negotiation see: the form of a counter-offer, and the versions side by side (R-VIP-11, 24).
+
+Percentages are typed as such and become fractions here. A term that differs from the version before is marked by
+a word, not by colour alone.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django import forms
+from django.utils.html import strip_tags
+
+from accounts.money import exact
+from accounts.pages.forms import key_field
+from accounts.templatetags import figures
+from loans.models import Application, Offer, RateType
+from loans.vip import origination, sheet_pdf, sheets
+from loans.vip.sheets import CoinRate, Wanted
+from loans.vip.terms import LEVELS, TermSheet
+
+LABELS: Final = {
+    "initial": "Initial LTV",
+    "margin_call": "Margin call at",
+    "liquidation": "Liquidation at",
+    "cutoff": "Immediate above",
+    "fee": "Liquidation fee",
+}
+SHOWN: Final = 6  # versions side by side; older ones are counted
+
+
+def percent_field(label: str, *, least: int = 0) -> forms.DecimalField:
+    return forms.DecimalField(
+        label=f"{label}, %",
+        min_value=least,
+        max_value=100,
+        max_digits=13,
+        decimal_places=10,
+        widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
+        error_messages={
+            "required": "Say how many percent, such as 7.75.",
+            "invalid": "Write a number, such as 7.75.",
+        },
+    )
+
+
+class WantedForm(forms.Form):
+    """Every term that can be bargained over, filled with those of the version it answers."""
+
+    use_required_attribute = False  # on the term sheet it stands beside the button that accepts
+
+    term = forms.IntegerField(label="Term, days", required=False, min_value=1, max_value=365)
+    overdue = forms.IntegerField(label="Overdue period, hours", min_value=1, max_value=sheets.LONGEST_OVERDUE)
+    message = forms.CharField(
+        label="Message to the other side",
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+    )
+
+    def __init__(self, *args: Any, base: Wanted, rate_type: str, **kwargs: Any) -> None:
+        super().__init__(*args, **(kwargs | {"initial": _initial(base), "prefix": "want"}))
+        self.coins = [rate.asset for rate in base.rates]
+        is_fixed = rate_type == RateType.FIXED
+        for coin in self.coins:
+            label = f"{coin}, fixed rate a year" if is_fixed else f"{coin}, on top of the flexible rate"
+            self.fields[f"rate_{coin}"] = percent_field(label, least=0 if is_fixed else -100)
+        for name in LEVELS:
+            self.fields[name] = percent_field(LABELS[name])
+        self.fields["term"].help_text = "" if is_fixed else "Leave it empty for a loan without expiry."
+
+    @property
+    def rate_fields(self) -> list[forms.BoundField]:
+        return [self[f"rate_{coin}"] for coin in self.coins]
+
+    @property
+    def line_fields(self) -> list[forms.BoundField]:
+        return [self[name] for name in LEVELS]
+
+    @property
+    def message_text(self) -> str:
+        text: str = self.cleaned_data["message"]
+        return text
+
+    def wanted(self) -> Wanted:
+        """What a valid form says."""
+        told = self.cleaned_data
+        return Wanted(
+            rates=tuple(CoinRate(coin, _fraction(told[f"rate_{coin}"])) for coin in self.coins),
+            **{name: _fraction(told[name]) for name in LEVELS},
+            term_days=told["term"],
+            overdue_hours=told["overdue"],
+        )
+
+
+class DeskWantedForm(WantedForm):
+    """The manager's: with a word for the second person, when looser terms need one."""
+
+    why = forms.CharField(
+        label="For a second person, when one has to release it",
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="Lines above the published ones, or a lower fee, are proposed first.",
+    )
+
+
+class AnswerForm(forms.Form):
+    """A button under a version: which version it is about."""
+
+    version = forms.IntegerField(widget=forms.HiddenInput(), min_value=1)
+    key = key_field()
+
+
+@exact
+def _fraction(percent: Decimal) -> Decimal:
+    return percent / 100
+
+
+@exact
+def _percent(fraction: Decimal) -> str:
+    return sheets.plain(fraction * 100)
+
+
+def _initial(base: Wanted) -> dict[str, Any]:
+    rates = {f"rate_{rate.asset}": _percent(rate.rate) for rate in base.rates}
+    lines = {name: _percent(getattr(base, name)) for name in LEVELS}
+    return rates | lines | {"term": base.term_days, "overdue": base.overdue_hours}
+
+
+def wanted_from(sheet: TermSheet) -> Wanted:
+    """Where a wish starts from that answers terms which nobody has accepted yet."""
+    assert sheet.effect is not None
+    is_fixed = sheet.request.rate_type == RateType.FIXED
+    lines = sheet.effect.lines
+    return Wanted(
+        rates=tuple(
+            CoinRate(line.asset, (line.annual_rate if is_fixed else line.spread) or Decimal(0))
+            for line in sheet.accepted_lines
+        ),
+        **{name: getattr(lines, name) for name in LEVELS},
+        term_days=sheet.request.term_days,
+        overdue_hours=sheet.overdue_hours,
+    )
+
+
+def standing_terms(application: Application) -> dict[str, Any]:
+    """The term, hours and rates that the request stands on: as accepted, else as published at the start."""
+    body = application.accepted.body if application.accepted is not None else None
+    return {
+        "term_days": application.term_days if body is None else body["term_days"],
+        "overdue_hours": application.terms["overdue_hours"] if body is None else body["overdue_hours"],
+        "rates": [] if body is None else [(loan["asset"], rate_text(loan)) for loan in body["loans"]],
+        "is_bargained": application.accepted is not None and sheets.is_bargained(application.accepted),
+    }
+
+
+# --- Side by side -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    version: int
+    text: str
+    is_changed: bool  # against the version before
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    label: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Talks:
+    """A request's versions. `open_offer` waits for an answer; `sheet` is what it would do to the group now."""
+
+    offers: tuple[Offer, ...]
+    terms: tuple[Term, ...]
+    hidden: int  # older versions that are not shown
+    last: Offer | None
+    open_offer: Offer | None
+    sheet: TermSheet | None
+
+    left: str  # for the answer, in words
+
+    @property
+    def is_desks_move(self) -> bool:
+        return self.open_offer is None or self.open_offer.side == Offer.Side.BORROWER
+
+
+def talks_of(application: Application, *, at: datetime) -> Talks:
+    """The room of one request as both sides see it."""
+    made = list(application.offers.select_related("author", "answered_by").order_by("version"))
+    waiting = next((offer for offer in made if offer.status == Offer.Status.OPEN), None)
+    is_live = waiting is not None and waiting.expires_at > at
+    shown = made[-SHOWN:]
+    return Talks(
+        offers=tuple(shown),
+        terms=tuple(_terms([offer.body for offer in shown])),
+        hidden=len(made) - len(shown),
+        last=made[-1] if made else None,
+        open_offer=waiting if is_live else None,
+        sheet=origination.review(application, at=at, offer=waiting) if is_live else None,
+        left=left_until(application.expires_at, at=at),
+    )
+
+
+def left_until(end: datetime | None, *, at: datetime) -> str:
+    """ "23 h 59 min left", or "until 25 Nov 2026, 02:31 UTC" when that is far."""
+    if end is None:
+        return ""
+    if end - at < figures.COUNTDOWN_UNDER:
+        return f"{strip_tags(figures.countdown(end, at))} left"
+    return f"until {strip_tags(figures.when(end))}"
+
+
+def _terms(bodies: list[dict[str, Any]]) -> Iterable[Term]:
+    told = [_told(body) for body in bodies]
+    for name in told[0] if told else ():
+        texts = [one[name] for one in told]
+        before = [texts[0], *texts]
+        cells = zip(bodies, texts, before, strict=False)
+        yield Term(name, tuple(Cell(body["version"], text, text != earlier) for body, text, earlier in cells))
+
+
+def _told(body: Mapping[str, Any]) -> dict[str, str]:
+    lines = body["lines"]
+    term = body["term_days"]
+    return (
+        {f"Rate, {loan['asset']}": rate_text(loan) for loan in body["loans"]}
+        | {LABELS[name]: figures.line(Decimal(lines[name])) for name in LEVELS}
+        | {
+            "Term": "open" if term is None else f"{term} days",
+            "Overdue period": f"{body['overdue_hours']} h at {body['late_multiplier']} × interest",
+        }
+        | dict(sheet_pdf.process_of(body.get("handling", {})))
+    )
+
+
+def rate_text(loan: Mapping[str, str]) -> str:
+    """ "8.40 %" or "flexible + 0.50 %"."""
+    if loan["rate"] != RateType.FLEXIBLE:
+        return figures.rate(Decimal(loan["rate"]))
+    spread = Decimal(loan["spread"])
+    if not spread:
+        return "flexible"
+    return f"flexible {'+' if spread > 0 else '−'} {figures.rate(abs(spread))}"

@@ -1,0 +1,269 @@
+"""The four-eyes inbox: what waits for a second person, what it would do now, and the decision (R-ADM-03)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import approvals
+from accounts.errors import Refused
+from accounts.models import Approval
+from accounts.pages.access import actor_of, user_of
+from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.templatetags import figures
+from loans.pages.desk_access import for_the_house
+from risk.parameters import preview
+
+PER_PAGE = 25
+SHARES = frozenset(
+    {
+        "annual_rate",
+        "fixed_rate",
+        "spread",
+        "hysteresis",
+        "slippage",
+        "max_jump",
+        "target",
+        "step_share",
+        "max_share",
+    }
+    | {"initial", "margin_call", "liquidation", "cutoff", "fee", "ltv"}
+)  # fractions, shown in per cent
+
+
+class ReleaseForm(forms.Form):
+    reason = forms.CharField(
+        label="Note (optional)", max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2})
+    )
+    key = key_field()
+
+
+class RefuseForm(forms.Form):
+    reason = forms.CharField(
+        label="Why not; the proposer reads this",
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        error_messages={"required": "Say why it is refused; the proposer will read it."},
+    )
+    key = key_field()
+
+
+class WithdrawForm(forms.Form):
+    key = key_field()
+
+
+@require_safe
+@for_the_house
+def index(request: HttpRequest) -> HttpResponse:
+    """What waits for this user first, then what they asked for themselves, then everything decided."""
+    at, user = timezone.now(), user_of(request)
+    seen = approvals.visible_to(user).select_related("proposed_by", "decided_by", "customer")
+    waiting = (
+        approvals.waiting_for(user, at=at).select_related("proposed_by", "customer").order_by("expires_at")
+    )
+    pending = seen.filter(status=Approval.Status.PENDING).order_by("expires_at", "pk")
+    decided = seen.exclude(status=Approval.Status.PENDING).order_by("-decided_at", "-pk")
+    context = {
+        "at": at,
+        "waiting": waiting,
+        "mine": pending.filter(proposed_by=user),
+        "others": pending.exclude(proposed_by=user).exclude(pk__in=waiting.order_by().values("pk")),
+        "page": Paginator(decided, PER_PAGE).get_page(request.GET.get("page")),
+    }
+    return render(request, "loans/desk_approvals.html", context)
+
+
+@require_safe
+@for_the_house
+def detail(request: HttpRequest, approval_id: int) -> HttpResponse:
+    return _page(request, _approval(request, approval_id), at=timezone.now())
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_the_house
+def release(request: HttpRequest, approval_id: int) -> HttpResponse:
+    """Run it as it was proposed; a refusal of the command is shown, and it goes on waiting."""
+    return _decide(
+        request,
+        approval_id,
+        ReleaseForm(request.POST or None),
+        name="releasing",
+        call=approvals.release,
+        done="{} is released and done.",
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_the_house
+def reject(request: HttpRequest, approval_id: int) -> HttpResponse:
+    return _decide(
+        request,
+        approval_id,
+        RefuseForm(request.POST or None),
+        name="refusing",
+        call=approvals.refuse,
+        done="{} is refused; nothing was done.",
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_the_house
+def withdraw(request: HttpRequest, approval_id: int) -> HttpResponse:
+    return _decide(
+        request,
+        approval_id,
+        WithdrawForm(request.POST or None),
+        name="withdrawing",
+        call=approvals.withdraw,
+        done="{} is taken back.",
+    )
+
+
+# --- Private ----------------------------------------------------------------------------------------
+
+
+def _approval(request: HttpRequest, approval_id: int) -> Approval:
+    rows = approvals.visible_to(user_of(request)).select_related("proposed_by", "decided_by", "customer")
+    return get_object_or_404(rows, pk=approval_id)
+
+
+def _decide(
+    request: HttpRequest,
+    approval_id: int,
+    form: forms.Form,
+    *,
+    name: str,
+    call: Callable[..., Approval],
+    done: str,
+) -> HttpResponse:
+    approval, at = _approval(request, approval_id), timezone.now()
+    if request.method != "POST":  # the address of a form that was shown again, opened anew
+        return redirect("loans:approval", approval_id=approval.pk)
+    if form.is_valid():
+        reason = {"reason": form.cleaned_data["reason"]} if "reason" in form.fields else {}
+        try:
+            call(approval_id=approval.pk, actor=actor_of(request), at=at, key=key_of(form), **reason)
+        except Refused as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(request, done.format(approval))
+            return redirect("loans:approval", approval_id=approval.pk)
+    return _page(request, _approval(request, approval_id), at=at, **{name: form})
+
+
+def _page(
+    request: HttpRequest,
+    approval: Approval,
+    *,
+    at: datetime,
+    releasing: forms.Form | None = None,
+    refusing: forms.Form | None = None,
+    withdrawing: forms.Form | None = None,
+) -> HttpResponse:
+    user = user_of(request)
+    is_open = approval.status == Approval.Status.PENDING and approval.expires_at > at
+    facts, now, unreadable = _look(approval, at=at, is_open=is_open)
+    context = {
+        "approval": approval,
+        "at": at,
+        "facts": facts,
+        "shown": for_page(approval.preview) if "bands" in approval.preview else {},
+        "shown_facts": [] if "bands" in approval.preview else _plain(approval.preview),
+        "now": for_page(now),
+        "unreadable": unreadable,
+        "is_open": is_open,
+        "is_mine": approval.proposed_by_id == user.pk,
+        "may_decide": approvals.may_decide(approval, user),
+        "releasing": releasing or ReleaseForm(),
+        "refusing": refusing or RefuseForm(),
+        "withdrawing": withdrawing or WithdrawForm(),
+    }
+    refused = any(form is not None and form.errors for form in (releasing, refusing, withdrawing))
+    return render(request, "loans/desk_approval.html", context, status=REFUSED if refused else 200)
+
+
+def _look(
+    approval: Approval, *, at: datetime, is_open: bool
+) -> tuple[list[tuple[str, str]], dict[str, Any], str]:
+    """The arguments in words, what they would do now, and why neither can be told any more."""
+    try:
+        arguments = approvals.stored_arguments(approval)
+    except Refused as refusal:
+        return [(name, str(value)) for name, value in approval.payload.items()], {}, refusal.message
+    now = preview.of(approval.command, arguments, at=at) if is_open else {}
+    return facts_of(arguments), now, ""
+
+
+def for_page(found: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored preview with its figures as numbers again; an LTV without a number is infinite."""
+    shifts = [
+        {**row, "ltv": _number(row["ltv"]), "ltv_after": _number(row["ltv_after"])}
+        for row in found.get("shifts", [])
+    ]
+    usage = [
+        {**row, "used": _number(row["used"]), "cap": _number(row["cap"])} for row in found.get("usage", [])
+    ]
+    return {**found, "shifts": shifts, "usage": usage} if found else {}
+
+
+def _plain(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A preview that is a list of figures in words, as the page that proposed it wrote them."""
+    return [
+        (_label(name), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        for name, value in found.items()
+        if value is not None and value != ""
+    ]
+
+
+def _number(text: str) -> Decimal | None:
+    return Decimal(text) if text else None
+
+
+# --- Arguments in words -------------------------------------------------------------------------------
+
+
+def facts_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
+    """A line for each argument that says something; the parts of a dataclass a line each."""
+    found = []
+    for name, value in arguments.items():
+        if is_dataclass(value) and not isinstance(value, type):
+            parts = {part.name: getattr(value, part.name) for part in fields(value)}
+            found += [(_label(part), _text(part, each)) for part, each in parts.items()]
+        elif value is not None and value != "":
+            found.append((_label(name), _text(name, value)))
+    if "effective_at" in arguments and arguments["effective_at"] is None:
+        found.append(("Effective at", "as soon as it is released"))
+    return found
+
+
+def _label(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "tiers":
+        return "; ".join(
+            f"{figures.line(ratio)} from {figures.plain(floor, 'USD')}" for floor, ratio in value
+        )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Decimal):
+        return figures.line(value) if name in SHARES else figures.plain(value)
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
+    if isinstance(value, Enum):
+        return str(value.value).replace("_", " ")
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ", ".join(_text(name, one) for one in value)
+    return str(value)

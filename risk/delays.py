@@ -1,0 +1,380 @@
+"""Delayed liquidation: an enrolled borrower gets hours, once a week at most, to bring LTV back to the initial line.
+
+People enrol customers, end that, and may lengthen a running delay or an outage's grace; the sweep starts and
+ends delays by the one pure rule (`readings.delayed`), inside the transaction that decided it and under the
+group's lock. Nothing moves a delay's end but a person with a second one. R-VIP-60, R-VIP-61, R-VIP-62, R-ADM-05
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db.models import F, Max, Q
+
+from accounts import notices
+from accounts.commands import Actor, FourEyes, command
+from accounts.errors import Refused
+from accounts.models import Customer, User
+from risk import margin_calls, parameters, readings
+from risk.book import GroupState
+from risk.models import CollateralGroup, DelayEnrolment, LiquidationDelay, RiskEvent, Settings
+
+HOURS_LEFT = (1, 3, 12)  # when a running delay is told again; the nearest first
+Ended = LiquidationDelay.Ended
+
+_DESK = frozenset({User.Role.RISK_OFFICER, User.Role.ADMIN})
+_GRANTING = FourEyes(makers=_DESK | {User.Role.VIP_MANAGER}, checkers=_DESK, needed=lambda _: False)
+_EXTENDING = FourEyes(makers=_DESK | {User.Role.VIP_MANAGER}, checkers=_DESK)
+
+
+class NotYourClient(Refused):
+    code = "not_your_client"
+
+
+class BadEnrolment(Refused):
+    """Its dates make no sense, or a job enrols without naming who grants it."""
+
+    code = "bad_enrolment"
+
+
+class AlreadyEnrolled(Refused):
+    code = "already_enrolled"
+
+
+class NotEnrolled(Refused):
+    """The enrolment has ended, or there is nothing in it to review."""
+
+    code = "not_enrolled"
+
+
+class NothingToExtend(Refused):
+    """Neither a delay nor a grace runs, or the new end is not between the old one and the last possible."""
+
+    code = "nothing_to_extend"
+
+
+# --- What people do -------------------------------------------------------------------------------------------
+
+
+@command("risk.enrol_delay", returns=DelayEnrolment, four_eyes=_GRANTING)
+def enrol(
+    *,
+    customer_id: int,
+    starts_at: datetime,
+    ends_at: datetime | None,
+    actor: Actor,
+    at: datetime,
+    granted_by_id: int | None = None,
+    key: str = "",
+    reason: str = "",
+) -> DelayEnrolment:
+    """Delay the liquidations of a customer's groups from `starts_at` until `ends_at` (None: until ended). R-VIP-60
+
+    A VIP manager enrols own clients only. `granted_by_id` is for jobs; a person grants it in their own name.
+
+    Raises:
+        NotYourClient: the customer of another manager.
+        BadEnrolment: it begins in the past, ends before it begins, or a job does not say who grants it.
+        AlreadyEnrolled: another enrolment covers some of that time.
+    """
+    customer = Customer.objects.get(pk=customer_id)
+    _refuse_others_client(actor, customer)
+    granted_by = granted_by_id if actor.user_id is None else actor.user_id
+    if granted_by is None:
+        raise BadEnrolment("Say who grants the delay.")
+    if starts_at < at:
+        raise BadEnrolment("An enrolment cannot begin in the past; let it begin now or later.")
+    if ends_at is not None and ends_at <= starts_at:
+        raise BadEnrolment("The enrolment must end after it begins.")
+    taken = DelayEnrolment.objects.filter(
+        Q(ends_at__isnull=True) | Q(ends_at__gt=starts_at), customer=customer
+    ).exclude(ends_at=F("starts_at"))  # ended before it began: it never was
+    if ends_at is not None:
+        taken = taken.filter(starts_at__lt=ends_at)
+    other = taken.order_by("starts_at").first()
+    if other is not None:
+        raise AlreadyEnrolled(
+            f"{customer} is enrolled from {_minute(other.starts_at)}"
+            f"{f' until {_minute(other.ends_at)}' if other.ends_at else ''}. End that enrolment first."
+        )
+    return DelayEnrolment.objects.create(
+        customer=customer, starts_at=starts_at, ends_at=ends_at, granted_by_id=granted_by, granted_at=at
+    )
+
+
+@command("risk.end_delay_enrolment", returns=DelayEnrolment, four_eyes=_GRANTING)
+def end_enrolment(
+    *, enrolment_id: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
+) -> DelayEnrolment:
+    """From now on no delay starts; one that runs keeps its time.
+
+    Raises:
+        NotYourClient: the customer of another manager. NotEnrolled: it has ended already.
+    """
+    row = _live_enrolment(enrolment_id, actor, at)
+    row.ends_at = max(at, row.starts_at)
+    row.save(update_fields=["ends_at"])
+    return row
+
+
+@command("risk.keep_delay_enrolment", returns=DelayEnrolment, four_eyes=_GRANTING)
+def keep_enrolment(
+    *, enrolment_id: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
+) -> DelayEnrolment:
+    """The review that a delay without a sale asked for: the enrolment stays as it is. R-VIP-62
+
+    Raises:
+        NotYourClient: the customer of another manager. NotEnrolled: it has ended, or no review is due.
+    """
+    row = _live_enrolment(enrolment_id, actor, at)
+    if row.review_since is None:
+        raise NotEnrolled("No review of this enrolment is due.")
+    row.review_since = None
+    row.save(update_fields=["review_since"])
+    return row
+
+
+@command("risk.extend_grace", returns=CollateralGroup, four_eyes=_EXTENDING)
+def extend_grace(
+    *, group_id: int, until: datetime, actor: Actor, at: datetime, key: str = "", reason: str = ""
+) -> CollateralGroup:
+    """Give a group until `until`: its running delay, or else the grace after an outage. Two persons. R-ADM-05
+
+    At most until a week after it began (`Settings.delay_rest_hours`, for a grace from now): a delay may not be
+    longer than the rest between two.
+
+    Raises:
+        NotYourClient: the customer of another manager.
+        NothingToExtend: nothing runs, or `until` is not later than its end, or later than the last possible.
+    """
+    [group] = CollateralGroup.objects.locked(group_id)
+    _refuse_others_client(actor, group.customer)
+    rest = timedelta(hours=parameters.settings_at(at).delay_rest_hours)
+    row = running(group)
+    if row is not None:
+        _refuse_bad_end(until, ends_at=max(row.ends_at, at), last=row.started_at + rest)
+        facts = {"from": row.ends_at.isoformat(), "until": until.isoformat()}
+        row.ends_at = until
+        row.save(update_fields=["ends_at"])
+        kind = RiskEvent.Kind.DELAY_EXTENDED
+    elif group.grace_until is not None and group.grace_until > at:
+        _refuse_bad_end(until, ends_at=group.grace_until, last=at + rest)
+        facts = {"from": group.grace_until.isoformat(), "until": until.isoformat()}
+        group.grace_until = until
+        group.save(update_fields=["grace_until"])
+        kind = RiskEvent.Kind.GRACE_EXTENDED
+    else:
+        raise NothingToExtend(f"Neither a delay nor a grace runs for {group}; there is nothing to extend.")
+    RiskEvent.objects.create(group=group, kind=kind, at=at, facts=facts | {"reason": reason})
+    notices.send(
+        customer=group.customer,
+        event=f"delay-extended:{group.pk}:{until.isoformat()}",
+        kind="delay",
+        title=f"{group.name}: nothing is sold before {_minute(until)}",
+        body=f"The desk gave {group.name} ({group}) more time. Unless LTV rises above the cut-off, nothing is sold"
+        f" before {_minute(until)}.",
+        facts=facts | {"group": group.pk},
+        at=at,
+    )
+    return group
+
+
+def _refuse_bad_end(until: datetime, *, ends_at: datetime, last: datetime) -> None:
+    if not ends_at < until <= last:
+        raise NothingToExtend(
+            f"The new end must be after {_minute(ends_at)} and at the latest {_minute(last)}."
+        )
+
+
+def _live_enrolment(enrolment_id: int, actor: Actor, at: datetime) -> DelayEnrolment:
+    rows = DelayEnrolment.objects.select_for_update(of=("self",), no_key=True)
+    row = rows.select_related("customer").get(pk=enrolment_id)
+    _refuse_others_client(actor, row.customer)
+    if row.ends_at is not None and row.ends_at <= at:
+        raise NotEnrolled(f"This enrolment of {row.customer} ended on {_minute(row.ends_at)}.")
+    return row
+
+
+def _refuse_others_client(actor: Actor, customer: Customer) -> None:
+    if actor.user_id is None or customer.manager_id == actor.user_id:
+        return
+    if User.objects.filter(pk=actor.user_id, role=User.Role.VIP_MANAGER).exists():
+        raise NotYourClient(f"{customer} is not your client; their manager or a risk officer does this.")
+
+
+# --- What the sweep asks ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A group's delay as the sweep sees it: the one that runs, or the enrolment under which one may start."""
+
+    running: LiquidationDelay | None = None
+    enrolment: DelayEnrolment | None = None
+
+    @property
+    def as_read(self) -> readings.Delay:
+        return readings.Delay(
+            ends_at=self.running.ends_at if self.running else None, may_start=self.enrolment is not None
+        )
+
+
+def running(group: CollateralGroup) -> LiquidationDelay | None:
+    return LiquidationDelay.objects.filter(group=group, ended_at__isnull=True).first()
+
+
+def running_by_group(groups: Iterable[CollateralGroup]) -> dict[int, LiquidationDelay]:
+    """The delay that runs for each of these groups, by the group's key. One query."""
+    rows = LiquidationDelay.objects.filter(group__in=list(groups), ended_at__isnull=True)
+    return {row.group_id: row for row in rows}
+
+
+def clocks(groups: Iterable[CollateralGroup], *, settings: Settings, at: datetime) -> dict[int, Clock]:
+    """The delay of each group that has one or may have one, by its key. Three queries at most."""
+    groups = list(groups)
+    found = {pk: Clock(running=row) for pk, row in running_by_group(groups).items()}
+    enrolments = _enrolments({group.customer_id for group in groups if group.pk not in found}, at)
+    if not enrolments:
+        return found
+    begun = LiquidationDelay.objects.filter(group__in=groups).values_list("group").order_by()
+    last = dict(begun.annotate(Max("started_at")))
+    rest = timedelta(hours=settings.delay_rest_hours)
+    for group in groups:
+        enrolment = enrolments.get(group.customer_id)
+        rested = readings.has_rested(last_started_at=last.get(group.pk), rest=rest, at=at)
+        if group.pk not in found and enrolment is not None and rested:
+            found[group.pk] = Clock(enrolment=enrolment)
+    return found
+
+
+def _enrolments(customers: Collection[int], at: datetime) -> Mapping[int, DelayEnrolment]:
+    rows = DelayEnrolment.objects.filter(customer__in=customers, starts_at__lte=at)
+    rows = rows.filter(Q(ends_at__isnull=True) | Q(ends_at__gt=at))
+    return {row.customer_id: row for row in rows.order_by("starts_at", "pk")}
+
+
+# --- What it leaves behind ------------------------------------------------------------------------------------
+
+
+def start(
+    *, enrolment: DelayEnrolment, group: CollateralGroup, state: GroupState, settings: Settings, at: datetime
+) -> LiquidationDelay:
+    """The liquidation call: the clock runs from now, and a margin call not sent yet is dropped (R-GEN-61)."""
+    ends_at = at + timedelta(hours=settings.delay_hours)
+    row = LiquidationDelay.objects.create(
+        group=group, enrolment=enrolment, started_at=at, ends_at=ends_at, ltv=_ltv(state)
+    )
+    notices.drop_unsent(customer=group.customer, event_prefix=margin_calls.event_prefix(group), at=at)
+    facts = _needed_facts(row, state)
+    RiskEvent.objects.create(group=group, kind=RiskEvent.Kind.DELAY_STARTED, at=at, ltv=row.ltv, facts=facts)
+    _tell(row, group, state, event=f"delay:{row.pk}", kind="delay", facts=facts, at=at)
+    return row
+
+
+def remind(*, row: LiquidationDelay, group: CollateralGroup, state: GroupState, at: datetime) -> None:
+    """Say again what is needed when 12 hours, 3 hours and 1 hour are left; a late pass says it once. R-GEN-65"""
+    for hours in HOURS_LEFT:
+        marked = row.ends_at - timedelta(hours=hours)
+        if marked <= at < row.ends_at and row.started_at < marked:
+            event = f"delay:{row.pk}:{row.ends_at.isoformat()}:{hours}"
+            _tell(row, group, state, event=event, kind="delay_left", facts=_needed_facts(row, state), at=at)
+            return
+
+
+def finish(
+    *, row: LiquidationDelay, how: str, group: CollateralGroup, state: GroupState, at: datetime
+) -> None:
+    """The delay is over. Without a cure or a sale its enrolment is to be looked at again. R-VIP-62"""
+    row.ended_at, row.ended = at, how
+    row.save(update_fields=["ended_at", "ended"])
+    if how == Ended.NO_SALE:
+        DelayEnrolment.objects.filter(pk=row.enrolment_id).update(review_since=at)
+    facts = margin_calls.snapshot(state) | {"delay": row.pk, "ended": how}
+    RiskEvent.objects.create(
+        group=group, kind=RiskEvent.Kind.DELAY_ENDED, at=at, ltv=_ltv(state), facts=facts
+    )
+    notices.send(
+        customer=group.customer,
+        event=f"delay-ended:{row.pk}",
+        kind="delay_ended",
+        title=f"{group.name}: {_END_TITLES[how]}",
+        body=f"The liquidation call of {group.name} ({group}) that began on {_minute(row.started_at)} is over:"
+        f" {_END_WORDS[how]}",
+        facts=facts,
+        at=at,
+    )
+
+
+_END_TITLES: Mapping[str, str] = {
+    Ended.CURED: "nothing is sold, LTV is back at the initial line",
+    Ended.CUT_OFF: "LTV rose above the cut-off, collateral is sold",
+    Ended.SOLD: "time is up, collateral is sold",
+    Ended.STEPPED: "time is up, some collateral is sold",
+    Ended.NO_SALE: "time is up, nothing is sold",
+    Ended.SETTLED: "nothing is owed any more",
+}
+_END_WORDS: Mapping[str, str] = {
+    Ended.CURED: "LTV is at or below the initial line. There is nothing left to do.",
+    Ended.CUT_OFF: "LTV rose above the cut-off, where no delay is granted. What was sold is told separately.",
+    Ended.SOLD: "time was up and LTV at or over the liquidation line. What was sold is told separately.",
+    Ended.STEPPED: "time was up and LTV still at or over the margin call line, so as much collateral is sold as"
+    " brings it back to the initial line. What was sold is told separately.",
+    Ended.NO_SALE: "time was up and LTV above the initial line, but below the margin call line. Nothing is sold;"
+    " your VIP manager will look at how your liquidations are handled.",
+    Ended.SETTLED: "nothing is owed any more.",
+}
+
+
+def _tell(
+    row: LiquidationDelay,
+    group: CollateralGroup,
+    state: GroupState,
+    *,
+    event: str,
+    kind: str,
+    facts: dict[str, object],
+    at: datetime,
+) -> None:
+    lines, worth = state.lines, state.worth(permission=False)
+    initial = margin_calls.cure_to(state=state, line=lines.initial, strictly_below=False)
+    notices.send(
+        customer=group.customer,
+        event=event,
+        kind=kind,
+        title=f"Liquidation call: {group.name} has until {_minute(row.ends_at)}",
+        body="\n".join(
+            [
+                f"LTV of {group.name} ({group}) is {margin_calls.percent(worth)}. Its collateral is not sold before"
+                f" {_minute(row.ends_at)}, unless LTV rises above {lines.cutoff:.2%}.",
+                "",
+                f"Needed now, to get back to the initial line of {lines.initial:.2%}:"
+                f" {margin_calls.ways(state, initial)}.",
+                "",
+                "The time does not begin anew when LTV falls and rises again. When it is up, everything is sold"
+                f" that must be at or over {lines.liquidation:.2%}; from {lines.margin_call:.2%} on as much as"
+                " brings LTV back to the initial line; below that nothing.",
+                f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
+            ]
+        ),
+        facts=facts,
+        at=at,
+    )
+
+
+def _needed_facts(row: LiquidationDelay, state: GroupState) -> dict[str, object]:
+    initial = margin_calls.cure_to(state=state, line=state.lines.initial, strictly_below=False)
+    told: dict[str, Any] = {
+        "delay": row.pk,
+        "until": row.ends_at.isoformat(),
+        "to_initial": margin_calls.cure_facts(initial),
+    }
+    return margin_calls.snapshot(state) | told
+
+
+def _ltv(state: GroupState) -> Any:
+    return margin_calls.told_ltv(state.worth(permission=False))
+
+
+def _minute(instant: datetime) -> str:
+    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

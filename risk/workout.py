@@ -1,0 +1,115 @@
+"""Coins that the market is too thin for: the house takes them over and works them off by itself (R-GEN-79).
+
+Of a coin with a market depth in force, liquidations sell at most a share of its 24-hour volume in 24 hours. What
+is above goes to the house at the very same price, so the borrower is treated alike and the house bears the
+market; it lies in `workout` until finance releases it to the pool. A coin without a depth has no limit.
+
+    event      debit     credit
+    takeover   workout   position     (risk/sales.py; the wallet's side is as in any seizure)
+    release    pool      workout
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import DecimalField, ExpressionWrapper, F, Sum
+
+from accounts import books, ledger
+from accounts.commands import Actor, FourEyes, command
+from accounts.errors import Refused
+from accounts.exchange import Fill
+from accounts.models import Asset, JournalEntry, User
+from accounts.money import ZERO, divide_down, exact, round_down
+from risk.models import MarketDepth, Sale
+
+NETTING, TAKEOVER = "netting", "takeover"  # venues that are no market
+SPAN = timedelta(hours=24)
+RELEASE = "workout_release"  # the kind of its journal entries
+
+
+class BadRelease(Refused):
+    """Not an amount that is there to release."""
+
+    code = "bad_release"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one account gives of a sale, to the market or to the house."""
+
+    uid: int
+    amount: Decimal
+    venue: str
+
+    @property
+    def taken_over(self) -> bool:
+        return self.venue == TAKEOVER
+
+
+def split(*, coin: str, taken: Sequence[tuple[int, Decimal]], fill: Fill, at: datetime) -> list[Piece]:
+    """A sale of `coin`, by account, divided into what the market takes and what the house does. R-GEN-79
+
+    Accounts come to the market in their order. The limit is soft between two liquidations at one instant: each
+    counts what is committed.
+    """
+    room = None if fill.venue == NETTING else _room(coin, price=fill.price, at=at)
+    pieces = []
+    for uid, amount in taken:
+        sold = amount if room is None else min(amount, room)
+        room = None if room is None else room - sold
+        pieces += [
+            Piece(uid, part, venue) for part, venue in ((sold, fill.venue), (amount - sold, TAKEOVER)) if part
+        ]
+    return pieces
+
+
+@exact
+def _room(coin: str, *, price: Decimal, at: datetime) -> Decimal | None:
+    """How much of the coin its market still takes, down at its places; None without a limit."""
+    depths = MarketDepth.objects.filter(asset=coin, effective_at__lte=at).select_related("asset")
+    depth = depths.order_by("-effective_at").first()
+    if depth is None:
+        return None
+    left = depth.max_share * depth.volume_usd - _sold_usd(coin, at=at)
+    return divide_down(max(left, ZERO), price, depth.asset.places)
+
+
+def _sold_usd(coin: str, *, at: datetime) -> Decimal:
+    """What liquidations sold of it to the market in the 24 hours until `at`, at the prices they got."""
+    rows = Sale.objects.filter(coin=coin, at__gt=at - SPAN, at__lte=at).exclude(venue__in=[NETTING, TAKEOVER])
+    worth = ExpressionWrapper(F("sold") * F("price"), output_field=DecimalField())
+    total: Decimal = rows.aggregate(total=Sum(worth, default=ZERO))["total"]
+    return total
+
+
+# --- Back to the pool ---------------------------------------------------------------------------------------
+
+
+@command(
+    "risk.release_workout",
+    returns=JournalEntry,
+    four_eyes=FourEyes(makers=frozenset({User.Role.FINANCE}), needed=lambda _: False),
+)
+def release_workout(
+    *, asset: str, amount: Decimal, actor: Actor, at: datetime, key: str = "", reason: str = ""
+) -> JournalEntry:
+    """Give coins that were worked off, or may be lent, to the pool. For finance alone. R-GEN-79
+
+    Raises:
+        NotYourRole: a person who is not of finance.
+        BadRelease: not more than nothing, finer than the coin, or more than lies there; nothing moved.
+        ledger.AlreadyPosted, ledger.Overdrawn: somebody else released of it at the same instant; nothing moved.
+    """
+    coin = Asset.objects.filter(symbol=asset).first()
+    if coin is None:
+        raise BadRelease(f"There is no coin {asset!r}.")
+    if amount <= 0 or round_down(amount, coin.places) != amount:
+        raise BadRelease(f"Release an amount above 0 with at most {coin.places} decimals.")
+    workout = books.workout(coin)
+    if amount > workout.balance:
+        raise BadRelease(f"Only {workout.balance:f} {coin} lie in workout; {amount:f} cannot be released.")
+    number = JournalEntry.objects.filter(kind=RELEASE).count() + 1
+    line = ledger.Line(debit=books.pool(coin), credit=workout, amount=amount)
+    return ledger.post(kind=RELEASE, reference=f"workout:{coin}:{number}", lines=[line], at=at)

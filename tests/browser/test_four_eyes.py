@@ -1,0 +1,74 @@
+"""In a real browser, with scripts and without: new ratios from proposal to force, by two people."""
+
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+from selenium import webdriver
+from selenium.webdriver.support.ui import Select
+
+from accounts.commands import acting
+from accounts.models import Approval, User
+from risk import parameters
+from tests import build
+from tests.browser.test_borrower import PASSWORD, browser, find, patiently, press, pytestmark, words
+from tests.conftest import CommittedDatabase
+from tests.loans import desk
+
+__all__ = ["browser", "pytestmark"]
+
+
+@pytest.fixture
+def officers(committed_db: CommittedDatabase) -> tuple[User, User]:
+    """Two risk officers of a desk with one loan, at prices of now."""
+    house, now = desk.set_up(), timezone.now()
+    desk.quote(now)
+    desk.drawn(house, at=now)
+    pair = build.user("risk_officer", name="Mia Maker"), build.user("risk_officer", name="Chris Checker")
+    with acting(build.BUILDER):
+        for officer in pair:
+            officer.set_password(PASSWORD)
+            officer.save(update_fields=["password"])
+    return pair
+
+
+def sign_in(page: webdriver.Chrome, site: str, officer: User) -> None:
+    page.delete_all_cookies()
+    page.get(f"{site}/desk/approvals/")
+    find(page, "#id_login").send_keys(officer.email)
+    find(page, "#id_password").send_keys(PASSWORD)
+    press(page, "main form button", then="/desk/approvals/")
+
+
+def test_ratios_are_proposed_previewed_and_released(
+    live_site: str, officers: tuple[User, User], browser: webdriver.Chrome
+) -> None:
+    """R-ADM-03, R-GEN-36: the second person sees what the first one saw, computed anew."""
+    maker, checker = officers
+    sign_in(browser, live_site, maker)
+    assert "Nothing waits for your decision" in words(browser)
+    browser.get(f"{live_site}/desk/parameters/")
+    assert "Change and history" in words(browser)
+    browser.get(f"{live_site}/desk/parameters/ratios/propose/?asset=BTC")
+    Select(find(browser, "#id_asset")).select_by_value("BTC")
+    find(browser, "#id_tiers").clear()
+    find(browser, "#id_tiers").send_keys("0 80\n1000000 75")
+    find(browser, "#id_reason").send_keys("Thin market")
+    press(browser, "#form form button", then="/propose/")
+    find(browser, "#preview")
+    assert "1 group would enter CALL." in words(browser)
+    press(browser, "#form form button", then="/desk/approvals/")
+    approval = Approval.objects.get()
+    assert f"{approval} is proposed" in words(browser)
+    assert "somebody else releases or refuses it" in words(browser)
+
+    sign_in(browser, live_site, checker)
+    browser.get(f"{live_site}/desk/approvals/{approval.pk}/")
+    assert "1 group would enter CALL." in words(browser)
+    find(browser, "#decide .main").click()
+    patiently(browser).until(lambda page: f"{approval} is released and done" in words(page))
+    browser.get(f"{live_site}/desk/parameters/ratios/history/?asset=BTC")
+    assert "80 % from 0.00 USD; 75 % from 1,000,000.00 USD" in words(browser)
+    assert parameters.terms_at(timezone.now())["BTC"].tiers[0].ratio == Decimal("0.8")
+    troubles = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert troubles == []
