@@ -51,6 +51,7 @@ _SCOPES = {  # what a freeze of each kind may be limited to; "" is everywhere
 }
 _ANY_SCOPE = frozenset({"account", "group", "asset", ""})
 _DESK = frozenset({User.Role.RISK_OFFICER, User.Role.ADMIN})
+_STOPPERS = _DESK | {User.Role.VIP_MANAGER, User.Role.OPS}
 
 
 class Frozen(Refused):
@@ -80,7 +81,7 @@ class NotFrozen(Refused):
 @command(
     "risk.freeze",
     returns=Freeze,
-    four_eyes=FourEyes(makers=_DESK | {User.Role.VIP_MANAGER}, needed=lambda _: False),
+    four_eyes=FourEyes(makers=_STOPPERS, needed=lambda _: False),
 )
 def place(
     *,

@@ -27,7 +27,7 @@ from tests.loans import desk
 from tests.loans.desk import Desk
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
-STAFF = ("risk_officer", "finance", "auditor", "admin")
+STAFF = ("risk_officer", "ops", "finance", "auditor", "admin")
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 TEXT = re.compile(r"<[^>]+>")
 

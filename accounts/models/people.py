@@ -26,6 +26,7 @@ class User(AbstractBaseUser):
         BORROWER = "borrower"
         VIP_MANAGER = "vip_manager", "VIP manager"
         RISK_OFFICER = "risk_officer"
+        OPS = "ops", "operations"  # keeps the desk running: looks at all of it, and may stop things
         FINANCE = "finance"
         AUDITOR = "auditor"
         ADMIN = "admin"
@@ -49,6 +50,7 @@ class User(AbstractBaseUser):
         """May open the admin console; what they see and do there depends on the role."""
         return self.is_active and self.role in {
             self.Role.RISK_OFFICER,
+            self.Role.OPS,
             self.Role.FINANCE,
             self.Role.AUDITOR,
             self.Role.ADMIN,

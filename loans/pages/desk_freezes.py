@@ -159,7 +159,8 @@ def _page(
         "lift_form": lift_form or LiftForm(auto_id=False),
         "lifting": lifting,
         "may_lift": user.role in {User.Role.RISK_OFFICER, User.Role.ADMIN},
-        "may_freeze": is_manager(user) or user.role in {User.Role.RISK_OFFICER, User.Role.ADMIN},
+        "may_freeze": is_manager(user)
+        or user.role in {User.Role.RISK_OFFICER, User.Role.OPS, User.Role.ADMIN},
     }
     return render(request, "loans/desk_freezes.html", context, status=REFUSED if is_refused else 200)
 

@@ -98,6 +98,20 @@ def test_a_manager_does_not_pause_the_sale_of_their_own_client(debt: Debt) -> No
     assert freezes.liquidation_paused(debt.group, NOON) is not None
 
 
+def test_operations_stop_things_and_do_not_restart_them(debt: Debt) -> None:
+    """R-ADM-01, R-ADM-04: one person stops; a pause of liquidations and lifting are the risk desk's."""
+    actor = Actor.user(build.user("ops"))
+    told = {"reason": "A feed is down.", "ends_at": LATER, "actor": actor, "at": NOON}
+
+    row = freezes.place(what="borrow", asset="BTC", **told)
+    with pytest.raises(NotYourRole):
+        freezes.place(what="liquidate", group_id=debt.group_id, **told)
+    with pytest.raises(NotYourRole):
+        freezes.lift(freeze_id=row.pk, actor=actor, at=NOON)
+
+    assert [each.pk for each in Freeze.objects.filter(lifted_at__isnull=True)] == [row.pk]
+
+
 def test_a_freeze_may_begin_later(debt: Debt) -> None:
     """R-ADM-04"""
     frozen("trade", hours=5, starts_at=NOON + timedelta(hours=1))
