@@ -21,7 +21,7 @@ from risk import book, debts, parameters, prices
 from risk.models import AssetCap, Debt, LoanLimit, ProductCode
 from risk.prices import Quote
 
-ALONE_WITHIN: Final = timedelta(hours=24)
+LATELY: Final = timedelta(hours=24)
 YELLOW: Final = Decimal("0.8")  # of a limit, from here on the desk is warned (R-GEN-37)
 OTC: Final = "For more send an enquiry; your VIP manager can arrange it outside the form."
 
@@ -185,14 +185,15 @@ def refuse_over_platform(asset: Asset | str, at: datetime) -> None:
 
 
 @exact
-def granted_alone(customer: Customer, *, by: str, at: datetime) -> Decimal | None:
-    """USD of what the job `by` lent the client in the last day, so that many small requests are no large one. R-VIP-12
+def lent_lately(customer: Customer | int, *, at: datetime, by: str = "") -> Decimal | None:
+    """USD of what the client was lent in the last day, so that many small requests are no large one. R-VIP-12
 
-    At the latest prices; None without a price for one of the coins.
+    By the job `by` only, when it is given; renewals lend nothing new. At the latest prices; None without a price
+    for one of the coins.
     """
-    drawn = LoanEvent.objects.filter(
-        kind="drawn", actor=by, loan__customer=customer, at__gt=at - ALONE_WITHIN
-    ).values_list("loan__asset", "loan__amount")
+    events = LoanEvent.objects.filter(kind="drawn", loan__customer=customer, loan__renews__isnull=True)
+    events = events.filter(at__gt=at - LATELY, **({"actor": by} if by else {}))
+    drawn = events.values_list("loan__asset", "loan__amount")
     quotes = prices.latest(at=at, assets={symbol for symbol, _ in drawn})
     if any(symbol not in quotes for symbol, _ in drawn):
         return None

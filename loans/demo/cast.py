@@ -89,6 +89,7 @@ STAFF: Final = (
         User.Role.RISK_OFFICER,
         Login("risk2", "the other risk officer: may release what the first one proposed"),
     ),
+    Staff("Noor Haddad", User.Role.OPS, Login("ops", "operations: looks at everything, may freeze things")),
     Staff("Felix Grau", User.Role.FINANCE, Login("finance", "finance: the ledger and the pools")),
     Staff("Odile Marchand", User.Role.AUDITOR, Login("auditor", "auditor: everything, to read only")),
     Staff("Ada Novak", User.Role.ADMIN, Login("admin", "admin: people and parameters")),

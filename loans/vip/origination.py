@@ -65,14 +65,19 @@ class NotAutomatic(Refused):
 
 @exact
 def worth(arguments: Mapping[str, Any]) -> Decimal | None:
-    """USD of the coins an approval would pay out, at the latest prices; None without a price for one of them."""
+    """USD of the coins an approval would pay out and of what the client was lent in the last day. R-VIP-12
+
+    At the latest prices; None without a price for one of them.
+    """
     coins = arguments.get("coins")
     lines = ApplicationLine.objects.filter(application=arguments["application_id"])
     wanted = {line.asset_id: line.amount for line in lines if coins is None or line.asset_id in coins}
     quotes = prices.latest(at=arguments["at"], assets=wanted)
-    if any(symbol not in quotes for symbol in wanted):
+    customer = Application.objects.values_list("customer_id", flat=True).get(pk=arguments["application_id"])
+    lately = limits.lent_lately(customer, at=arguments["at"])
+    if lately is None or any(symbol not in quotes for symbol in wanted):
         return None
-    return sum((amount * quotes[symbol].price for symbol, amount in wanted.items()), ZERO)
+    return sum((amount * quotes[symbol].price for symbol, amount in wanted.items()), lately)
 
 
 def is_large(arguments: Mapping[str, Any]) -> bool:
@@ -145,7 +150,7 @@ def auto_approve(
     limits.hold(application.customer)
     sheet = review(application, at=at)
     product, effect = sheet.product, sheet.effect
-    earlier = limits.granted_alone(application.customer, by=AUTO.label, at=at)
+    earlier = limits.lent_lately(application.customer, by=AUTO.label, at=at)
     is_small = bool(sheet.lines) and earlier is not None and earlier + sheet.value <= product.auto_approve_usd
     is_safe = effect is not None and not effect.after.is_above(product.auto_approve_ltv)
     is_whole = not application.terms["declined"] and len(sheet.accepted_lines) == application.lines.count()

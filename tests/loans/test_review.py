@@ -284,6 +284,22 @@ def test_exactly_at_the_second_line_one_person_is_enough(desk: Desk) -> None:
     assert Loan.objects.get().amount == 600000
 
 
+def test_many_requests_of_one_day_are_no_way_around_the_second_person(desk: Desk) -> None:
+    """R-VIP-12, R-ADM-03: what the client was lent within 24 hours counts; nothing is paid out alone above the line."""
+    product(four_eyes_usd="600000")
+    decide(desk, desks.submitted(desk, "500000"))
+
+    second = desks.submitted(desk, "100000.01")
+    with pytest.raises(NeedsApproval):
+        decide(desk, second)
+    assert [loan.amount for loan in Loan.objects.all()] == [500000]
+    tomorrow = TEN + timedelta(hours=24)
+    desks.quote(tomorrow)
+    desks.approved(desk, second, at=tomorrow)
+
+    assert Loan.objects.count() == 2
+
+
 def test_product_terms_are_read_as_of_their_date(desk: Desk) -> None:
     """R-VIP-11, R-VIP-12: the waits are the product's, not constants."""
     product(quote_hours=5, offer_hours=2)
