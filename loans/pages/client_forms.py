@@ -54,10 +54,6 @@ class ClientForm(NowForm):
         starts, ends = self.cleaned_data.get("starts_at"), self.cleaned_data.get("ends_at")
         return _utc(starts), _utc(ends)
 
-    def arguments(self, customer: Customer, at: datetime) -> dict[str, Any]:
-        """What the command is called with, for this client; of a valid form."""
-        raise NotImplementedError
-
 
 class TermsForm(ClientForm):
     """The whole row is replaced, so it is shown filled in with what is in force."""
@@ -188,3 +184,7 @@ def percent(value: Decimal) -> str:
 
 def _utc(typed: datetime | None) -> datetime | None:
     return None if typed is None else typed.astimezone(UTC)
+
+
+DatedForm = TermsForm | LinesForm | HandlingForm
+"""Each says in `arguments` what its command is called with, for a client; of a valid form."""

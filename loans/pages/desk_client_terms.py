@@ -22,7 +22,7 @@ from accounts.pages.forms import REFUSED, key_of, refuse
 from loans import clients, limits, ratecards
 from loans.models import ClientTerms
 from loans.pages.client_forms import (
-    ClientForm,
+    DatedForm,
     HandlingForm,
     LinesForm,
     TermsForm,
@@ -42,7 +42,7 @@ LATEST: Final = 50
 class Dated:
     """A form whose command is run or proposed: the name of the command, and what the proposal is called."""
 
-    form: type[ClientForm]
+    form: type[DatedForm]
     command: str
     title: str
 
@@ -88,7 +88,7 @@ def desk_limits(request: HttpRequest) -> HttpResponse:
 # --- Changes ------------------------------------------------------------------------------------------
 
 
-def _settled(request: HttpRequest, customer: Customer, what: str, form: ClientForm, at: datetime) -> bool:
+def _settled(request: HttpRequest, customer: Customer, what: str, form: DatedForm, at: datetime) -> bool:
     one = DATED[what]
     arguments = form.arguments(customer, at)
     try:
