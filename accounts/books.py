@@ -8,6 +8,7 @@ capital   credit  what finance put in;  *_income   credit
 position  credit  conversions on the desk's own books; the only account that may be short
 insurance credit  set aside from capital to settle residual debts;  bad_debt  debit  written off
 workout   debit   coins taken over from a thin market, not yet free to lend
+lenders   credit  what others lent us for the pools;  cost_of_funds  debit  what that costs;  cost_owed  credit
 """
 
 from accounts.models import Account, Asset, LedgerAccount
@@ -21,6 +22,7 @@ DEBIT_KINDS = {
     Kind.LATE_FEE,
     Kind.BAD_DEBT,
     Kind.WORKOUT,
+    Kind.COST_OF_FUNDS,
 }
 
 
@@ -82,6 +84,18 @@ def bad_debt(asset: Asset | str) -> LedgerAccount:
 
 def workout(asset: Asset | str) -> LedgerAccount:
     return _open(kind=Kind.WORKOUT, asset=asset)
+
+
+def lenders(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.LENDERS, asset=asset)
+
+
+def cost_of_funds(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.COST_OF_FUNDS, asset=asset)
+
+
+def cost_owed(asset: Asset | str) -> LedgerAccount:
+    return _open(kind=Kind.COST_OWED, asset=asset)
 
 
 def _open(*, kind: str, asset: Asset | str, uid: int | None = None) -> LedgerAccount:

@@ -286,4 +286,6 @@ class _Teller(DjangoJSONEncoder):
             return {field: getattr(o, field) for field in o.__dataclass_fields__}
         if isinstance(o, (set, frozenset)):
             return sorted(o)
+        if isinstance(o, bytes):
+            return f"sha256:{hashlib.sha256(o).hexdigest()}"  # a file is named by its digest
         return super().default(o)

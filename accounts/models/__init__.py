@@ -4,7 +4,7 @@ Facts only. Money is moved by `accounts/ledger.py` and the triggers of migration
 """
 
 from accounts.models.fields import ClockTimestamp, amount_field, rate_field
-from accounts.models.money import Asset, ControlSum, JournalEntry, LedgerAccount, Transfer
+from accounts.models.money import Asset, ControlSum, JournalEntry, LedgerAccount, PeriodClose, Transfer
 from accounts.models.people import (
     UID_LIMIT,
     Acceptance,
@@ -12,15 +12,20 @@ from accounts.models.people import (
     AccountQuerySet,
     Agreement,
     Customer,
+    FirmPolicy,
     Membership,
+    NoticeContact,
+    Screening,
     User,
     UserManager,
 )
 from accounts.models.records import (
     Approval,
     ApprovalPolicy,
+    AuditLink,
     AuditRecord,
     Delivery,
+    Export,
     IdempotencyKey,
     Notice,
     NoticePreference,
@@ -35,18 +40,24 @@ __all__ = [
     "Approval",
     "ApprovalPolicy",
     "Asset",
+    "AuditLink",
     "AuditRecord",
     "ClockTimestamp",
     "ControlSum",
     "Customer",
     "Delivery",
+    "Export",
+    "FirmPolicy",
     "IdempotencyKey",
     "JournalEntry",
     "LedgerAccount",
     "Membership",
     "Notice",
+    "NoticeContact",
     "NoticePreference",
     "NoticeQuerySet",
+    "PeriodClose",
+    "Screening",
     "Transfer",
     "UID_LIMIT",
     "User",

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models.fields import ClockTimestamp, amount_field
-from accounts.models.people import Account
+from accounts.models.people import Account, User
 
 
 class Asset(models.Model):
@@ -56,6 +56,9 @@ class LedgerAccount(models.Model):
         INSURANCE = "insurance"  # set aside by finance to settle what liquidations leave owing (R-GEN-78)
         BAD_DEBT = "bad_debt"  # written off
         WORKOUT = "workout"  # collateral taken over from a thin market, not yet the pool's (R-GEN-79)
+        LENDERS = "lenders"  # what others lent us for the pools (R-ADM-12)
+        COST_OF_FUNDS = "cost_of_funds"  # what that costs
+        COST_OWED = "cost_owed"  # and is not paid yet
 
     WALLETS: ClassVar = (Kind.SPOT, Kind.FIAT, Kind.FUNDING)
     CONTROLS: ClassVar = (Kind.PRINCIPAL, Kind.INTEREST, Kind.LATE_FEE)
@@ -108,6 +111,7 @@ class JournalEntry(models.Model):
     kind = models.CharField(max_length=24)
     reference = models.CharField(max_length=120, unique=True)
     at = models.DateTimeField()
+    reverses = models.OneToOneField("self", models.PROTECT, null=True, related_name="reversed_by")  # R-ADM-11
     recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
 
     def __str__(self) -> str:
@@ -148,3 +152,26 @@ class ControlSum(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account_id}: {self.ledger} / {self.subledger}"
+
+
+class PeriodClose(models.Model):
+    """The books are closed up to and including `through`: nothing is booked there any more (R-ADM-11). Append-only.
+
+    A day's charge is booked at the 00:00 UTC that ends it, so a month is (its first 00:00, the next month's].
+    """
+
+    through = models.DateTimeField(unique=True)
+    closed_at = models.DateTimeField()
+    closed_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    trial_balance = models.JSONField()  # code: [debits, credits] as text, at `through`
+    sha256 = models.CharField(max_length=64)  # of the trial balance and of the close before it
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="period_closed_after_it_ended", condition=Q(closed_at__gte=F("through"))
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"closed through {self.through:%Y-%m-%d}"

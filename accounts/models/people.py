@@ -91,13 +91,23 @@ class Customer(models.Model):
 
 
 class Membership(models.Model):
-    """A user acts for a customer: for all of it, or for one of its accounts only (R-GEN-95)."""
+    """A user acts for a customer: for all of it, or for one of its accounts only (R-GEN-95).
+
+    The role says what they may do there (accounts/firms.py); a person is the signatory of themselves (R-ADM-09).
+    """
+
+    class Role(models.TextChoices):
+        SIGNATORY = "signatory"  # everything, and who may do what
+        TREASURER = "treasurer"  # borrows, pledges, repays, moves and withdraws
+        TRADER = "trader"  # trades, and moves coins between the accounts
+        VIEWER = "viewer"  # looks
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="memberships")
     user = models.ForeignKey(User, models.PROTECT, related_name="memberships")
     account = models.ForeignKey(
         "Account", models.PROTECT, null=True, related_name="memberships"
     )  # NULL = all
+    role = models.CharField(max_length=9, choices=Role.choices, default=Role.SIGNATORY)
     since = models.DateTimeField()
 
     class Meta:
@@ -172,3 +182,101 @@ class Acceptance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.customer} accepted {self.agreement}"
+
+
+class FirmPolicy(models.Model):
+    """For what a firm asks for two of its own people, from `effective_at` on (R-ADM-09). Append-only.
+
+    Without a row one member is enough, as for a person.
+    """
+
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="firm_policies")
+    effective_at = models.DateTimeField()
+    apply = models.BooleanField(default=False)  # send a request
+    accept = models.BooleanField(default=False)  # accept an offer of the desk
+    withdraw = models.BooleanField(default=False)
+    remove = models.BooleanField(default=False)  # take an account out of the collateral
+    set_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["customer", "effective_at"], name="one_firm_policy_per_time"),
+        )
+
+    def __str__(self) -> str:
+        return f"two people at {self.customer_id} from {self.effective_at:%Y-%m-%d}"
+
+
+class Screening(models.Model):
+    """What the desk found out about a customer before it pays out: who they are, and sanctions (R-ADM-10).
+
+    Append-only; of each kind the row that was recorded last counts.
+    """
+
+    class Kind(models.TextChoices):
+        IDENTITY = "identity", "identity (KYB or KYC)"
+        SANCTIONS = "sanctions"
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "being checked"
+        CLEAR = "clear"
+        REFUSED = "refused"
+
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="screenings")
+    kind = models.CharField(max_length=9, choices=Kind.choices)
+    status = models.CharField(max_length=7, choices=Status.choices)
+    reference = models.CharField(max_length=120, blank=True)  # the provider's case or our file
+    checked_at = models.DateTimeField()
+    valid_until = models.DateTimeField(null=True)  # then it has to be done again
+    recorded_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    note = models.TextField(max_length=2000, blank=True)
+
+    class Meta:
+        constraints = (
+            models.CheckConstraint(
+                name="screening_valid_after_it_was_made",
+                condition=Q(valid_until__isnull=True) | Q(valid_until__gt=F("checked_at")),
+            ),
+        )
+        indexes = (models.Index(fields=["customer", "kind", "-id"], name="screening_latest"),)
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.customer_id}: {self.status}"
+
+
+class NoticeContact(models.Model):
+    """Somebody, or a program, that a customer wants told besides its members (R-FTR-03).
+
+    With `after_minutes` it is an escalation: told only of what is urgent, and only while nobody of the customer has
+    acknowledged it.
+    """
+
+    class Channel(models.TextChoices):
+        EMAIL = "email", "e-mail"
+        SMS = "sms", "SMS"
+        WEBHOOK = "webhook"
+
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="notice_contacts")
+    name = models.CharField(max_length=80)
+    channel = models.CharField(max_length=7, choices=Channel.choices)
+    address = models.CharField(max_length=300)  # e-mail, E.164 number or https address
+    secret = models.CharField(max_length=64, blank=True)  # signs what a webhook gets
+    urgent_only = models.BooleanField(default=True)
+    after_minutes = models.PositiveIntegerField(default=0)
+    added_at = models.DateTimeField()
+    removed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                name="one_contact_per_address",
+                fields=["customer", "channel", "address"],
+                condition=Q(removed_at__isnull=True),
+            ),
+            models.CheckConstraint(
+                name="an_escalation_is_urgent", condition=Q(after_minutes=0) | Q(urgent_only=True)
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.get_channel_display()})"

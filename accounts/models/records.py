@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models.fields import ClockTimestamp
-from accounts.models.people import Customer, User
+from accounts.models.people import Customer, NoticeContact, User
 
 
 class AuditRecord(models.Model):
@@ -21,6 +21,7 @@ class AuditRecord(models.Model):
         INSERT = "insert"
         UPDATE = "update"
         DELETE = "delete"
+        VIEW = "view"  # staff looked at a customer's personal data (R-ADM-07)
 
     kind = models.CharField(max_length=8, choices=Kind.choices)
     subject = models.CharField(max_length=120, db_index=True)
@@ -36,6 +37,20 @@ class AuditRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor}: {self.kind} {self.subject}"
+
+
+class AuditLink(models.Model):
+    """One audit record's place in the chain of hashes: whoever changes one breaks all after it (R-ADM-07).
+
+    `sha256` is of the link before and of the record (accounts/chain.py). Append-only; written behind, by one job.
+    """
+
+    position = models.PositiveBigIntegerField(primary_key=True)
+    record = models.OneToOneField(AuditRecord, models.PROTECT, related_name="link")
+    sha256 = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.position}: {self.sha256[:12]}"
 
 
 class IdempotencyKey(models.Model):
@@ -73,6 +88,8 @@ class Notice(models.Model):
     at = models.DateTimeField()
     read_at = models.DateTimeField(null=True)
     dropped_at = models.DateTimeField(null=True)  # overtaken before it went out (R-GEN-61)
+    acknowledged_at = models.DateTimeField(null=True)  # somebody of the customer has it in hand (R-FTR-03)
+    acknowledged_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
 
     objects = NoticeQuerySet.as_manager()
 
@@ -89,6 +106,7 @@ class Delivery(models.Model):
     class Channel(models.TextChoices):
         EMAIL = "email", "e-mail"
         SMS = "sms", "SMS"
+        WEBHOOK = "webhook"
 
     class Status(models.TextChoices):
         PENDING = "pending"
@@ -98,7 +116,10 @@ class Delivery(models.Model):
         DROPPED = "dropped"
 
     notice = models.ForeignKey(Notice, models.PROTECT, related_name="deliveries")
-    channel = models.CharField(max_length=5, choices=Channel.choices)
+    channel = models.CharField(max_length=7, choices=Channel.choices)
+    contact = models.ForeignKey(
+        NoticeContact, models.PROTECT, null=True, related_name="deliveries"
+    )  # NULL: the members, or the customer's phone
     due_at = models.DateTimeField()
     status = models.CharField(max_length=7, choices=Status.choices, default=Status.PENDING)
     sent_at = models.DateTimeField(null=True)
@@ -107,7 +128,11 @@ class Delivery(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(fields=["notice", "channel"], name="one_delivery_per_channel"),
+            models.UniqueConstraint(
+                fields=["notice", "channel", "contact"],
+                name="one_delivery_per_channel_and_contact",
+                nulls_distinct=False,
+            ),
         )
         indexes = (models.Index(fields=["due_at"], condition=Q(status="pending"), name="delivery_queue"),)
 
@@ -174,6 +199,11 @@ class Approval(models.Model):
         WITHDRAWN = "withdrawn"
         EXPIRED = "expired"
 
+    class Side(models.TextChoices):
+        DESK = "desk"
+        FIRM = "firm"  # a firm's own maker and checker (R-ADM-09); `customer` says whose
+
+    side = models.CharField(max_length=4, choices=Side.choices, default=Side.DESK)
     command = models.CharField(max_length=60)
     payload = models.JSONField()
     payload_hash = models.CharField(max_length=64)
@@ -197,6 +227,9 @@ class Approval(models.Model):
                 condition=~Q(status="released")
                 | (Q(decided_by__isnull=False) & ~Q(decided_by=models.F("proposed_by"))),
             ),
+            models.CheckConstraint(
+                name="a_firms_proposal_names_the_firm", condition=Q(side="desk") | Q(customer__isnull=False)
+            ),
             models.UniqueConstraint(
                 name="one_waiting_proposal_per_payload",
                 fields=["payload_hash"],
@@ -206,3 +239,42 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"A-{self.pk:04d}"
+
+
+class Export(models.Model):
+    """A file somebody asked for, made by a job: the row is the queue, shows how far it is and keeps the result."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "waiting"
+        RUNNING = "running", "being made"
+        DONE = "done", "ready"
+        FAILED = "failed"
+
+    kind = models.CharField(max_length=40)
+    title = models.CharField(max_length=200)
+    arguments = models.JSONField(default=dict)
+    customer = models.ForeignKey(
+        Customer, models.PROTECT, null=True, related_name="exports"
+    )  # of whom it tells
+    requested_by = models.ForeignKey(User, models.PROTECT, related_name="exports")
+    requested_at = models.DateTimeField()
+    status = models.CharField(max_length=7, choices=Status.choices, default=Status.QUEUED)
+    done = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)  # 0 = not known yet
+    heartbeat_at = models.DateTimeField(null=True)  # silent for long while running: its worker died
+    finished_at = models.DateTimeField(null=True)
+    file_name = models.CharField(max_length=120, blank=True)
+    content_type = models.CharField(max_length=60, blank=True)
+    content = models.BinaryField(null=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        indexes = (
+            models.Index(
+                fields=["requested_at"], condition=Q(status__in=["queued", "running"]), name="export_queue"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return self.title

@@ -10,12 +10,17 @@ from loans.models.applications import (
     SignedSheet,
 )
 from loans.models.contracts import Loan, LoanEvent, LoanQuerySet
-from loans.models.products import ClientTerms, Product, RateCard, RateType
+from loans.models.desk import BalanceConfirmation, ClientDocument, ClientNote, Statement
+from loans.models.products import Authority, ClientTerms, Product, RateCard, RateType
 
 __all__ = [
     "Application",
     "ApplicationLine",
     "ApplicationQuerySet",
+    "Authority",
+    "BalanceConfirmation",
+    "ClientDocument",
+    "ClientNote",
     "ClientTerms",
     "Enquiry",
     "EnquiryQuerySet",
@@ -27,4 +32,5 @@ __all__ = [
     "RateCard",
     "RateType",
     "SignedSheet",
+    "Statement",
 ]

@@ -1,7 +1,7 @@
 """Products and their prices: terms and rate cards with dates, and what one client gets instead."""
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from accounts.models import Asset, Customer, User, rate_field
 from risk.models import ProductCode, usd_field
@@ -24,6 +24,7 @@ class Product(models.Model):
     auto_approve_usd = usd_field(default=0)  # up to here nobody needs to look (R-VIP-12); 0 = never
     auto_approve_ltv = rate_field(default="0.65")  # and LTV after is at most this
     four_eyes_usd = usd_field(default=5000000)  # above it a second person releases the approval (R-VIP-12)
+    review_hours = models.PositiveIntegerField(default=24)  # a request is answered within these (R-ADM-08)
     call_notice_hours = models.PositiveIntegerField(default=24)  # an open loan called back (R-VIP-44)
 
     class Meta:
@@ -103,3 +104,38 @@ class ClientTerms(models.Model):
 
     def __str__(self) -> str:
         return f"terms of {self.customer_id} from {self.starts_at:%Y-%m-%d}"
+
+
+class Authority(models.Model):
+    """How far a manager may go alone (R-ADM-10); beyond it somebody with more releases it. Append-only.
+
+    The row with the latest start counts while it has not ended; without one the desk's own limits are all. An empty
+    field is no limit of its own.
+    """
+
+    manager = models.ForeignKey(User, models.PROTECT, related_name="authorities")
+    effective_at = models.DateTimeField()
+    ends_at = models.DateTimeField(null=True)
+    max_amount_usd = usd_field(null=True)  # of one approval, with what was lent to the client within 24 h
+    max_ltv = rate_field(null=True)  # after paying out
+    max_discount = rate_field(null=True)  # below the published annual rate, as a fraction
+    set_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    reason = models.TextField(max_length=2000)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["manager", "effective_at"], name="one_authority_per_time"),
+            models.CheckConstraint(
+                name="authority_ends_after_it_starts",
+                condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("effective_at")),
+            ),
+            models.CheckConstraint(
+                name="authority_not_negative",
+                condition=(Q(max_amount_usd__isnull=True) | Q(max_amount_usd__gte=0))
+                & (Q(max_ltv__isnull=True) | Q(max_ltv__gte=0))
+                & (Q(max_discount__isnull=True) | Q(max_discount__gte=0)),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"authority of {self.manager_id} from {self.effective_at:%Y-%m-%d}"

@@ -5,7 +5,9 @@ chained, and equal to the control accounts of the ledger at every commit.
 """
 
 from risk.models.debts import Debt, DebtEntry, DebtQuerySet, DebtRate, Instalment, PaymentPlan
+from risk.models.funding import Tranche, TrancheEntry
 from risk.models.groups import CollateralGroup, GroupCoin, GroupQuerySet, Member
+from risk.models.help import CallRecord, CureRule, CureRun, Deleveraging
 from risk.models.parameters import (
     AssetCap,
     CollateralTier,
@@ -36,13 +38,17 @@ from risk.models.watching import (
 
 __all__ = [
     "AssetCap",
+    "CallRecord",
     "CollateralGroup",
     "CollateralTier",
+    "CureRule",
+    "CureRun",
     "Debt",
     "DebtEntry",
     "DebtQuerySet",
     "DebtRate",
     "DelayEnrolment",
+    "Deleveraging",
     "FeedRule",
     "FlexibleRate",
     "Freeze",
@@ -66,6 +72,8 @@ __all__ = [
     "Sale",
     "Settings",
     "SweepRun",
+    "Tranche",
+    "TrancheEntry",
     "WarningLine",
     "usd_field",
 ]

@@ -133,6 +133,7 @@ class DebtEntry(models.Model):
         RENEWAL = "renewal"
         INSURANCE = "insurance"  # what the fund paid of a residual debt (R-GEN-78)
         WRITE_OFF = "write_off"
+        CORRECTION = "correction"  # the other side of an entry that was reversed (R-ADM-11)
 
     debt = models.ForeignKey(Debt, models.PROTECT, related_name="entries", db_constraint=False)
     entry = models.ForeignKey(

@@ -33,6 +33,10 @@ class Settings(models.Model):
     delay_hours = models.PositiveIntegerField(default=24)  # delayed liquidation (R-VIP-60)
     delay_rest_hours = models.PositiveIntegerField(default=168)  # at most one delay in this long (R-VIP-62)
     early_warnings = models.JSONField(default=list)  # LTVs as text, told on the way up (R-GEN-64)
+    soft_start_least = rate_field(default="0.80")  # where a borrower's own de-leveraging may begin (R-FTR-05)
+    soft_start_most = rate_field(default="0.85")
+    soft_fee = rate_field(default="0.005")  # of the debt it repays; below the fee of a liquidation
+    soft_step_seconds = models.PositiveIntegerField(default=60)  # between two of its steps
 
     def __str__(self) -> str:
         return f"settings from {self.effective_at:%Y-%m-%d %H:%M:%S}"

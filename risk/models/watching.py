@@ -52,6 +52,10 @@ class RiskEvent(models.Model):
         DEBT_SETTLED = "debt_settled"  # the insurance fund paid (R-GEN-78)
         DEBT_WRITTEN_OFF = "debt_written_off"
         PLAN_AGREED = "plan_agreed"
+        CALL_RECORD = "call_record"  # the desk, or the borrower, about a margin call (R-FTR-18)
+        AUTO_CURE = "auto_cure"  # a rule of the borrower's acted (R-FTR-04)
+        SOFT_SET = "soft_set"  # de-leveraging was chosen, changed or ended (R-FTR-05)
+        CORRECTED = "corrected"  # an entry was reversed (R-ADM-11)
 
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="events")
     debt = models.ForeignKey(Debt, models.PROTECT, null=True, related_name="events")
@@ -103,6 +107,7 @@ class Liquidation(models.Model):
         LTV = "ltv", "LTV"
         OVERDUE = "overdue"
         MANUAL = "manual", "by hand"
+        SOFT = "soft", "chosen de-leveraging"  # one step of it (R-FTR-05)
 
     class Status(models.TextChoices):
         RUNNING = "running"
