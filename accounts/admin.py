@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from accounts import members, people, users
+from accounts import firms, members, people, users
 from accounts.console import CommandForm, History, ReadOnly, Rows, button, row_or_404, run_command
 from accounts.models import (
     Acceptance,
@@ -114,6 +114,31 @@ class LimitForm(CommandForm):
             self.fields[name].choices = told  # type: ignore[attr-defined]
 
 
+class RoleForm(CommandForm):
+    user_id = forms.TypedChoiceField(label="Member", coerce=int)
+    role = forms.ChoiceField(label="Role", choices=Membership.Role.choices)
+
+    def __init__(self, *args: Any, customer: Customer, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        rows = customer.memberships.select_related("user").order_by("user__name", "pk")
+        named = [(row.user_id, f"{row.user}, {row.get_role_display().lower()}") for row in rows]
+        self.fields["user_id"].choices = named  # type: ignore[attr-defined]
+
+
+class MemberForm(CommandForm):
+    email = forms.EmailField(label="E-mail of the user")
+    role = forms.ChoiceField(label="Role", choices=Membership.Role.choices, initial=Membership.Role.VIEWER)
+
+    def clean(self) -> dict[str, Any]:
+        """Names the user instead of their address; who is unknown is opened under Users first."""
+        values = super().clean() or {}
+        email = values.pop("email", "").lower()
+        user = User.objects.filter(email=email).first()
+        if user is None and "email" not in self.errors:
+            self.add_error("email", "Nobody has this address; open the user first, under Users.")
+        return values | {"user_id": user.pk if user else None}
+
+
 class AccountRows(Rows):
     model = Account
     fields = readonly_fields = ("uid", "kind", "label", "email", "opened_at")
@@ -121,7 +146,7 @@ class AccountRows(Rows):
 
 class MembershipRows(Rows):
     model = Membership
-    fields = readonly_fields = ("user", "account", "since")
+    fields = readonly_fields = ("user", "role", "account", "since")
     related = ("user", "account")
 
 
@@ -133,7 +158,14 @@ class CustomerAdmin(ReadOnly):
     search_fields = ("name",)
     ordering = ("name", "pk")
     inlines = (AccountRows, MembershipRows)
-    actions_detail = ("set_vip_level", "assign_manager", "whitelist", "limit_member")
+    actions_detail = (
+        "set_vip_level",
+        "assign_manager",
+        "whitelist",
+        "add_member",
+        "set_role",
+        "limit_member",
+    )
 
     @button(title="Set VIP level", path="vip-level")
     def set_vip_level(self, request: HttpRequest, object_id: int) -> HttpResponse:
@@ -158,6 +190,18 @@ class CustomerAdmin(ReadOnly):
         row = row_or_404(Customer, object_id)
         form = LimitForm(request.POST or None, customer=row)
         return self._run(request, row, form, f"Whom a member of {row} acts for", members.limit)
+
+    @button(title="Add a member", path="add-member")
+    def add_member(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = row_or_404(Customer, object_id)
+        form = MemberForm(request.POST or None)
+        return self._run(request, row, form, f"Somebody more who acts for {row}", people.add_member)
+
+    @button(title="Change a member's role", path="member-role")
+    def set_role(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = row_or_404(Customer, object_id)
+        form = RoleForm(request.POST or None, customer=row)
+        return self._run(request, row, form, f"What a member of {row} may do", firms.set_role)
 
     def _run(
         self, request: HttpRequest, row: Customer, form: CommandForm, title: str, change: Any

@@ -2,18 +2,18 @@
 
 A proposal stores the arguments and their hash; releasing runs that and nothing else, as its maker, in the
 transaction that marks it released. So two checkers at once have one effect, and a command that refuses leaves
-the proposal waiting and everything else untouched (TRUST I-24).
+the proposal waiting and everything else untouched (TRUST I-24). The desk's proposals are decided by role, a firm's
+by its own members (R-ADM-09), and neither side sees the other's.
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.db import IntegrityError, models, transaction
-from django.db.models import Q, QuerySet
 
+from accounts import membership, notices
 from accounts.commands import (
     Actor,
     FourEyes,
@@ -25,13 +25,13 @@ from accounts.commands import (
     needs_release,
     perform,
     registered,
-    releasing,
     told,
 )
 from accounts.errors import Refused
 from accounts.models import Approval, ApprovalPolicy, Customer, User
 from accounts.money import MAX_AMOUNT
 from accounts.payloads import arguments_of
+from accounts.rehearsal import accepted, rehearse, run_released
 
 DEFAULT_HOURS = 72
 LONGEST_HOURS = 30 * 24
@@ -59,6 +59,12 @@ class AlreadyProposed(Refused):
     code = "already_proposed"
 
 
+class BeyondAuthority(Refused):
+    """The checker's own authority does not cover it (R-ADM-10)."""
+
+    code = "beyond_authority"
+
+
 class BadPolicy(Refused):
     code = "bad_policy"
 
@@ -77,39 +83,43 @@ def propose(
     hours: int = DEFAULT_HOURS,
     key: str = "",
 ) -> Approval:
-    """Put a command up for another person to release within `hours`. R-ADM-03
+    """Put a command up for another person to release within `hours`. R-ADM-03, R-ADM-09
 
     `arguments` are the command's own, without actor, at, key and reason. It is rehearsed first, so what would be
-    refused is refused now.
+    refused is refused now. A firm's own proposal needs no reason, and `customer` is the firm.
 
     Raises:
-        NotProposable: no such command, it never needs four eyes, no reason, or not 1 to 720 hours.
-        NotYourRole: the actor may not make such proposals.
+        NotProposable: no such command, it needs no second person, no reason, or not 1 to 720 hours.
+        NotYourRole, membership.NotYourPart, membership.NotYours: the actor may not make such proposals.
         AlreadyProposed: the very same waits already.
         Refused: what the command itself would say.
     """
-    found, rule = _four_eyed(command)
-    maker = acting_user(actor, roles=rule.makers, doing=f"propose this ({command})")
-    reason = _reasoned(reason)
+    found = _proposable(command)
+    maker, firm = _maker(found, arguments, actor, at=at)
+    reason = _reasoned(reason) if firm is None else reason.strip()[:LONGEST_REASON]
     if not 1 <= hours <= LONGEST_HOURS:
         raise NotProposable(f"A proposal waits 1 to {LONGEST_HOURS} hours, not {hours}.")
     payload, payload_hash = told(arguments), digest(command, arguments)
     exact = arguments_of(found, payload, payload_hash=payload_hash)
-    _rehearse(found, exact, payload_hash=payload_hash, actor=actor, at=at, reason=reason)
-    return _stored(
+    rehearse(found, exact, payload_hash=payload_hash, actor=actor, at=at, reason=reason)
+    waiting = _stored(
         Approval(
+            side=Approval.Side.DESK if firm is None else Approval.Side.FIRM,
             command=command,
             payload=payload,
             payload_hash=payload_hash,
             title=title[:200],
             preview=preview,
             reason=reason,
-            customer=customer,
+            customer=firm or customer,
             proposed_by=maker,
             proposed_at=at,
             expires_at=at + timedelta(hours=hours),
         )
     )
+    if firm is not None:
+        _tell(waiting, firm, at=at)
+    return waiting
 
 
 def run_or_propose(
@@ -141,27 +151,31 @@ def run_or_propose(
             hours=hours,
             key=key,
         )
-    perform(command, signed | _accepted(found, key=key, reason=reason))
+    perform(command, signed | accepted(found, key=key, reason=reason))
     return None
 
 
 @command("approvals.release", returns=Approval)
 def release(*, approval_id: int, actor: Actor, at: datetime, reason: str = "", key: str = "") -> Approval:
-    """Run the proposed command, exactly as it was proposed, as its maker. R-ADM-03
+    """Run the proposed command, exactly as it was proposed, as its maker. R-ADM-03, R-ADM-09
 
     Raises:
-        NotPending: it is decided or has lapsed.
-        OwnProposal, NotYourRole: the actor may not release it.
+        NotPending: it is decided or has lapsed, or is no business of the actor's.
+        OwnProposal, NotYourRole, BeyondAuthority, membership.NotYourPart: the actor may not release it.
         BadPayload, Refused: it cannot be run, or the command says no; then nothing changes and it still waits.
     """
-    approval = _pending(approval_id, at=at)
-    found, rule = _four_eyed(approval.command)
-    checker = _checker(approval, rule, actor)
+    approval = _pending(approval_id, actor, at=at)
+    found = _proposable(approval.command)
+    checker = _checker(approval, found, actor)
     exact = arguments_of(found, approval.payload, payload_hash=approval.payload_hash)
+    maker = Actor.user(approval.proposed_by)
+    if found.four_eyes and (
+        refusal := found.four_eyes.may_release(checker, {**exact, "actor": maker, "at": at})
+    ):
+        raise BeyondAuthority(refusal)
     _decide(approval, Approval.Status.RELEASED, by=checker, at=at, reason=reason)
     why = f"{approval.reason} ({approval}, released by {checker.name})"
-    maker = Actor.user(approval.proposed_by)
-    made = _run_released(found, exact, payload_hash=approval.payload_hash, actor=maker, at=at, reason=why)
+    made = run_released(found, exact, payload_hash=approval.payload_hash, actor=maker, at=at, reason=why)
     if isinstance(made, models.Model):
         approval.result = f"{made._meta.label_lower}:{made.pk}"[:120]
         with acting(actor, reason=reason):  # the command signed as the maker
@@ -174,10 +188,10 @@ def refuse(*, approval_id: int, actor: Actor, at: datetime, reason: str, key: st
     """Say no, with a reason for the maker. Who may release it may refuse it.
 
     Raises:
-        NotPending, OwnProposal, NotYourRole: as `release`. NotProposable: without a reason.
+        NotPending, OwnProposal, NotYourRole, NotYourPart: as `release`. NotProposable: without a reason.
     """
-    approval = _pending(approval_id, at=at)
-    checker = _checker(approval, _four_eyed(approval.command)[1], actor)
+    approval = _pending(approval_id, actor, at=at)
+    checker = _checker(approval, _proposable(approval.command), actor)
     _decide(approval, Approval.Status.REFUSED, by=checker, at=at, reason=_reasoned(reason))
     return approval
 
@@ -189,7 +203,7 @@ def withdraw(*, approval_id: int, actor: Actor, at: datetime, reason: str = "", 
     Raises:
         NotPending: it is decided or has lapsed. NotYourProposal: somebody else made it.
     """
-    approval = _pending(approval_id, at=at)
+    approval = _pending(approval_id, actor, at=at)
     if approval.proposed_by_id != actor.user_id:
         raise NotYourProposal(
             f"{approval} was proposed by {approval.proposed_by.name}; only they take it back."
@@ -245,57 +259,47 @@ def publish_policy(
 # --- Reads ------------------------------------------------------------------------------------------
 
 
-def visible_to(user: User) -> QuerySet[Approval]:
-    """Staff see all; a VIP manager their own, those about their clients and those they may release."""
-    if user.is_staff:
-        return Approval.objects.all()
-    if user.role != User.Role.VIP_MANAGER or not user.is_active:
-        return Approval.objects.none()
-    theirs = Q(proposed_by=user) | Q(customer__manager=user)
-    return Approval.objects.filter(theirs | Q(command__in=_released_by(user), customer__isnull=True))
-
-
-def waiting_for(user: User, *, at: datetime) -> QuerySet[Approval]:
-    """The pending proposals that this user may decide: their role is asked for, and somebody else made it."""
-    rows = visible_to(user).filter(status=Approval.Status.PENDING, expires_at__gt=at)
-    return rows.filter(command__in=_released_by(user)).exclude(proposed_by=user)
-
-
-def may_decide(approval: Approval, user: User) -> bool:
-    """Whether the user's role may release or refuse it, and it is somebody else's."""
-    return user.is_active and approval.proposed_by_id != user.pk and approval.command in _released_by(user)
-
-
 def stored_arguments(approval: Approval) -> dict[str, Any]:
     """What would be run, typed; for showing what it would do now.
 
     Raises:
         BadPayload, NotProposable: it cannot be read any more.
     """
-    found, _ = _four_eyed(approval.command)
+    found = _proposable(approval.command)
     return arguments_of(found, approval.payload, payload_hash=approval.payload_hash)
 
 
 # --- Private ----------------------------------------------------------------------------------------
 
 
-class _Rehearsed(Exception):
-    """Rolls a rehearsal back."""
+def _proposable(name: str) -> Registered:
+    found = registered.get(name)
+    if found is None or (found.four_eyes is None and not (found.member and found.member.is_released)):
+        raise NotProposable(f"{name!r} is nothing that a second person releases.")
+    return found
 
 
 def _four_eyed(name: str) -> tuple[Registered, FourEyes]:
-    found = registered.get(name)
-    if found is None or found.four_eyes is None:
-        raise NotProposable(f"{name!r} is nothing that a second person releases.")
+    found = _proposable(name)
+    if found.four_eyes is None:
+        raise NotProposable(f"{name!r} is nothing that a second person of the desk releases.")
     return found, found.four_eyes
 
 
-def _released_by(user: User) -> list[str]:
-    return [
-        name
-        for name, one in registered.items()
-        if one.four_eyes is not None and user.role in one.four_eyes.checkers
-    ]
+def _maker(
+    found: Registered, arguments: Mapping[str, Any], actor: Actor, *, at: datetime
+) -> tuple[User, Customer | None]:
+    """Who proposes it, and the firm when it is one of its own people (R-ADM-09)."""
+    doing = f"propose this ({found.name})"
+    if found.four_eyes is not None:
+        return acting_user(actor, roles=found.four_eyes.makers, doing=doing), None
+    assert found.member is not None
+    maker = acting_user(actor, roles={User.Role.BORROWER}, doing=doing)
+    if not membership.admit(found.member, {**arguments, "at": at}, user_id=maker.pk, at=at):
+        raise NotProposable("Your firm asks for one person only here; it needs no proposal.")
+    firm_id = membership.customer_of(arguments)
+    assert firm_id is not None, "whose it is was found when they were let in"
+    return maker, Customer.objects.get(pk=firm_id)
 
 
 def _reasoned(reason: str) -> str:
@@ -317,11 +321,25 @@ def _stored(approval: Approval) -> Approval:
     return approval
 
 
-def _pending(approval_id: int, *, at: datetime) -> Approval:
+def _tell(waiting: Approval, firm: Customer, *, at: datetime) -> None:
+    """The colleagues hear of it: one of them is needed. R-ADM-09"""
+    notices.send(
+        customer=firm,
+        event=f"firm_proposal:{waiting.pk}",
+        kind="firm_proposal",
+        title=f"{waiting} waits for a second person",
+        body=f"{waiting.proposed_by.name} proposes: {waiting.title}. It is done when a colleague who may do this too"
+        f" releases it, until {waiting.expires_at:%-d %B %Y, %H:%M} UTC.",
+        facts={},
+        at=at,
+    )
+
+
+def _pending(approval_id: int, actor: Actor, *, at: datetime) -> Approval:
     """The proposal, locked, so that of two who decide the second finds it decided."""
     rows = Approval.objects.select_for_update(no_key=True, of=("self",)).select_related("proposed_by")
     approval = rows.filter(pk=approval_id).first()
-    if approval is None:
+    if approval is None or not _concerns(approval, actor):
         raise NotPending(f"There is no proposal {approval_id}.")
     if approval.status != Approval.Status.PENDING:
         raise NotPending(f"{approval} is {approval.get_status_display().lower()} already.")
@@ -332,40 +350,28 @@ def _pending(approval_id: int, *, at: datetime) -> Approval:
     return approval
 
 
-def _checker(approval: Approval, rule: FourEyes, actor: Actor) -> User:
+def _concerns(approval: Approval, actor: Actor) -> bool:
+    """A firm's own proposals do not exist for anybody else, the desk included."""
+    if approval.side == Approval.Side.DESK or actor.user_id == approval.proposed_by_id:
+        return True
+    mine = membership.of_user(actor.user_id, approval.customer_id)
+    return mine is not None and mine.account is None
+
+
+def _checker(approval: Approval, found: Registered, actor: Actor) -> User:
     if actor.user_id == approval.proposed_by_id:
         raise OwnProposal(f"{approval} is your own proposal; somebody else has to decide it.")
-    return acting_user(actor, roles=rule.checkers, doing=f"decide {approval}")
+    if approval.side == Approval.Side.DESK:
+        assert found.four_eyes is not None
+        return acting_user(actor, roles=found.four_eyes.checkers, doing=f"decide {approval}")
+    mine = membership.of_user(actor.user_id, approval.customer_id)
+    assert mine is not None, "whom a firm's proposal does not concern finds none"
+    assert found.member is not None
+    membership.refuse_without(mine, found.member.power)
+    return mine.user
 
 
 def _decide(approval: Approval, status: str, *, by: User | None, at: datetime, reason: str) -> None:
     approval.status, approval.decided_by, approval.decided_at = status, by, at
     approval.decision_reason = reason.strip()[:LONGEST_REASON]
     approval.save(update_fields=["status", "decided_by", "decided_at", "decision_reason"])
-
-
-def _rehearse(
-    found: Registered, exact: dict[str, Any], *, payload_hash: str, actor: Actor, at: datetime, reason: str
-) -> None:
-    """Run it and take it back. What it would refuse is refused, and nothing of it stays."""
-    with suppress(_Rehearsed), transaction.atomic():
-        _run_released(found, exact, payload_hash=payload_hash, actor=actor, at=at, reason=reason)
-        raise _Rehearsed
-
-
-def _run_released(
-    found: Registered, exact: dict[str, Any], *, payload_hash: str, actor: Actor, at: datetime, reason: str
-) -> Any:
-    token = releasing.set(payload_hash)
-    try:
-        signed = {**exact, "actor": actor, "at": at}
-        return perform(found.name, signed | _accepted(found, reason=reason))
-    finally:
-        releasing.reset(token)
-
-
-def _accepted(found: Registered, **offered: str) -> dict[str, str]:
-    """A command need not ask for a reason, nor take a key."""
-    names = found.function.__kwdefaults__ or {}
-    asked = {*names, *found.function.__annotations__}
-    return {name: value for name, value in offered.items() if name in asked}

@@ -54,6 +54,15 @@ def email(notice: Notice) -> str:
     addresses = list(members.values_list("user__email", flat=True))
     if not addresses:
         raise NobodyToTell(NO_ADDRESS)
+    return _mail(notice, addresses)
+
+
+def email_to(notice: Notice, address: str) -> str:
+    """One message to a contact besides the members. R-FTR-03"""
+    return _mail(notice, [address])
+
+
+def _mail(notice: Notice, addresses: list[str]) -> str:
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].partition("@")[2] or "localhost"
     message_id = make_msgid(str(notice.pk), domain=domain)
     taken = 0
@@ -86,6 +95,10 @@ def sms(notice: Notice) -> str:
     phone = preference.phone if preference else ""
     if not phone:
         raise NobodyToTell(NO_PHONE)
+    return sms_to(notice, phone)
+
+
+def sms_to(notice: Notice, phone: str) -> str:
     backend: SmsBackend = import_string(settings.SMS_BACKEND)
     return backend(phone, " ".join(notice.title.split())[:LONGEST_SMS])[:ANSWER_KEPT]
 

@@ -20,8 +20,10 @@ from typing import Any, ParamSpec, TypeVar
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import OperationalError, connection, models, transaction
 
+from accounts import membership
 from accounts.errors import Refused
 from accounts.models import ApprovalPolicy, AuditRecord, IdempotencyKey, User
+from accounts.powers import MemberRule
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,7 +44,7 @@ class BadKey(Refused):
 
 
 class NeedsApproval(Refused):
-    """R-ADM-03: propose it (accounts/approvals.py); it runs when another person releases it."""
+    """R-ADM-03, R-ADM-09: propose it (accounts/approvals.py); it runs when another person releases it."""
 
     code = "needs_approval"
 
@@ -83,13 +85,22 @@ def _unpriced(_: Arguments) -> Decimal | None:
     return None
 
 
+def _never(_: Arguments) -> bool:
+    return False
+
+
+def _anybody(_: User, __: Arguments) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class FourEyes:
     """What makes a command one that a person only proposes and another releases (R-ADM-03, TRUST I-24).
 
     `makers` and `checkers` are roles. `needed` looks at the arguments: some calls need one person only; a maker's
     role is asked for in any case. `worth` is what they move, in USD, for policies that begin at an amount.
-    Jobs of ours need no release.
+    Jobs of ours need no release. `beyond`: more than this maker may do alone, whatever a policy says (R-ADM-10).
+    `may_release`: why this checker may not release it, in words; empty when they may.
     """
 
     makers: frozenset[str] = field(
@@ -100,16 +111,19 @@ class FourEyes:
     )
     needed: Callable[[Arguments], bool] = _always
     worth: Callable[[Arguments], Decimal | None] = _unpriced
+    beyond: Callable[[Arguments], bool] = _never
+    may_release: Callable[[User, Arguments], str] = _anybody
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A command by its name: what to call, and who must release it."""
+    """A command by its name: what to call, who of a customer may, and who must release it."""
 
     name: str
     function: Callable[..., Any]
     returns: type[models.Model] | None
     four_eyes: FourEyes | None
+    member: MemberRule | None = None
 
 
 registered: dict[str, Registered] = {}
@@ -131,14 +145,21 @@ def acting(actor: Actor, *, reason: str = "") -> Iterator[None]:
 
 
 def command(
-    name: str, *, returns: type[models.Model] | None = None, four_eyes: FourEyes | None = None
+    name: str,
+    *,
+    returns: type[models.Model] | None = None,
+    four_eyes: FourEyes | None = None,
+    member: MemberRule | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Make a chapter's function a command named `name`, such as `vip.repay`.
+
+    `member` says which of a borrower's own people may call it, and when another of them releases it (R-ADM-09).
 
     Raises (from the decorated function):
         BadKey: the key is no line of 1 to 64 ASCII characters.
         KeyReused: the same caller used this key for another command or with other arguments.
         NotYourRole, NeedsApproval: a person calls it, and `four_eyes` says who may and who must release it.
+        NotYours, NotYourPart, NeedsApproval: a borrower calls it, and `member` says who may and who must release it.
     """
 
     def wrap(function: Callable[P, R]) -> Callable[P, R]:
@@ -150,7 +171,7 @@ def command(
             return result
 
         assert name not in registered or registered[name].function.__module__ == function.__module__, name
-        registered[name] = Registered(name=name, function=function, returns=returns, four_eyes=four_eyes)
+        registered[name] = Registered(name, function, returns, four_eyes, member)
         return run
 
     return wrap
@@ -179,6 +200,8 @@ def _run_once(command: Registered, kwargs: dict[str, Any]) -> Any:
             return claim.replay(command.returns)
         if command.four_eyes is not None:
             _refuse_unreleased(command, command.four_eyes, kwargs)
+        if command.member is not None:
+            _refuse_member(command, command.member, kwargs)
         result = command.function(**kwargs)
         result_pk = str(result.pk) if isinstance(result, models.Model) else None
         AuditRecord.objects.create(
@@ -203,6 +226,8 @@ def digest(name: str, kwargs: Arguments) -> str:
 def needs_release(command: Registered, kwargs: Arguments, *, at: datetime) -> bool:
     """Whether these arguments need a second person at `at`, by the command and the policy in force."""
     rule = command.four_eyes
+    if rule is not None and rule.beyond(kwargs):
+        return True
     if rule is None or not rule.needed(kwargs):
         return False
     policies = ApprovalPolicy.objects.filter(command=command.name, effective_at__lte=at)
@@ -238,6 +263,15 @@ def _refuse_unreleased(command: Registered, rule: FourEyes, kwargs: dict[str, An
     acting_user(kwargs["actor"], roles=rule.makers, doing=f"do this ({command.name})")
     if needs_release(command, kwargs, at=kwargs["at"]) and releasing.get() != digest(command.name, kwargs):
         raise NeedsApproval("This needs a second person: propose it, and it is done when they release it.")
+
+
+def _refuse_member(command: Registered, rule: MemberRule, kwargs: dict[str, Any]) -> None:
+    user_id = kwargs["actor"].user_id
+    if user_id is None:
+        return
+    needs_second = membership.admit(rule, kwargs, user_id=user_id, at=kwargs["at"])
+    if needs_second and releasing.get() != digest(command.name, kwargs):
+        raise NeedsApproval("Your firm asks for two people here: propose it, and a colleague releases it.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import DecimalField, F, Q, Sum
+from django.db.models import DecimalField, F, Max, Q, Sum
 from django.db.models.functions import Coalesce
 
 from accounts.errors import Refused
-from accounts.models import JournalEntry, LedgerAccount, Transfer
+from accounts.models import JournalEntry, LedgerAccount, PeriodClose, Transfer
 
 Check = Callable[[], list[str]]
+REVERSAL = "reversal"  # the kind of an entry that undoes another one (R-ADM-11)
 
 
 class AlreadyPosted(Refused):
@@ -27,6 +28,12 @@ class Overdrawn(Refused):
     sapi = -2010
 
 
+class PeriodClosed(Refused):
+    """R-ADM-11: nothing is booked any more at or before the last close."""
+
+    code = "period_closed"
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """`amount` leaves `credit` and arrives at `debit`, in bookkeeping's sense of the words."""
@@ -36,34 +43,68 @@ class Line:
     amount: Decimal
 
 
-def post(*, kind: str, reference: str, lines: Iterable[Line], at: datetime) -> JournalEntry:
+@dataclass(frozen=True, slots=True)
+class Turnover:
+    """What one ledger account was debited and credited with until an instant, in its asset."""
+
+    code: str
+    kind: str
+    asset: str
+    debits: Decimal
+    credits: Decimal
+
+
+def post(
+    *, kind: str, reference: str, lines: Iterable[Line], at: datetime, reverses: JournalEntry | None = None
+) -> JournalEntry:
     """Book one event. Lines of amount zero are left out; a control posting of zero needs no transfer.
 
     Raises:
-        AlreadyPosted: an entry with this reference exists; nothing was booked.
+        AlreadyPosted: an entry with this reference, or one that reverses the same, exists; nothing was booked.
         Overdrawn: a wallet or pool holds less than the entry takes; nothing was booked.
+        PeriodClosed: the books are closed through `at` or later; nothing was booked (R-ADM-11).
     """
     lines = [line for line in lines if line.amount != 0]
     try:
         with transaction.atomic():
-            entry = JournalEntry.objects.create(kind=kind, reference=reference, at=at)
+            entry = JournalEntry.objects.create(kind=kind, reference=reference, at=at, reverses=reverses)
             Transfer.objects.bulk_create(
                 Transfer(entry=entry, debit=line.debit, credit=line.credit, amount=line.amount)
                 for line in lines
             )
     except IntegrityError as error:
-        raise _explained(error, reference) from error
+        raise _explained(error, reference, at) from error
     return entry
 
 
-def _explained(error: IntegrityError, reference: str) -> Exception:
+def _explained(error: IntegrityError, reference: str, at: datetime) -> Exception:
     diagnostics = getattr(error.__cause__, "diag", None)
     constraint = getattr(diagnostics, "constraint_name", None)
     if constraint == "ledger_account_not_overdrawn":
         return Overdrawn("The balance is too small for this movement; nothing was moved.")
-    if constraint and constraint.startswith("accounts_journalentry_reference"):
+    if constraint == "period_is_open":
+        return PeriodClosed(_closed(reference, at))
+    if constraint and constraint.startswith(
+        ("accounts_journalentry_reference", "accounts_journalentry_revers")
+    ):
         return AlreadyPosted(f"{reference} is already booked.")
     return error
+
+
+def _closed(reference: str, at: datetime) -> str:
+    through = PeriodClose.objects.aggregate(through=Max("through"))["through"]
+    return (
+        f"The books are closed through {through:%-d %B %Y %H:%M} UTC, and {reference} is dated"
+        f" {at:%-d %B %Y %H:%M} UTC; nothing was booked. It can be booked with a later date."
+    )
+
+
+def customer_of(entry_id: int) -> int | None:
+    """Whose wallets an entry moved; None where it moved those of nobody, or of several."""
+    rows = Transfer.objects.filter(entry=entry_id)
+    sides = rows.values_list("debit__account__customer", "credit__account__customer")
+    found = {customer for both in sides for customer in both} - {None}
+    return found.pop() if len(found) == 1 else None
 
 
 def balances(
@@ -72,6 +113,46 @@ def balances(
     """Wallet balances by (uid, kind, asset); wallets never opened are absent."""
     rows = LedgerAccount.objects.filter(account_id__in=list(account_ids), kind__in=list(kinds))
     return {(row.account_id or 0, row.kind, row.asset_id): row.balance for row in rows}
+
+
+def balances_at(
+    *, account_ids: Iterable[int], kinds: Iterable[str] = ("spot",), at: datetime
+) -> dict[tuple[int, str, str], Decimal]:
+    """As `balances`, as they were at `at`: the sum of every entry dated then or before (R-ADM-11).
+
+    Summed from the transfers, not from the totals; wallets that nothing had moved by then are absent.
+    """
+    wallets = {
+        row.pk: row
+        for row in LedgerAccount.objects.filter(account_id__in=list(account_ids), kind__in=list(kinds))
+    }
+    found: dict[tuple[int, str, str], Decimal] = {}
+    for side, sign in (("credit", 1), ("debit", -1)):  # a wallet is what we owe
+        moved = Transfer.objects.filter(**{f"{side}__in": list(wallets)}, entry__at__lte=at).order_by()
+        for pk, total in moved.values_list(side).annotate(total=Sum("amount")):
+            wallet = wallets[pk]
+            key = (wallet.account_id or 0, wallet.kind, wallet.asset_id)
+            found[key] = found.get(key, Decimal(0)) + sign * total
+    return found
+
+
+def trial_balance(*, at: datetime) -> list[Turnover]:
+    """Every account that entries dated at or before `at` moved, with both sums, by code (R-ADM-11).
+
+    Recomputed from the transfers; per asset the debits add up to the credits.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT a.code, a.kind, a.asset_id, sum(s.debit), sum(s.credit) FROM (
+                SELECT entry_id, debit_id AS id, amount AS debit, 0::numeric AS credit FROM accounts_transfer
+                UNION ALL SELECT entry_id, credit_id, 0, amount FROM accounts_transfer
+            ) s JOIN accounts_journalentry e ON e.id = s.entry_id JOIN accounts_ledgeraccount a ON a.id = s.id
+            WHERE e.at <= %s GROUP BY a.code, a.kind, a.asset_id ORDER BY a.code
+            """,
+            [at],
+        )
+        return [Turnover(*row) for row in cursor.fetchall()]
 
 
 # --- Proof ------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
+from accounts.firms import refuse_short_handed
 from accounts.models import Customer, Membership, User
 from accounts.people import BadDetails, NotAMember, refuse_others_client
 
@@ -39,6 +40,7 @@ def limit(
         people.NotAMember: the user does not act for this customer.
         people.BadDetails: the account is not the customer's.
         LastWholeMember: nobody would be left who acts for all of the customer.
+        firms.LastSignatory, firms.TooFewPeople: no signatory would, or not the two the firm asks for (R-ADM-09).
     """
     customer = Customer.objects.select_for_update(of=("self",)).get(pk=customer_id)
     refuse_others_client(customer=customer, actor=actor)
@@ -54,4 +56,5 @@ def limit(
             raise LastWholeMember(f"Somebody else must act for all of {customer.name} first.")
     membership.account = account
     membership.save(update_fields=["account"])
+    refuse_short_handed(customer, at=at)
     return membership

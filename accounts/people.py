@@ -13,6 +13,7 @@ from django.db import IntegrityError, transaction
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Acceptance, Account, Agreement, Customer, Membership, User
+from accounts.powers import MemberRule, Power
 
 HIGHEST_VIP_LEVEL = 9
 MANAGERS = frozenset({User.Role.VIP_MANAGER, User.Role.ADMIN})
@@ -133,15 +134,27 @@ def open_sub_account(
 
 @command("people.add_member", returns=Membership)
 def add_member(
-    *, customer_id: int, user_id: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
+    *,
+    customer_id: int,
+    user_id: int,
+    actor: Actor,
+    at: datetime,
+    role: str = Membership.Role.SIGNATORY,
+    key: str = "",
+    reason: str = "",
 ) -> Membership:
-    """The user acts for the customer from now on. R-ADM-09
+    """The user acts for the customer from now on, as `role`. R-ADM-09
 
     Raises:
+        DeskOnly: a person who is no admin.
+        BadDetails: there is no such role.
         NotABorrower: the user works at the desk.
         AlreadyMember: they act for this customer already.
     """
-    return _join(Customer.objects.get(pk=customer_id), user_id, at)
+    _require(actor, ADMINS, "let somebody act for a customer")
+    if role not in Membership.Role.values:
+        raise BadDetails(f"A member is one of {', '.join(Membership.Role.values)}.")
+    return _join(Customer.objects.get(pk=customer_id), user_id, at, role=role)
 
 
 # --- What only the desk changes ---------------------------------------------------------------------
@@ -244,7 +257,7 @@ def publish_agreement(
     return Agreement.objects.create(version=version, text=text, published_at=at)
 
 
-@command("people.accept_agreement", returns=Acceptance)
+@command("people.accept_agreement", returns=Acceptance, member=MemberRule(Power.ACCEPT))
 def accept_agreement(
     *,
     customer_id: int,
@@ -318,13 +331,17 @@ def _locked(customer_id: int) -> Customer:
     return Customer.objects.select_for_update(of=("self",)).get(pk=customer_id)
 
 
-def _join(customer: Customer, user_id: int, at: datetime) -> Membership:
+def _join(
+    customer: Customer, user_id: int, at: datetime, *, role: str = Membership.Role.SIGNATORY
+) -> Membership:
     user = User.objects.get(pk=user_id)
     if user.role != User.Role.BORROWER:
         raise NotABorrower(
             f"{user.name} works here as {user.get_role_display()} and cannot act for a customer."
         )
-    membership, made = Membership.objects.get_or_create(customer=customer, user=user, defaults={"since": at})
+    membership, made = Membership.objects.get_or_create(
+        customer=customer, user=user, defaults={"since": at, "role": role}
+    )
     if not made:
         raise AlreadyMember(f"{user.name} already acts for {customer.name}.")
     return membership

@@ -10,6 +10,7 @@ from accounts import notices, reach
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer, Notice, NoticePreference
+from accounts.powers import MemberRule, Power
 
 TESTED_EVERY = timedelta(minutes=1)  # a test message costs money and goes to a telephone
 
@@ -30,7 +31,7 @@ class TestedJustNow(Refused):
     code = "tested_just_now"
 
 
-@command("notices.set_preference", returns=NoticePreference)
+@command("notices.set_preference", returns=NoticePreference, member=MemberRule(Power.RULES))
 def set_preference(
     *,
     customer_id: int,
@@ -76,7 +77,7 @@ def set_preference(
     return row
 
 
-@command("notices.send_test", returns=Notice)
+@command("notices.send_test", returns=Notice, member=MemberRule(Power.RULES))
 def send_test(*, customer_id: int, actor: Actor, at: datetime, key: str = "", reason: str = "") -> Notice:
     """A message on every channel that is on, at once whatever the hour. R-GEN-60
 
@@ -84,14 +85,15 @@ def send_test(*, customer_id: int, actor: Actor, at: datetime, key: str = "", re
         TestedJustNow: the last one is less than a minute old.
     """
     customer = Customer.objects.select_for_update(of=("self",), no_key=True).get(pk=customer_id)
-    last = Notice.objects.filter(customer=customer, kind="test").order_by("-at").first()
+    sent = Notice.objects.filter(event__startswith=f"test:{customer.pk}:")
+    last = sent.order_by("-at").first()
     if last is not None and at < last.at + TESTED_EVERY:
         again = last.at + TESTED_EVERY
         raise TestedJustNow(f"A test message has just been sent; the next can go at {again:%H:%M:%S} UTC.")
     return notices.send(
         customer=customer,
         event=f"test:{customer.pk}:{at.isoformat()}",
-        kind="test",
+        kind=reach.TEST,
         title="Test message from Lombard",
         body="This is how margin calls and other notices will reach you. Nothing has happened to your loans.",
         facts={},

@@ -13,14 +13,19 @@ from zoneinfo import ZoneInfo, available_timezones
 
 EMAIL: Final = "email"
 SMS: Final = "sms"
+WEBHOOK: Final = "webhook"
+TEST: Final = "test"
 
 CAN_WAIT: Final = frozenset(
     {
         "application_expired",
         "application_rejected",
+        "balance_confirmation",
         "call_ended",
         "client_terms",
+        "corrected",
         "enquiry_answered",
+        "firm_proposal",
         "instalment_taken",
         "loan_paid_out",
         "loan_renewed",
@@ -30,12 +35,20 @@ CAN_WAIT: Final = frozenset(
         "repayment",
         "residual_settled",
         "set_off",
+        "statement",
         "written_off",
     }
 )
 """Kinds of notices that tell of what is done and asks for nothing. All others are never held."""
 
+OWN_AFFAIRS: Final = frozenset({"firm_proposal"})
+"""Kinds that pass between a customer's own people: the desk does not read what they have not agreed on. R-ADM-09"""
+
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+{_LABEL}", re.ASCII)
+LONGEST_EMAIL: Final = 254
 _SEPARATORS = str.maketrans("", "", " -./()\u00a0")
 
 
@@ -54,6 +67,29 @@ class Preference:
 def may_wait(kind: str) -> bool:
     """Whether a notice of this kind may be held until the morning. R-GEN-60"""
     return kind in CAN_WAIT
+
+
+def asks_for_an_answer(kind: str) -> bool:
+    """Whether somebody of the customer should say that they have it in hand. R-FTR-03"""
+    return kind != TEST and not may_wait(kind)
+
+
+def is_for_contact(*, kind: str, urgent_only: bool) -> bool:
+    """Whether a contact besides the members hears of it; a test message is tried on each contact by itself. R-FTR-03"""
+    return kind != TEST and not (urgent_only and may_wait(kind))
+
+
+def contact_due_at(
+    *, kind: str, at: datetime, channel: str, after_minutes: int, preference: Preference
+) -> datetime:
+    """When a contact may hear of a notice of `at`. R-FTR-03
+
+    An escalation waits its minutes and nothing else: quiet hours never silence what is urgent. A program does not
+    sleep either.
+    """
+    if after_minutes or channel == WEBHOOK:
+        return at + timedelta(minutes=after_minutes)
+    return due_at(kind=kind, at=at, preference=preference)
 
 
 def channels(*, kind: str, preference: Preference) -> tuple[str, ...]:
@@ -85,6 +121,12 @@ def due_at(*, kind: str, at: datetime, preference: Preference) -> datetime:
 
 def _is_quiet(now: time, start: time, end: time) -> bool:
     return start <= now < end if start < end else now >= start or now < end
+
+
+def email_address(text: str) -> str | None:
+    """The address without spaces around it; None when it is none that a mail server would take."""
+    address = text.strip()
+    return address if len(address) <= LONGEST_EMAIL and _EMAIL.fullmatch(address) else None
 
 
 def phone_number(text: str) -> str | None:

@@ -7,7 +7,8 @@ from celery import shared_task
 from django.db import connection
 from django.utils import timezone
 
-from accounts import approvals, ledger, notices
+from accounts import approvals, chain, closing, exports, notices
+from accounts.commands import Actor
 
 
 class BooksBroken(Exception):
@@ -35,7 +36,7 @@ def deliver_notices(**_: Any) -> None:
 @shared_task
 def check_books(**_: Any) -> None:
     """What `manage.py check_ledger` proves, every hour."""
-    problems = ledger.problems()
+    problems = closing.prove(actor=Actor.job("check-books"), at=timezone.now())
     if problems:
         raise BooksBroken("\n".join(problems))
 
@@ -44,3 +45,27 @@ def check_books(**_: Any) -> None:
 def expire_proposals(**_: Any) -> None:
     """Close the proposals that nobody decided in time (R-ADM-03)."""
     approvals.expire_due(at=timezone.now())
+
+
+EXPORTING_SECONDS = 60  # then the others get their turn; one that is begun is finished
+ONE_EXPORTER = 60_110  # the advisory lock's number, after R-ADM-11
+
+
+@shared_task
+def make_exports(**_: Any) -> None:
+    """Make the files that people wait for. Long ones may hold one worker only: the others watch the loans."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [ONE_EXPORTER])
+        if not cursor.fetchone()[0]:
+            return
+        try:
+            until = time.monotonic() + EXPORTING_SECONDS
+            exports.run_due(at=timezone.now(), enough=lambda: time.monotonic() > until)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [ONE_EXPORTER])
+
+
+@shared_task
+def link_audit_records(**_: Any) -> None:
+    """Take the audit trail's newest records into its chain of hashes (R-ADM-07)."""
+    chain.link()

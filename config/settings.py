@@ -84,6 +84,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "accounts.pages.trail.Looks",
 ]
 
 TEMPLATES = [
@@ -152,6 +153,8 @@ SMS_SENDER = env.str("SMS_SENDER", default="Lombard")
 SMS_FILE = env.str("SMS_FILE", default=str(BASE_DIR / ".local" / "sms.jsonl"))
 _sms = "sms_by_gateway" if SMS_GATEWAY_URL else "sms_to_console"
 SMS_BACKEND = env.str("SMS_BACKEND", default=f"accounts.channels.{_sms}")
+# A demo's and the tests' webhooks may be http on this machine; everybody else's are https and public
+WEBHOOKS_TO_THIS_MACHINE = env.bool("WEBHOOKS_TO_THIS_MACHINE", default=DEMO)
 
 # -- People
 AUTH_USER_MODEL = "accounts.User"

@@ -40,6 +40,9 @@ class ProductForm(DatedForm):
     auto_approve_usd = usd_field("Approved by itself up to (USD; 0: never)", required=False)
     auto_approve_ltv = RateField(label="and with LTV at most (%)", required=False)
     four_eyes_usd = usd_field("A second person above (USD)", required=False)
+    review_hours = forms.IntegerField(
+        label="Answer a request within (h)", min_value=1, max_value=8760, required=False
+    )
     call_notice_hours = forms.IntegerField(
         label="Notice for calling an open loan (h)", min_value=24, max_value=8760, required=False
     )

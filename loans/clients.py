@@ -12,12 +12,12 @@ from typing import Final
 from django.db import IntegrityError, transaction
 
 from accounts import notices
-from accounts.commands import Actor, Arguments, FourEyes, command
+from accounts.commands import Actor, Arguments, command
 from accounts.errors import Refused
 from accounts.models import Asset, Customer, User
 from accounts.money import ONE, RATE_PLACES, round_down
 from accounts.people import refuse_others_client
-from loans import ratecards
+from loans import authority, ratecards
 from loans.models import ClientTerms
 from risk.models import ProductCode
 
@@ -42,13 +42,19 @@ def _needs_a_second(arguments: Arguments) -> bool:
     return hours is not None and hours > _product_hours(arguments["at"])
 
 
+def _stakes(arguments: Arguments) -> authority.Stakes:
+    """A client's own spread is a discount on every loan to come. R-ADM-10"""
+    spread: Decimal | None = arguments.get("spread")
+    if spread is None or not spread.is_finite() or spread >= 0:
+        return authority.Stakes()
+    return authority.Stakes(discount=-spread)
+
+
 @command(
     COMMAND,
     returns=ClientTerms,
-    four_eyes=FourEyes(
-        makers=frozenset({User.Role.VIP_MANAGER, User.Role.RISK_OFFICER}),
-        checkers=frozenset({User.Role.RISK_OFFICER, User.Role.ADMIN, User.Role.VIP_MANAGER}),
-        needed=_needs_a_second,
+    four_eyes=authority.four_eyes(
+        _stakes, makers=frozenset({User.Role.VIP_MANAGER, User.Role.RISK_OFFICER}), needed=_needs_a_second
     ),
 )
 def set_client_terms(

@@ -13,6 +13,7 @@ from accounts import notices, people
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer, User
+from accounts.powers import MemberRule, Power
 from loans.models import Enquiry
 
 MOST_WAITING: Final = 5  # per customer, so that one cannot bury the queue
@@ -37,7 +38,7 @@ class WrongState(Refused):
     code = "enquiry_state"
 
 
-@command("loans.enquire", returns=Enquiry)
+@command("loans.enquire", returns=Enquiry, member=MemberRule(Power.APPLY))
 def ask(
     *,
     customer_id: int,
@@ -137,7 +138,7 @@ def answer(
     return enquiry
 
 
-@command("loans.withdraw_enquiry", returns=Enquiry)
+@command("loans.withdraw_enquiry", returns=Enquiry, member=MemberRule(Power.APPLY))
 def withdraw(*, enquiry_id: int, actor: Actor, at: datetime, key: str = "", reason: str = "") -> Enquiry:
     """Who asked takes it back.
 

@@ -11,18 +11,21 @@ from datetime import datetime
 from decimal import Decimal
 from random import Random
 
-from accounts import approvals, catalogue, people
+from accounts import approvals, catalogue, people, screenings
 from accounts.catalogue import Coin, Kind
 from accounts.catalogue.loading import load
 from accounts.commands import Actor, acting
 from accounts.errors import Refused
 from accounts.models import Account, Customer, User
 from accounts.money import ZERO, divide_down, divide_up, exact, round_up
+from loans import precautions
 from loans.demo import opening
 from loans.models import Application, RateType
+from loans.precautions import Means, Precautions
 from loans.vip import applications, origination
 from loans.vip.terms import Request, Wish
 from risk import delays, gate, parameters, prices
+from risk.models import CollateralGroup
 from risk.valuation import Tier, Tiers, market_value_needed, recognised
 
 JOB = Actor.job("population")
@@ -131,15 +134,23 @@ def _user(email: str, name: str, role: str) -> User:
 # --- Borrowers --------------------------------------------------------------------------------------
 
 
-def open_borrowers(*, desk: Desk, count: int, seed: int, at: datetime) -> Iterator[Customer]:
-    """Open `count` borrowers with running loans, one by one.
+def open_borrowers(
+    *,
+    desk: Desk,
+    count: int,
+    seed: int,
+    at: datetime,
+    prepared: Precautions = Precautions(),  # noqa: B008  frozen
+) -> Iterator[Customer]:
+    """Open `count` borrowers with running loans, one by one, each `prepared` for a fall as said.
 
     Collateral is 1 to 4 coins over 1 to 3 accounts; LTV is 35 % up to the initial line itself; first loans are
     500,000 to 20 m USD, some borrowers take a second one of 50,000 or more.
     """
     random = Random(seed)  # noqa: S311  a seeded generator is what a repeatable book wants
     for number in range(1, count + 1):
-        yield _open(_plan(desk, random), desk=desk, number=number, at=at)
+        plan = _plan(desk, random)
+        yield _open(plan, desk=desk, number=number, at=at, prepared=prepared)
 
 
 def enrol(*, customer: Customer, desk: Desk, at: datetime) -> None:
@@ -149,7 +160,7 @@ def enrol(*, customer: Customer, desk: Desk, at: datetime) -> None:
     )
 
 
-def _open(plan: Plan, *, desk: Desk, number: int, at: datetime) -> Customer:
+def _open(plan: Plan, *, desk: Desk, number: int, at: datetime, prepared: Precautions) -> Customer:
     name = f"{'Firm' if plan.is_firm else 'Person'} {number:04d}"
     email = f"b{number:04d}@replay.invalid"
     user = _user(email, name, User.Role.BORROWER)
@@ -161,6 +172,8 @@ def _open(plan: Plan, *, desk: Desk, number: int, at: datetime) -> Customer:
     people.accept_agreement(
         customer_id=customer.pk, user_id=user.pk, version=AGREEMENT, actor=borrower, at=at
     )
+    for check in ("identity", "sanctions"):
+        screenings.record(customer_id=customer.pk, kind=check, status="clear", actor=JOB, at=at)
     accounts = [
         people.open_sub_account(
             customer_id=customer.pk,
@@ -174,13 +187,17 @@ def _open(plan: Plan, *, desk: Desk, number: int, at: datetime) -> Customer:
     for place, coin, amount in plan.pledges:
         gate.deposit(account_uid=accounts[place].pk, asset=coin, amount=amount, actor=borrower, at=at)
     master = customer.accounts.get(kind=Account.Kind.MASTER)
+    means = _means(plan, desk, master, accounts)
+    coins = {coin for _, coin, _ in plan.pledges}
+    if prepared.auto_cure and means.stable_owed is not None:
+        coins.add(means.stable_owed)  # to swap into
     for wishes in plan.orders:
         request = Request(
             customer_id=customer.pk,
             applicant_id=user.pk,
             receiver_uid=master.pk,
             account_uids=tuple(account.pk for account in accounts),
-            coins=tuple(sorted({coin for _, coin, _ in plan.pledges})),
+            coins=tuple(sorted(coins)),
             wishes=wishes,
             rate_type=plan.rate_type,
             term_days=plan.term_days,
@@ -191,7 +208,24 @@ def _open(plan: Plan, *, desk: Desk, number: int, at: datetime) -> Customer:
         application: Application = applications.submit(request=request, actor=borrower, at=at)
         sheet = application.offers.get(version=1).sha256
         origination.approve(application_id=application.pk, sheet_sha256=sheet, actor=manager, at=at)
+    group = CollateralGroup.objects.open().get(receiver=master)
+    precautions.take(group=group, means=means, of=prepared, actor=borrower, at=at)
     return customer
+
+
+@exact
+def _means(plan: Plan, desk: Desk, master: Account, accounts: Sequence[Account]) -> Means:
+    lent: dict[str, Decimal] = {}
+    for wish in (wish for order in plan.orders for wish in order):
+        lent[wish.asset] = lent.get(wish.asset, ZERO) + wish.amount
+    return Means(
+        master=master,
+        pledges=[(accounts[place], coin, amount) for place, coin, amount in plan.pledges],
+        lent=lent,
+        prices=desk.prices,
+        places=desk.places,
+        stable=desk.stable & set(desk.tiers),
+    )
 
 
 # --- What they want ---------------------------------------------------------------------------------

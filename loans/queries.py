@@ -116,7 +116,7 @@ def _chain(loan: Loan) -> list[int]:
 
 def payments(loan: Loan) -> QuerySet[DebtEntry]:
     """What reduced the debt, newest first: repayments, sales, renewal, the fund, a write-off. Amounts are negative."""
-    adding = [DebtEntry.Kind.BORROW, DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM]
+    adding = [DebtEntry.Kind.BORROW, DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM, DebtEntry.Kind.CORRECTION]
     rows = DebtEntry.objects.filter(debt=loan.debt_id).exclude(kind__in=adding).exclude(principal__gt=0)
     return rows.order_by("-at", "-pk")
 

@@ -119,6 +119,7 @@ def publish_product(
     offer_hours: int | None = None,
     quote_hours: int | None = None,
     call_notice_hours: int | None = None,
+    review_hours: int | None = None,
     auto_approve_usd: Decimal | None = None,
     auto_approve_ltv: Decimal | None = None,
     four_eyes_usd: Decimal | None = None,
@@ -127,7 +128,8 @@ def publish_product(
 ) -> Product:
     """Publish a product's own terms; what is not given stays as in force at `effective_at`. Running loans keep theirs.
 
-    Minimums and lines in USD, hours from an offer, an acceptance or a call. R-VIP-04, 05, 07, 11, 12, 18, 40, 43, 44
+    Minimums and lines in USD, hours from an offer, an acceptance, a call or a request.
+    R-VIP-04, 05, 07, 11, 12, 18, 40, 43, 44, R-ADM-08
 
     Raises:
         BadProductTerms: in the past, a count or minimum that means nothing, or published before.
@@ -148,6 +150,7 @@ def publish_product(
         "offer_hours": offer_hours,
         "quote_hours": quote_hours,
         "call_notice_hours": call_notice_hours,
+        "review_hours": review_hours,
         "auto_approve_usd": auto_approve_usd,
         "auto_approve_ltv": auto_approve_ltv,
         "four_eyes_usd": four_eyes_usd,
@@ -164,7 +167,7 @@ def publish_product(
 
 def _check_product(row: Product) -> None:
     counts = (row.max_coins, row.max_accounts, row.renewal_days, row.overdue_hours, row.late_multiplier)
-    if min(*counts, row.offer_hours, row.quote_hours) < 1:
+    if min(*counts, row.offer_hours, row.quote_hours, row.review_hours) < 1:
         raise BadProductTerms("Counts, days, hours and the late multiplier start at 1.")
     if row.renewal_days >= min(FIXED_TERMS):  # else a renewal could be renewed before its own rate has begun
         raise BadProductTerms(f"The renewal window must be shorter than {min(FIXED_TERMS)} days.")

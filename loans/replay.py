@@ -10,8 +10,9 @@ from datetime import datetime
 
 from accounts import ledger
 from accounts.commands import Actor
-from loans import population
+from loans import auto_cure, population
 from loans.models import Loan
+from loans.precautions import Precautions
 from loans.vip import expiry
 from risk import liquidation, parameters, stress
 from risk.handling import Mode
@@ -19,6 +20,7 @@ from risk.models import ProductCode
 from risk.stress import Course, Outcome
 
 JOB = Actor.job("replay")
+NO_HURRY = 3600.0  # seconds: what a replay does must not depend on how fast the machine is
 
 Told = Callable[[str, int, int], None]
 """Called with what is going on, how far it is and how far it goes."""
@@ -50,8 +52,12 @@ def replay(
     told: Told,
     populated: Callable[[], None],
     house: House = House(),  # noqa: B008  frozen
+    prepared: Precautions = Precautions(),  # noqa: B008  frozen
 ) -> Report:
-    """Open the borrowers, feed the whole recording, and prove the books. `populated` is called in between."""
+    """Open the borrowers, feed the whole recording, and prove the books. `populated` is called in between.
+
+    `prepared` is what the borrowers set up beforehand; the same seed opens the same loans either way.
+    """
     coins = {*course.coins, *course.longest}
     population.publish(coins=coins, at=course.first_day)
     stress.publish_watch(course, actor=JOB, at=course.first_day)
@@ -64,7 +70,9 @@ def replay(
     )
     stress.warm_up(course)
     desk = population.open_desk(coins=course.coins, at=course.opens_at)
-    opened = population.open_borrowers(desk=desk, count=borrowers, seed=seed, at=course.opens_at)
+    opened = population.open_borrowers(
+        desk=desk, count=borrowers, seed=seed, at=course.opens_at, prepared=prepared
+    )
     for number, customer in enumerate(opened, start=1):
         if house.delayed:
             population.enrol(customer=customer, desk=desk, at=course.opens_at)
@@ -72,7 +80,8 @@ def replay(
     populated()
     called = sold = 0
     steps = len(course.after())
-    for number, (step, report) in enumerate(stress.run(course, jobs=_jobs), start=1):
+    fed = stress.run(course, jobs=_jobs, before_sweep=_cure if prepared.auto_cure else None)
+    for number, (step, report) in enumerate(fed, start=1):
         called, sold = called + report.called, sold + report.liquidated
         told(f"{step.at:%Y-%m-%d %H:%M}  {called} called  {sold} liquidated", number, steps)
     return Report(
@@ -81,6 +90,17 @@ def replay(
         ledger_problems=ledger.problems(),
         faults=stress.faults(),
     )
+
+
+class RulesFailed(Exception):
+    """Some groups' rules could not be followed: a bug, so the replay's figures would mean nothing."""
+
+
+def _cure(at: datetime) -> None:
+    """The borrowers' own rules, as the timetable runs them before each sweep, but with all the time they need."""
+    failed = auto_cure.run_due(at=at, most_seconds=NO_HURRY).failed
+    if failed:
+        raise RulesFailed(f"At {at:%Y-%m-%d %H:%M} UTC: groups {failed}.")
 
 
 def _jobs(at: datetime) -> None:

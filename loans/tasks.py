@@ -1,11 +1,25 @@
 """What the timetable wakes: one clock reading, one call each. The database knows what is due."""
 
-from typing import Any
+import logging
+import time
+from typing import Any, Final
 
 from celery import shared_task
 from django.utils import timezone
 
-from loans.vip import expiry, offers, reminders
+from loans import auto_cure, statements
+from loans.vip import applications, expiry, offers, reminders
+from risk import sweep
+from risk.tasks import SweepIncomplete
+
+logger = logging.getLogger(__name__)
+
+
+class CureIncomplete(Exception):
+    """The rules of some groups could not be followed, for a reason nobody expected; the sweep went on."""
+
+
+STATEMENT_SECONDS: Final = 200  # of one run, below the time limit of tasks
 
 
 @shared_task(acks_late=True)
@@ -24,3 +38,35 @@ def remind(**_: Any) -> None:
 def expire_offers(**_: Any) -> None:
     """Write down which requests and offers nobody answered in time. Safe to run twice, or two at once."""
     offers.expire_due(at=timezone.now())
+
+
+@shared_task(acks_late=True)
+def approve_waiting(**_: Any) -> None:
+    """Grant what only waited for a customer's checks (R-ADM-10). Safe to run twice, or two at once."""
+    applications.approve_waiting(at=timezone.now())
+
+
+@shared_task(acks_late=True)
+def issue_statements(**_: Any) -> None:
+    """Issue the monthly statements that are missing (R-GEN-94). Safe to run twice, or two at once."""
+    until = time.monotonic() + STATEMENT_SECONDS
+    statements.issue_due(at=timezone.now(), enough=lambda: time.monotonic() > until)
+
+
+@shared_task
+def watch(**_: Any) -> None:
+    """Let borrowers' own rules cure what they can, then watch every group: calls, graces, liquidations.
+
+    Whatever becomes of the rules, the sweep goes on. Safe to run twice, or two at once.
+    """
+    at = timezone.now()
+    failed: list[int] | None = None
+    try:
+        failed = auto_cure.run_due(at=at).failed
+    except Exception:
+        logger.exception("the cure rules could not be followed")
+    report = sweep.sweep(at=at)
+    if report.failed:
+        raise SweepIncomplete(report.failed)
+    if failed is None or failed:
+        raise CureIncomplete(failed)

@@ -52,6 +52,16 @@ def accrue(*, at: datetime, chunk: int = CHUNK) -> int:
     return charges
 
 
+def still_to_charge(through: datetime) -> list[str]:
+    """What keeps the books until `through`, a 00:00 UTC, from being closed: charges not booked yet (R-ADM-11)."""
+    rows = Debt.objects.watched().filter(accrued_through__lt=through, principal__gt=0)
+    waiting = list(rows.order_by("pk")[:3])
+    if not waiting:
+        return []
+    count, named = rows.count(), ", ".join(map(str, waiting))
+    return [f"the interest of {count} debt(s), such as {named}, until then"]
+
+
 def _behind(*, at: datetime, after_pk: int, limit: int) -> list[int]:
     midnight = datetime.combine(at.astimezone(UTC).date(), time(), UTC)
     rows = Debt.objects.watched().filter(accrued_through__lt=midnight, principal__gt=0, pk__gt=after_pk)
@@ -62,7 +72,7 @@ def _charge(pks: list[int], *, at: datetime) -> int:
     with acting(Actor.job("accrual")):
         rows = Debt.objects.watched().filter(pk__in=pks).select_related("asset")
         locked = list(rows.select_for_update(skip_locked=True, of=("self",)).order_by("pk"))
-        waiting = [debt for debt in locked if _awaits_expiry(debt, at)]
+        waiting = [debt for debt in locked if awaits_expiry(debt, at)]
         booked = debts.bring_up_to_date([debt for debt in locked if debt not in waiting], at=at)
         for debt in waiting:
             assert debt.due_at is not None
@@ -70,5 +80,5 @@ def _charge(pks: list[int], *, at: datetime) -> int:
         return booked
 
 
-def _awaits_expiry(debt: Debt, at: datetime) -> bool:
+def awaits_expiry(debt: Debt, at: datetime) -> bool:
     return debt.overdue_since is None and debt.due_at is not None and debt.due_at < at

@@ -14,6 +14,7 @@ liquidation does not. That takes what is owed at its time and its fee (R-VIP-45,
     repayment   wallet, pool          custody, late_fee,   -late_fee, -interest, -principal
                                       interest, principal
     renewal     (nothing moves)                            -principal on the old, +principal on the new
+    correction  what the entry credited   what it debited  the entry's changes, negated
 """
 
 from collections import defaultdict
@@ -229,7 +230,7 @@ def renew(
     rates.open_segment(debt=new, starts_at=at, fixed_rate=running.fixed_rate, spread=running.spread)
     if old.due_at > at:
         rates.open_segment(debt=new, starts_at=old.due_at, fixed_rate=fixed_rate, spread=spread)
-    entry = JournalEntry.objects.create(kind="renewal", reference=f"renewal:{old.pk}", at=at)
+    entry = ledger.post(kind="renewal", reference=f"renewal:{old.pk}", lines=[], at=at)
     kind = DebtEntry.Kind.RENEWAL
     _book(
         [
@@ -240,6 +241,24 @@ def renew(
     _read_again([old, new])
     close(old, reason=Debt.Closed.RENEWED, at=at)
     return new
+
+
+def undo(*, entry: JournalEntry, lines: Iterable[ledger.Line], reference: str, at: datetime) -> JournalEntry:
+    """Book the other side of `entry`: `lines`, and what it did to debts negated. The debts are locked. R-ADM-11"""
+    reversal = ledger.post(kind=ledger.REVERSAL, reference=reference, lines=lines, at=at, reverses=entry)
+    _book(
+        DebtEntry(
+            debt_id=row.debt_id,
+            entry=reversal,
+            kind=DebtEntry.Kind.CORRECTION,
+            at=at,
+            principal=-row.principal,
+            interest=-row.interest,
+            late_fee=-row.late_fee,
+        )
+        for row in DebtEntry.objects.filter(entry=entry).order_by("pk")
+    )
+    return reversal
 
 
 def mark_overdue(debt: Debt, *, at: datetime) -> None:

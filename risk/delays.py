@@ -1,8 +1,8 @@
 """Delayed liquidation: an enrolled borrower gets hours, once a week at most, to bring LTV back to the initial line.
 
-People enrol customers, end that, and may lengthen a running delay or an outage's grace; the sweep starts and
-ends delays by the one pure rule (`readings.delayed`), inside the transaction that decided it and under the
-group's lock. Nothing moves a delay's end but a person with a second one. R-VIP-60, R-VIP-61, R-VIP-62, R-ADM-05
+People enrol customers and end that; the sweep starts and ends delays by the one pure rule (`readings.delayed`),
+inside the transaction that decided it and under the group's lock. Nothing moves a delay's end but a person with a
+second one (risk/extensions.py). R-VIP-60, R-VIP-61, R-VIP-62
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,16 +16,15 @@ from accounts import notices
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import Customer, User
-from risk import margin_calls, parameters, readings
+from risk import margin_calls, readings
 from risk.book import GroupState
 from risk.models import CollateralGroup, DelayEnrolment, LiquidationDelay, RiskEvent, Settings
 
 HOURS_LEFT = (1, 3, 12)  # when a running delay is told again; the nearest first
 Ended = LiquidationDelay.Ended
 
-_DESK = frozenset({User.Role.RISK_OFFICER, User.Role.ADMIN})
-_GRANTING = FourEyes(makers=_DESK | {User.Role.VIP_MANAGER}, checkers=_DESK, needed=lambda _: False)
-_EXTENDING = FourEyes(makers=_DESK | {User.Role.VIP_MANAGER}, checkers=_DESK)
+DESK = frozenset({User.Role.RISK_OFFICER, User.Role.ADMIN})
+_GRANTING = FourEyes(makers=DESK | {User.Role.VIP_MANAGER}, checkers=DESK, needed=lambda _: False)
 
 
 class NotYourClient(Refused):
@@ -46,12 +45,6 @@ class NotEnrolled(Refused):
     """The enrolment has ended, or there is nothing in it to review."""
 
     code = "not_enrolled"
-
-
-class NothingToExtend(Refused):
-    """Neither a delay nor a grace runs, or the new end is not between the old one and the last possible."""
-
-    code = "nothing_to_extend"
 
 
 # --- What people do -------------------------------------------------------------------------------------------
@@ -79,7 +72,7 @@ def enrol(
         AlreadyEnrolled: another enrolment covers some of that time.
     """
     customer = Customer.objects.get(pk=customer_id)
-    _refuse_others_client(actor, customer)
+    refuse_others_client(actor, customer)
     granted_by = granted_by_id if actor.user_id is None else actor.user_id
     if granted_by is None:
         raise BadEnrolment("Say who grants the delay.")
@@ -95,8 +88,8 @@ def enrol(
     other = taken.order_by("starts_at").first()
     if other is not None:
         raise AlreadyEnrolled(
-            f"{customer} is enrolled from {_minute(other.starts_at)}"
-            f"{f' until {_minute(other.ends_at)}' if other.ends_at else ''}. End that enrolment first."
+            f"{customer} is enrolled from {minute(other.starts_at)}"
+            f"{f' until {minute(other.ends_at)}' if other.ends_at else ''}. End that enrolment first."
         )
     return DelayEnrolment.objects.create(
         customer=customer, starts_at=starts_at, ends_at=ends_at, granted_by_id=granted_by, granted_at=at
@@ -135,68 +128,16 @@ def keep_enrolment(
     return row
 
 
-@command("risk.extend_grace", returns=CollateralGroup, four_eyes=_EXTENDING)
-def extend_grace(
-    *, group_id: int, until: datetime, actor: Actor, at: datetime, key: str = "", reason: str = ""
-) -> CollateralGroup:
-    """Give a group until `until`: its running delay, or else the grace after an outage. Two persons. R-ADM-05
-
-    At most until a week after it began (`Settings.delay_rest_hours`, for a grace from now): a delay may not be
-    longer than the rest between two.
-
-    Raises:
-        NotYourClient: the customer of another manager.
-        NothingToExtend: nothing runs, or `until` is not later than its end, or later than the last possible.
-    """
-    [group] = CollateralGroup.objects.locked(group_id)
-    _refuse_others_client(actor, group.customer)
-    rest = timedelta(hours=parameters.settings_at(at).delay_rest_hours)
-    row = running(group)
-    if row is not None:
-        _refuse_bad_end(until, ends_at=max(row.ends_at, at), last=row.started_at + rest)
-        facts = {"from": row.ends_at.isoformat(), "until": until.isoformat()}
-        row.ends_at = until
-        row.save(update_fields=["ends_at"])
-        kind = RiskEvent.Kind.DELAY_EXTENDED
-    elif group.grace_until is not None and group.grace_until > at:
-        _refuse_bad_end(until, ends_at=group.grace_until, last=at + rest)
-        facts = {"from": group.grace_until.isoformat(), "until": until.isoformat()}
-        group.grace_until = until
-        group.save(update_fields=["grace_until"])
-        kind = RiskEvent.Kind.GRACE_EXTENDED
-    else:
-        raise NothingToExtend(f"Neither a delay nor a grace runs for {group}; there is nothing to extend.")
-    RiskEvent.objects.create(group=group, kind=kind, at=at, facts=facts | {"reason": reason})
-    notices.send(
-        customer=group.customer,
-        event=f"delay-extended:{group.pk}:{until.isoformat()}",
-        kind="delay",
-        title=f"{group.name}: nothing is sold before {_minute(until)}",
-        body=f"The desk gave {group.name} ({group}) more time. Unless LTV rises above the cut-off, nothing is sold"
-        f" before {_minute(until)}.",
-        facts=facts | {"group": group.pk},
-        at=at,
-    )
-    return group
-
-
-def _refuse_bad_end(until: datetime, *, ends_at: datetime, last: datetime) -> None:
-    if not ends_at < until <= last:
-        raise NothingToExtend(
-            f"The new end must be after {_minute(ends_at)} and at the latest {_minute(last)}."
-        )
-
-
 def _live_enrolment(enrolment_id: int, actor: Actor, at: datetime) -> DelayEnrolment:
     rows = DelayEnrolment.objects.select_for_update(of=("self",), no_key=True)
     row = rows.select_related("customer").get(pk=enrolment_id)
-    _refuse_others_client(actor, row.customer)
+    refuse_others_client(actor, row.customer)
     if row.ends_at is not None and row.ends_at <= at:
-        raise NotEnrolled(f"This enrolment of {row.customer} ended on {_minute(row.ends_at)}.")
+        raise NotEnrolled(f"This enrolment of {row.customer} ended on {minute(row.ends_at)}.")
     return row
 
 
-def _refuse_others_client(actor: Actor, customer: Customer) -> None:
+def refuse_others_client(actor: Actor, customer: Customer) -> None:
     if actor.user_id is None or customer.manager_id == actor.user_id:
         return
     if User.objects.filter(pk=actor.user_id, role=User.Role.VIP_MANAGER).exists():
@@ -299,7 +240,7 @@ def finish(
         event=f"delay-ended:{row.pk}",
         kind="delay_ended",
         title=f"{group.name}: {_END_TITLES[how]}",
-        body=f"The liquidation call of {group.name} ({group}) that began on {_minute(row.started_at)} is over:"
+        body=f"The liquidation call of {group.name} ({group}) that began on {minute(row.started_at)} is over:"
         f" {_END_WORDS[how]}",
         facts=facts,
         at=at,
@@ -342,11 +283,11 @@ def _tell(
         customer=group.customer,
         event=event,
         kind=kind,
-        title=f"Liquidation call: {group.name} has until {_minute(row.ends_at)}",
+        title=f"Liquidation call: {group.name} has until {minute(row.ends_at)}",
         body="\n".join(
             [
                 f"LTV of {group.name} ({group}) is {margin_calls.percent(worth)}. Its collateral is not sold before"
-                f" {_minute(row.ends_at)}, unless LTV rises above {lines.cutoff:.2%}.",
+                f" {minute(row.ends_at)}, unless LTV rises above {lines.cutoff:.2%}.",
                 "",
                 f"Needed now, to get back to the initial line of {lines.initial:.2%}:"
                 f" {margin_calls.ways(state, initial)}.",
@@ -376,5 +317,5 @@ def _ltv(state: GroupState) -> Any:
     return margin_calls.told_ltv(state.worth(permission=False))
 
 
-def _minute(instant: datetime) -> str:
+def minute(instant: datetime) -> str:
     return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -18,6 +18,7 @@ from accounts import notices
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.money import RATE_PLACES, exact, round_down
+from accounts.powers import MemberRule, Power
 from risk import book, margin_calls
 from risk.book import GroupState
 from risk.levels import Band
@@ -51,7 +52,7 @@ class NoSuchLine(Refused):
 # --- The borrower's own lines ---------------------------------------------------------------------------------
 
 
-@command("risk.set_warning_line", returns=WarningLine)
+@command("risk.set_warning_line", returns=WarningLine, member=MemberRule(Power.RULES))
 def set_line(
     *,
     group_id: int,
@@ -94,7 +95,7 @@ def set_line(
     )
 
 
-@command("risk.remove_warning_line", returns=WarningLine)
+@command("risk.remove_warning_line", returns=WarningLine, member=MemberRule(Power.RULES))
 def remove_line(
     *, group_id: int, line_id: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
 ) -> WarningLine:

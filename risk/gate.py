@@ -17,6 +17,7 @@ from accounts.errors import Refused
 from accounts.ledger import Overdrawn
 from accounts.models import LedgerAccount
 from accounts.money import ZERO
+from accounts.powers import MemberRule, Power
 from risk import book, freezes, groups, moves, prices, valuation
 from risk.levels import Action, Band, Lines, band
 from risk.models import CollateralGroup, Movement
@@ -53,7 +54,7 @@ class _Effect:
 # --- Commands ---------------------------------------------------------------------------------------
 
 
-@command("gate.deposit", returns=Movement)
+@command("gate.deposit", returns=Movement, member=MemberRule(Power.MOVE))
 def deposit(
     *,
     account_uid: int,
@@ -77,7 +78,7 @@ def deposit(
     )
 
 
-@command("gate.withdraw", returns=Movement)
+@command("gate.withdraw", returns=Movement, member=MemberRule(Power.WITHDRAW, two="withdraw"))
 def withdraw(
     *,
     account_uid: int,
@@ -107,7 +108,7 @@ def withdraw(
     )
 
 
-@command("gate.transfer", returns=Movement)
+@command("gate.transfer", returns=Movement, member=MemberRule(Power.MOVE))
 def transfer(
     *,
     source_uid: int,
@@ -147,7 +148,7 @@ def transfer(
     )
 
 
-@command("gate.trade", returns=Movement)
+@command("gate.trade", returns=Movement, member=MemberRule(Power.TRADE))
 def trade(
     *,
     account_uid: int,
@@ -230,7 +231,11 @@ def most_withdrawable(*, account_uid: int, asset: str, at: datetime) -> Decimal:
         return ZERO
     if group is None or not held:
         return held
-    state = book.state_of(group, at=at)
+    return most_out_of(book.state_of(group, at=at), asset=asset, held=held)
+
+
+def most_out_of(state: book.GroupState, *, asset: str, held: Decimal) -> Decimal:
+    """How much of `held`, in one account of the group, its LTV lets out, at the coin's places. R-GEN-45, R-VIP-53"""
     if state.stale_debts or state.is_liquidating or band(state.worth(), state.lines) != Band.SAFE:
         return ZERO
     holdings = state.holdings()

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Account, Asset, Customer
+from accounts.powers import MemberRule, Power
 from risk import book, delays, freezes, levels
 from risk.models import CollateralGroup, Debt, GroupCoin, Member, RiskEvent
 
@@ -193,7 +194,7 @@ def check_accounts(
             raise NotCollateral(f"{coin.pk} does not count as collateral.")
 
 
-@command("groups.add_account", returns=Member)
+@command("groups.add_account", returns=Member, member=MemberRule(Power.PLEDGE))
 def add_account(
     *,
     group_id: int,
@@ -243,7 +244,7 @@ def permit_adding(before: book.GroupState, after: book.GroupState, *, at: dateti
         _require(_verdict(levels.Action.ADD_ACCOUNT, before, after, at, confirmed=False))
 
 
-@command("groups.remove_account", returns=Member)
+@command("groups.remove_account", returns=Member, member=MemberRule(Power.PLEDGE, two="remove"))
 def remove_account(
     *, group_id: int, uid: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
 ) -> Member:

@@ -1,8 +1,9 @@
 """One group under its lock: read it exactly, then do what its state asks for.
 
-A warning, a call, a delay, a sale or a further step of one: which of them is decided by the pure rules
-(risk/readings.py) on rows and prices read after the lock was taken. Everything here runs in the transaction of
-the sweep that holds it. R-GEN-22, 23, 24, 41, 44, 61, 62, 63, 64, 70, R-VIP-60, 61, 62, 63
+A warning, a call, a delay, a sale or a further step of one, or a step that the borrower chose: which of them is
+decided by the pure rules (risk/readings.py) on rows and prices read after the lock was taken. Everything here runs
+in the transaction of the sweep that holds it. R-GEN-22, 23, 24, 41, 44, 61, 62, 63, 64, 70, R-VIP-60, 61, 62, 63,
+R-FTR-05
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from accounts import notices
 from risk import (
     book,
     delays,
+    deleveraging,
     early_warnings,
     freezes,
     liquidation,
@@ -26,24 +28,25 @@ from risk.book import GroupState
 from risk.handling import Handling, Mode
 from risk.levels import Band
 from risk.models import CollateralGroup, Freeze, Liquidation, LiquidationDelay, RiskEvent, Settings
-from risk.readings import SELLS, Clocks, DelayStep, Reading, Waits
+from risk.readings import SELLS, Bounds, Clocks, DelayStep, Reading, Waits
 
 LONGEST_WAIT = timedelta(minutes=1)  # no pass holds on longer between reading the clock and deciding
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one decision did. `band` None: blind, or there was nothing to decide."""
+    """What one decision did. `band` None: blind, or there was nothing to decide. `soft_id`: a chosen step's row."""
 
     band: Band | None = None
     blind: bool = False
     called: bool = False
     liquidation_id: int | None = None
+    soft_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One group as it is judged: its state under the lock, its delay and its warning lines."""
+    """One group as it is judged: its state under the lock, its delay, its warning lines, its de-leveraging."""
 
     group: CollateralGroup
     state: GroupState
@@ -51,15 +54,20 @@ class Case:
     warnings: Sequence[early_warnings.Crossing]
     settings: Settings
     at: datetime
+    soft: deleveraging.Live | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a case comes to. `paused`: by whose order nothing is sold now, where that is all that keeps it."""
+    """What a case comes to. `paused`: by whose order nothing is sold now, where that is all that keeps it.
+
+    `softens`: a step of the borrower's own de-leveraging is to be taken.
+    """
 
     reading: Reading
     step: DelayStep
     sells: bool = False
+    softens: bool = False
     paused: Freeze | None = None
 
 
@@ -68,6 +76,7 @@ def cases(groups: Sequence[CollateralGroup], at: datetime) -> list[Case]:
     settings, states = parameters.settings_at(at), book.states(groups, at=at)
     clocks = delays.clocks(groups, settings=settings, at=at)
     warnings = early_warnings.lines_of(groups, settings=settings)
+    soft = deleveraging.live(groups)
     return [
         Case(
             group=group,
@@ -76,6 +85,7 @@ def cases(groups: Sequence[CollateralGroup], at: datetime) -> list[Case]:
             warnings=warnings.get(group.pk, ()),
             settings=settings,
             at=at,
+            soft=soft.get(group.pk),
         )
         for group in groups
     ]
@@ -86,7 +96,7 @@ def decide(case: Case, *, may_sell: bool) -> Outcome | None:
     if not case.state.debts:
         return _settle(case)
     judged = _judge(case)
-    if judged.sells and not may_sell:
+    if (judged.sells or judged.softens) and not may_sell:
         return None
     _remember(case, judged.reading)
     if judged.reading.band is None:
@@ -103,6 +113,8 @@ def decide(case: Case, *, may_sell: bool) -> Outcome | None:
         _warn(case, judged.reading.band)
     if judged.sells:
         return _sell(case, judged, called=called)
+    if judged.softens:
+        return _soften(case, judged, called=called)
     if judged.paused is not None:
         _tell_of_pause(case, judged.paused)
     else:
@@ -146,9 +158,30 @@ def _judge(case: Case) -> Judgement:
     else:
         sells = step in SELLS or (step is DelayStep.NONE and reading.must_liquidate)
     if not sells and step is not DelayStep.START:
-        return Judgement(reading, step)
+        return Judgement(reading, step, softens=_softens(case, reading, seen, step))
     paused = freezes.liquidation_paused(group, case.at)
     return Judgement(reading, step, sells=sells and paused is None, paused=paused)
+
+
+def _softens(case: Case, reading: Reading, seen: Bounds, step: DelayStep) -> bool:
+    """Whether the borrower's own de-leveraging takes a step: surely, confirmed, and by nobody stopped. R-FTR-05"""
+    soft, state, waits = case.soft, case.state, waits_of(case.settings)
+    if soft is None or state.is_liquidating or step is not DelayStep.NONE:
+        return False
+    asks = readings.softens(
+        reading=reading,
+        seen=seen,
+        start=soft.row.start,
+        last_step_at=soft.last_step_at,
+        rest=timedelta(seconds=case.settings.soft_step_seconds),
+        at=case.at,
+    )
+    if not asks or deleveraging.is_stopped(state, at=case.at):
+        return False
+    if waits.confirm == 0:
+        return True
+    before = deleveraging.seen_before(state, waits=waits)
+    return before is not None and before.best is not None and before.best.is_at_least(soft.row.start)
 
 
 def _called_since(case: Case) -> datetime | None:
@@ -162,11 +195,9 @@ def _called_since(case: Case) -> datetime | None:
 
 def _sell(case: Case, judged: Judgement, *, called: bool) -> Outcome:
     outcome = Outcome(band=judged.reading.band, called=called)
-    coins = case.state.owed_assets | case.state.coins
-    newest = prices.newest_after(case.at, until=case.at + LONGEST_WAIT, assets=coins)
-    if newest is not None:  # it waited: judged again on what is known by now, or a slow pass would never sell
-        case = replace(case, state=book.state_of(case.group, at=newest), at=newest)
-        judged = _judge(case)
+    newer = _newer(case)
+    if newer is not None:
+        case, judged = newer, _judge(newer)
         if not judged.sells:
             return outcome  # the next pass follows what they say
     group, state, at, delay = case.group, case.state, case.at, case.clock.running
@@ -179,6 +210,27 @@ def _sell(case: Case, judged: Judgement, *, called: bool) -> Outcome:
     if delay is not None:
         delays.finish(row=delay, how=judged.step.value, group=group, state=state, at=at)
     return replace(outcome, liquidation_id=sold.pk)
+
+
+def _soften(case: Case, judged: Judgement, *, called: bool) -> Outcome:
+    outcome = Outcome(band=judged.reading.band, called=called)
+    newer = _newer(case)
+    if newer is not None:
+        case = newer
+        if not _judge(case).softens:
+            return outcome
+    assert case.soft is not None
+    taken = deleveraging.step(row=case.soft.row, state=case.state, settings=case.settings, at=case.at)
+    return outcome if taken is None else replace(outcome, soft_id=taken.pk)
+
+
+def _newer(case: Case) -> Case | None:
+    """The case on what is known by now, if it waited: else a slow pass would never sell; None: nothing is newer."""
+    coins = case.state.owed_assets | case.state.coins
+    newest = prices.newest_after(case.at, until=case.at + LONGEST_WAIT, assets=coins)
+    if newest is None:
+        return None
+    return replace(case, state=book.state_of(case.group, at=newest), at=newest)
 
 
 def _handling(case: Case, step: DelayStep) -> Handling | None:

@@ -91,7 +91,7 @@ def liquidate(
         steps.seen(state), steps.target_of(state, handling)
     ):
         return None
-    rows = _locked_in_order(state, at=at)
+    rows = locked_in_order(state, at=at)
     slippage = parameters.settings_at(at).slippage
     if steps.stale_with_value(state, rows, slippage) and not steps.anything_to_sell(state, rows, slippage):
         return None
@@ -111,7 +111,7 @@ def carry_on(*, row: Liquidation, state: GroupState, at: datetime) -> Liquidatio
     seen = steps.seen(state)
     if state.stale_debts:
         return row
-    rows = _locked_in_order(state, at=at)
+    rows = locked_in_order(state, at=at)
     till = records.reopen(row, state, slippage=parameters.settings_at(at).slippage, at=at)
     if seen.worst.is_at_most(row.target):
         return records.stop(till, rows)
@@ -374,7 +374,7 @@ def _locked_debts(pks: Sequence[int], *, at: datetime) -> list[Debt]:
     return rows
 
 
-def _locked_in_order(state: GroupState, *, at: datetime) -> list[Debt]:
+def locked_in_order(state: GroupState, *, at: datetime) -> list[Debt]:
     """The group's debts, locked and up to date, in the order in which they are repaid. R-GEN-71"""
     rows = _locked_debts([owed.debt.pk for owed in state.debts], at=at)
     return steps.in_order(state, rows)

@@ -119,6 +119,31 @@ def grace_after(*, at: datetime, waits: Waits, running: datetime | None) -> date
     return ends if running is None else max(ends, running)
 
 
+def softens(
+    *,
+    reading: Reading,
+    seen: Bounds,
+    start: Decimal,
+    last_step_at: datetime | None,
+    rest: timedelta,
+    at: datetime,
+) -> bool:
+    """Whether a borrower's own de-leveraging would take a step, if an earlier reading says so too. R-FTR-05
+
+    Between the margin call and the liquidation line only, surely at or over `start` whatever coins with old prices
+    are worth by now, not in a grace, and no sooner than `rest` after the last step.
+    """
+    if reading.band is not Band.CALL or seen.best is None or not seen.best.is_at_least(start):
+        return False
+    in_grace = reading.clocks.grace_until is not None and at < reading.clocks.grace_until
+    return not in_grace and (last_step_at is None or at - last_step_at >= rest)
+
+
+def before_it(*, newest_price_at: datetime, waits: Waits, at: datetime) -> datetime:
+    """The instant whose prices must have said the same: `confirm` seconds ago, and older than the newest. R-GEN-23"""
+    return min(at - timedelta(seconds=waits.confirm), newest_price_at - timedelta(microseconds=1))
+
+
 # --- Delayed liquidation -------------------------------------------------------------------------------------
 
 

@@ -35,6 +35,26 @@ def start(
     at: datetime,
 ) -> Till:
     """Open the record, with the snapshot of what there is, and the till it is worked from."""
+    till = open_record(state, rows, slippage=slippage, cause=cause, handling=handling, mode=mode, at=at)
+    row = till.row
+    facts = {"liquidation": row.pk, "cause": cause, "mode": row.mode} | margin_calls.snapshot(state)
+    RiskEvent.objects.create(
+        group=row.group, kind=RiskEvent.Kind.LIQUIDATION_STARTED, at=at, ltv=row.ltv, facts=facts
+    )
+    return till
+
+
+def open_record(
+    state: GroupState,
+    rows: Sequence[Debt],
+    *,
+    slippage: Decimal,
+    cause: str,
+    handling: Handling,
+    mode: Mode,
+    at: datetime,
+) -> Till:
+    """The row with its snapshot and its till, without a word in history."""
     group = state.group
     assert group is not None
     worth = state.worth(permission=False)
@@ -59,10 +79,6 @@ def start(
         target=steps.target_of(state, handling) if mode is Mode.STEPPED else None,
         fee_base=handling.fee_base.value,
         snapshot=snapshot,
-    )
-    facts = {"liquidation": row.pk, "cause": cause, "mode": row.mode} | margin_calls.snapshot(state)
-    RiskEvent.objects.create(
-        group=group, kind=RiskEvent.Kind.LIQUIDATION_STARTED, at=at, ltv=ltv, facts=facts
     )
     return _till(row, state, fee_rate=fee_rate, slippage=slippage, at=at)
 
@@ -98,6 +114,7 @@ def step_taken(till: Till, *, after: GroupState) -> None:
     worth = after.worth(permission=False)
     facts: dict[str, object] = {
         "liquidation": row.pk,
+        "cause": row.cause,
         "step": row.steps,
         "sales": [sale.step for sale in till.sales],
         "debt_usd": f"{worth.debt:f}",
@@ -112,10 +129,27 @@ def step_taken(till: Till, *, after: GroupState) -> None:
     )
 
 
-def close_repaid(rows: Sequence[Debt], *, at: datetime) -> None:
+def close_repaid(rows: Sequence[Debt], *, at: datetime, reason: str = Debt.Closed.LIQUIDATED) -> None:
     for debt in rows:
         if debt.booked == 0 and debt.closed_at is None:
-            debts.close(debt, reason=Debt.Closed.LIQUIDATED, at=at)
+            debts.close(debt, reason=reason, at=at)
+
+
+def close_soft(till: Till, rows: Sequence[Debt]) -> GroupState:
+    """End the record of a chosen step in the transaction that began it; the group as it is then. R-FTR-05
+
+    It is a step in history, not a liquidation: no call ends, nothing is told here, and a debt it repays to the last
+    unit is repaid, since the borrower chose it.
+    """
+    row, at = till.row, till.at
+    close_repaid(rows, at=at, reason=Debt.Closed.REPAID)
+    after = book.state_of(row.group, at=at)
+    row.status, row.ended_at = Liquidation.Status.STOPPED_HEALTHY, at
+    row.end_ltv = margin_calls.told_ltv(after.worth(permission=False))
+    step_taken(till, after=after)
+    row.save(update_fields=["status", "ended_at", "end_ltv"])
+    groups.release_if_empty(row.group, at)
+    return after
 
 
 @exact

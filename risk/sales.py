@@ -86,6 +86,7 @@ class Till:
     sold_usd: Decimal = ZERO
     fee_usd: Decimal = ZERO
     sales: list[Sale] = field(default_factory=list)
+    only_market: bool = False  # what the market does not take is left alone, not taken over (R-FTR-05)
 
     def is_fresh(self, asset: str) -> bool:
         quote = self.state.quotes.get(asset)
@@ -212,6 +213,8 @@ def _taking(till: Till, debt: Debt, *, coin: str, total: Decimal, needed: Decima
     if fill.price <= 0:  # nobody bids: as good as dust
         return None
     sold = to_sell(fill.price, ZERO)  # the fill's price has the slippage in it
+    room = workout.room_for(coin, price=fill.price, at=till.at) if till.only_market else None
+    sold = sold if room is None else min(sold, room)
     proceeds = proceeds_of(
         sold=sold, coin_price=fill.price, debt_price=debt_price, slippage=ZERO, debt_places=places
     )

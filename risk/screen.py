@@ -46,11 +46,12 @@ OWED = """
 """
 WATCHED = """
     SELECT g.id, g.product, g.customer_id, g.band, g.blind_since IS NOT NULL, c.last_notice_at,
-        y.id IS NOT NULL OR x.id IS NOT NULL
+        y.id IS NOT NULL OR x.id IS NOT NULL, s.start::float8
     FROM risk_collateralgroup g
     LEFT JOIN risk_margincall c ON c.group_id = g.id AND c.ended_at IS NULL
     LEFT JOIN risk_liquidationdelay y ON y.group_id = g.id AND y.ended_at IS NULL
     LEFT JOIN risk_liquidation x ON x.group_id = g.id AND x.status = 'running'
+    LEFT JOIN risk_deleveraging s ON s.group_id = g.id AND s.removed_at IS NULL
     WHERE g.product = %s AND (c.id IS NOT NULL OR y.id IS NOT NULL OR x.id IS NOT NULL OR g.closed_at IS NULL AND (
         g.band <> 'SAFE' OR g.blind_since IS NOT NULL OR EXISTS (
             SELECT 1 FROM risk_debt d
@@ -76,7 +77,8 @@ class Screen:
 class _Watched(NamedTuple):
     """A row of WATCHED. `told_at`: when its open margin call was last told; None without one.
 
-    `runs`: a delay or a sale in steps is under way, so every pass has to look.
+    `runs`: a delay or a sale in steps is under way, so every pass has to look. `soft_start`: the LTV from which the
+    borrower chose to be sold from.
     """
 
     pk: int
@@ -86,6 +88,7 @@ class _Watched(NamedTuple):
     is_blind: bool
     told_at: datetime | None
     runs: bool
+    soft_start: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,7 @@ def look(*, product: str, at: datetime, settings: Settings) -> Screen:
     )
     lines, hysteresis = _lines(watched, owed, at), float(settings.hysteresis)
     near = _is_near(values, stored, lines, hysteresis=hysteresis)
+    near |= _may_soften(watched, values)
     near |= _may_warn(place, collateral, values, settings, hysteresis=hysteresis) & ~stored.blind
     with np.errstate(divide="ignore", invalid="ignore"):
         danger = np.where(values.booked > 0, values.booked / values.worst, 0)
@@ -150,6 +154,14 @@ def _is_near(values: _Values, stored: _Stored, lines: Floats, *, hysteresis: flo
     settled = stored.called & (values.booked == 0)
     near: Flags = unsure_worst | unsure_best | (blind != stored.blind) | sighted | settled | stored.runs
     return near
+
+
+def _may_soften(watched: list[_Watched], values: _Values) -> Flags:
+    """Where LTV may be at or over the start of the borrower's own de-leveraging: every pass looks. R-FTR-05"""
+    chosen = np.array([row.soft_start is not None for row in watched], dtype=bool)
+    start = _column(row.soft_start or 0.0 for row in watched)
+    may: Flags = chosen & (values.booked > 0) & (values.most_owed * (1 + ERROR) >= start * values.worst)
+    return may
 
 
 def _may_warn(

@@ -81,9 +81,18 @@ def stocks_of(state: GroupState) -> list[Stock]:
 
 
 def plan(
-    state: GroupState, rows: Sequence[Debt], *, target: Decimal, handling: Handling, terms: Terms
+    state: GroupState,
+    rows: Sequence[Debt],
+    *,
+    target: Decimal,
+    handling: Handling,
+    terms: Terms,
+    stocks: Sequence[Stock] | None = None,
 ) -> list[Taking]:
-    """What one step would take of the group, debts in their order. R-GEN-73, R-GEN-74"""
+    """What one step would take of the group, debts in their order. R-GEN-73, R-GEN-74
+
+    `stocks` None: all that `stocks_of` finds.
+    """
     owed = {one.debt.pk: one.parts.total for one in state.debts}
     return plan_step(
         debts=[
@@ -96,7 +105,7 @@ def plan(
             )
             for debt in rows
         ],
-        stocks=stocks_of(state),
+        stocks=stocks_of(state) if stocks is None else stocks,
         target=target,
         terms=terms,
         share=handling.step_share,
@@ -157,6 +166,13 @@ def outlook(*, group: CollateralGroup, mode: str, at: datetime) -> Outlook:
     rows = in_order(state, [owed.debt for owed in state.debts])
     whole = replace(state.handling, step_share=ONE)
     takings = [] if state.stale_debts else plan(state, rows, target=target, handling=whole, terms=terms)
+    return summed(state, rows, takings, mode=mode)
+
+
+@exact
+def summed(state: GroupState, rows: Sequence[Debt], takings: Sequence[Taking], *, mode: Mode) -> Outlook:
+    """What `takings` come to together, as if they were done at the state's prices."""
+    before = state.worth(permission=False)
     price = {row.pk: state.quotes[row.asset_id].price for row in rows if row.asset_id in state.quotes}
     sold: dict[str, Decimal] = {}
     for taking in takings:
@@ -165,7 +181,7 @@ def outlook(*, group: CollateralGroup, mode: str, at: datetime) -> Outlook:
     return Outlook(
         mode=mode,
         ltv=before.ltv,
-        ltv_after=_after(state, sold, debt=before.debt - repaid).ltv,
+        ltv_after=after(state, sold, debt=before.debt - repaid).ltv,
         debt_usd=before.debt,
         repaid_usd=repaid,
         fee_usd=sum((taking.fee * price[taking.debt_id] for taking in takings), ZERO),
@@ -174,7 +190,8 @@ def outlook(*, group: CollateralGroup, mode: str, at: datetime) -> Outlook:
     )
 
 
-def _after(state: GroupState, sold: Mapping[str, Decimal], *, debt: Decimal) -> Worth:
+def after(state: GroupState, sold: Mapping[str, Decimal], *, debt: Decimal) -> Worth:
+    """The group once `sold` of its coins are gone and `debt` USD are left; stale coins at twice their price."""
     stocks = [replace(stock, amount=stock.amount - sold.get(stock.asset, ZERO)) for stock in stocks_of(state)]
     values = [(stock.amount * stock.price, stock.tiers) for stock in stocks]
     counted = sum((valuation.recognised(market_value=value, tiers=tiers) for value, tiers in values), ZERO)

@@ -5,14 +5,14 @@ the step's own time. What is particular to a replay is when things happen, and t
 minute to an hour where production sees a price every few seconds (`publish_watch`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from statistics import median
 
-from django.db.models import DecimalField, ExpressionWrapper, F, Min, Sum
+from django.db.models import DecimalField, ExpressionWrapper, F, Min, Q, Sum
 
 from accounts.commands import Actor
 from accounts.money import ONE, ZERO, exact, unit
@@ -20,9 +20,12 @@ from risk import accrual, parameters, prices, sweep
 from risk.feeds import Tick
 from risk.feeds.file import LONGEST_BAR, Bar, steps
 from risk.handling import Mode
+from risk.levels import Lines
 from risk.models import (
     CollateralGroup,
+    CureRun,
     DebtEntry,
+    Deleveraging,
     Liquidation,
     LiquidationDelay,
     MarginCall,
@@ -78,12 +81,23 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
+class Help:
+    """How often something that borrowers chose beforehand acted, for how much, and for which fees. USD."""
+
+    times: int = 0
+    moved_usd: Decimal = ZERO
+    fees_usd: Decimal = ZERO
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What the replay did to the book; amounts in USD, each at the price of its own moment.
 
     `leads` are the minutes from a group's first margin call to its liquidation, of those that had a call. `steps`
     are the transactions in which collateral was taken; `delays` the liquidation calls of enrolled borrowers, of
-    which `delays_cured` ended with LTV at the initial line or nothing owed (R-VIP-60…62).
+    which `delays_cured` ended with LTV at the initial line or nothing owed (R-VIP-60…62). `soft` is chosen
+    de-leveraging, which is no liquidation and in none of their figures (R-FTR-05); `cures` are the borrowers' own
+    rules by kind (R-FTR-04).
     """
 
     groups: int
@@ -99,6 +113,8 @@ class Outcome:
     fees_usd: Decimal
     shortfall_usd: Decimal
     interest_usd: Decimal
+    soft: Help = Help()
+    cures: Mapping[str, Help] = field(default_factory=dict)
 
     @property
     def lead_minutes(self) -> dict[str, float | None]:
@@ -156,11 +172,14 @@ def warm_up(course: Course) -> None:
         _record(step)
 
 
-def run(course: Course, *, jobs: Jobs) -> Iterator[tuple[Step, SweepReport]]:
+def run(
+    course: Course, *, jobs: Jobs, before_sweep: Jobs | None = None
+) -> Iterator[tuple[Step, SweepReport]]:
     """Feed the rest of the recording, step by step, and yield what each sweep did.
 
     At every step: the midnights since the last one, the prices, the sweep. `jobs` is what the timetable runs
     besides (expiry, overdue): before each midnight's accrual, as it would have by then, and every hour.
+    `before_sweep` runs at every step on its new prices, such as the borrowers' own rules.
 
     Raises:
         GroupsUndecided: a sweep failed on a group.
@@ -171,6 +190,8 @@ def run(course: Course, *, jobs: Jobs) -> Iterator[tuple[Step, SweepReport]]:
             jobs(midnight)
             accrual.accrue(at=midnight)
         _record(step)
+        if before_sweep is not None:
+            before_sweep(step.at)
         report = sweep.sweep(at=step.at, product=ProductCode.VIP)
         if report.failed:
             raise GroupsUndecided(f"At {step.at:%Y-%m-%d %H:%M} UTC: groups {report.failed}.")
@@ -182,7 +203,8 @@ def run(course: Course, *, jobs: Jobs) -> Iterator[tuple[Step, SweepReport]]:
 
 def outcome() -> Outcome:
     """Read what happened from the rows it left."""
-    sums = Liquidation.objects.aggregate(
+    forced = Liquidation.objects.exclude(cause=Liquidation.Cause.SOFT)
+    sums = forced.aggregate(
         sold=Sum("sold_usd", default=ZERO),
         fees=Sum("fee_usd", default=ZERO),
         shortfall=Sum("shortfall_usd", default=ZERO),
@@ -190,12 +212,14 @@ def outcome() -> Outcome:
     )
     cured = (LiquidationDelay.Ended.CURED, LiquidationDelay.Ended.SETTLED)
     worth = ExpressionWrapper(F("sold") * F("price"), output_field=DecimalField())
-    over = Sale.objects.filter(venue=TAKEOVER).aggregate(total=Sum(worth, default=ZERO))
+    over = Sale.objects.filter(venue=TAKEOVER, liquidation__in=forced).aggregate(
+        total=Sum(worth, default=ZERO)
+    )
     return Outcome(
         groups=CollateralGroup.objects.count(),
         calls=MarginCall.objects.count(),
-        liquidations=Liquidation.objects.count(),
-        groups_liquidated=Liquidation.objects.values("group").distinct().count(),
+        liquidations=forced.count(),
+        groups_liquidated=forced.values("group").distinct().count(),
         steps=sums["steps"],
         delays=LiquidationDelay.objects.count(),
         delays_cured=LiquidationDelay.objects.filter(ended__in=cured).count(),
@@ -205,16 +229,26 @@ def outcome() -> Outcome:
         fees_usd=sums["fees"],
         shortfall_usd=sums["shortfall"],
         interest_usd=_interest_usd(),
+        soft=_soft(),
+        cures=_cures(),
     )
 
 
 def faults() -> list[str]:
-    """Each forced sale for LTV that should not have been: below its line, or on a price that was not fresh.
+    """Each sale for LTV that should not have been: below its line, or on a price that was not fresh.
 
-    Judged on the stored rows alone, apart from the code that decided them. R-GEN-22, R-GEN-41
+    A chosen step has its own line, and must not be where a liquidation would be. Judged on the stored rows alone,
+    apart from the code that decided them. R-GEN-22, R-GEN-41, R-FTR-05
     """
-    rows = Liquidation.objects.filter(cause=Liquidation.Cause.LTV).select_related("group")
-    return [fault for row in rows.order_by("pk") for fault in (*_below_its_line(row), *_not_fresh(row))]
+    rows = Liquidation.objects.filter(cause__in=[Liquidation.Cause.LTV, Liquidation.Cause.SOFT])
+    return [
+        fault
+        for row in rows.select_related("group").order_by("pk")
+        for fault in (
+            *(_not_as_chosen(row) if row.cause == Liquidation.Cause.SOFT else _below_its_line(row)),
+            *_not_fresh(row),
+        )
+    ]
 
 
 # --- Private ----------------------------------------------------------------------------------------
@@ -272,9 +306,48 @@ def _of(charged: Iterable[tuple[datetime, str, Decimal]], at: datetime) -> list[
 
 
 @exact
-def _below_its_line(row: Liquidation) -> Iterator[str]:
+def _soft() -> Help:
+    rows = Liquidation.objects.filter(cause=Liquidation.Cause.SOFT)
+    sums = rows.aggregate(sold=Sum("sold_usd", default=ZERO), fees=Sum("fee_usd", default=ZERO))
+    return Help(times=rows.count(), moved_usd=sums["sold"], fees_usd=sums["fees"])
+
+
+@exact
+def _cures() -> dict[str, Help]:
+    """What the borrowers' own rules did, by kind, each use at the price of its own instant. R-FTR-04"""
+    found: dict[str, Help] = {}
+    rows = CureRun.objects.filter(outcome=CureRun.Outcome.DONE, amount__isnull=False)
+    for kind, asset, amount, at in rows.order_by("pk").values_list(
+        "rule__kind", "rule__asset", "amount", "at"
+    ):
+        before = found.get(kind, Help())
+        usd = amount * prices.latest(at=at, assets=[asset])[asset].price
+        found[kind] = Help(times=before.times + 1, moved_usd=before.moved_usd + usd)
+    return found
+
+
+@exact
+def _not_as_chosen(row: Liquidation) -> Iterator[str]:
+    """R-FTR-05: at or over the start that the borrower had chosen, below the liquidation line."""
+    chosen = Deleveraging.objects.filter(group=row.group_id, set_at__lte=row.started_at)
+    chosen = chosen.filter(Q(removed_at__isnull=True) | Q(removed_at__gte=row.started_at))
+    choice = chosen.order_by("-set_at", "-pk").first()
+    if choice is None:
+        yield f"{row} of {row.group} sold early, and nobody had chosen it"
+    elif row.debt_value + unit(USD_PLACES) < choice.start * row.collateral_value:
+        yield f"{row} of {row.group} began at {row.ltv}, below its chosen start of {choice.start}"
+    if row.debt_value >= _lines_of(row).liquidation * (row.collateral_value + unit(USD_PLACES)):
+        yield f"{row} of {row.group} began at {row.ltv}, where a liquidation takes its place"
+
+
+def _lines_of(row: Liquidation) -> Lines:
     owed = {row.group_id: set(row.group.debts.values_list("asset_id", flat=True))}
-    lines = parameters.lines_by_group([row.group], at=row.started_at, owed=owed)[row.group_id]
+    return parameters.lines_by_group([row.group], at=row.started_at, owed=owed)[row.group_id]
+
+
+@exact
+def _below_its_line(row: Liquidation) -> Iterator[str]:
+    lines = _lines_of(row)
     line = lines.margin_call if _ended_a_delay(row) else lines.liquidation
     # Both values were rounded down when stored; exactly on the line the debt may look one unit too small.
     if row.debt_value + unit(USD_PLACES) < line * row.collateral_value:

@@ -30,13 +30,15 @@ CHUNK = 20  # groups judged in one transaction: a borrower's command may have to
 class SweepReport:
     """What one pass did: groups watched, looked at exactly, newly called, sold from, blind now; who failed.
 
-    `liquidated` counts a further step of a sale in steps as it counts its first.
+    `liquidated` counts a further step of a sale in steps as it counts its first; `softened` the steps of
+    de-leveraging that borrowers chose.
     """
 
     groups: int = 0
     near: int = 0
     called: int = 0
     liquidated: int = 0
+    softened: int = 0
     blind: int = 0
     failed: tuple[int, ...] = ()
 
@@ -64,6 +66,7 @@ def sweep(*, at: datetime, product: str = ProductCode.VIP) -> SweepReport:
         near=len(seen.near),
         called=sum(outcome.called for outcome in outcomes),
         liquidated=sum(outcome.liquidation_id is not None for outcome in outcomes),
+        softened=sum(outcome.soft_id is not None for outcome in outcomes),
         blind=sum(outcome.blind for outcome in outcomes),
         failed=tuple(failed),
     )

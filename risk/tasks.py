@@ -8,7 +8,7 @@ from typing import Any
 from celery import shared_task
 from django.utils import timezone
 
-from risk import accrual, announcements, liquidation, plans, prices
+from risk import accrual, announcements, funding, liquidation, plans, prices
 from risk import sweep as watch
 
 
@@ -43,6 +43,12 @@ def sweep(**_: Any) -> None:
 def accrue(**_: Any) -> None:
     """Charge every midnight that is due."""
     accrual.accrue(at=timezone.now())
+
+
+@shared_task
+def accrue_costs(**_: Any) -> None:
+    """Charge what the pools' lenders cost, for every midnight that is due (R-ADM-12)."""
+    funding.accrue_costs(at=timezone.now())
 
 
 @shared_task

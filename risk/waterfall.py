@@ -177,7 +177,10 @@ FEE_RATE_PLACES = 30  # of a fee as a fraction of the debt repaid; on any amount
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """A collateral coin over all accounts. Not `for_sale`: it secures, but is not taken (its price is old)."""
+    """A collateral coin over all accounts. Not `for_sale`: it secures, but is not taken (its price is old).
+
+    `most`: no more of it may be taken, such as what its market takes; None: all of it may.
+    """
 
     asset: str
     amount: Decimal
@@ -187,6 +190,18 @@ class Stock:
     stable: bool
     rank: int
     for_sale: bool = True
+    most: Decimal | None = None
+
+    @property
+    def can_give(self) -> Decimal:
+        if not self.for_sale:
+            return ZERO
+        return self.amount if self.most is None else min(self.amount, self.most)
+
+    def less(self, sold: Decimal) -> "Stock":
+        """What is left of it once `sold` is gone."""
+        most = None if self.most is None else self.most - sold
+        return replace(self, amount=self.amount - sold, most=most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +293,7 @@ def _plan(
             if taking is None:
                 continue
             plan.append(taking)
-            left[coin] = replace(left[coin], amount=left[coin].amount - taking.sold)
+            left[coin] = left[coin].less(taking.sold)
             owed, based, fee = owed - taking.repaid, based + taking.repaid, fee + taking.fee
             debt -= taking.repaid * due.price
             most_usd = max(most_usd - taking.repaid * due.price, ZERO)
@@ -351,14 +366,14 @@ class _Sale:
             coin_places=self.stock.places,
             debt_places=self.due.places,
         )
-        return min(self.stock.amount, enough)
+        return min(self.stock.can_give, enough)
 
 
 def _turns(left: Mapping[str, Stock], debt_asset: str) -> list[str]:
     facts = [
         CoinFacts(stock.asset, stock.stable, stock.rank, stock.amount * stock.price)
         for stock in left.values()
-        if stock.for_sale and stock.amount > 0
+        if stock.can_give > 0
     ]
     return [coin.asset for coin in order_coins(facts, debt_asset)]
 

@@ -54,7 +54,7 @@ def split(*, coin: str, taken: Sequence[tuple[int, Decimal]], fill: Fill, at: da
     Accounts come to the market in their order. The limit is soft between two liquidations at one instant: each
     counts what is committed.
     """
-    room = None if fill.venue == NETTING else _room(coin, price=fill.price, at=at)
+    room = None if fill.venue == NETTING else room_for(coin, price=fill.price, at=at)
     pieces = []
     for uid, amount in taken:
         sold = amount if room is None else min(amount, room)
@@ -66,7 +66,7 @@ def split(*, coin: str, taken: Sequence[tuple[int, Decimal]], fill: Fill, at: da
 
 
 @exact
-def _room(coin: str, *, price: Decimal, at: datetime) -> Decimal | None:
+def room_for(coin: str, *, price: Decimal, at: datetime) -> Decimal | None:
     """How much of the coin its market still takes, down at its places; None without a limit."""
     depths = MarketDepth.objects.filter(asset=coin, effective_at__lte=at).select_related("asset")
     depth = depths.order_by("-effective_at").first()

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import count
 
-from accounts import books, ledger
+from accounts import books, ledger, screenings
 from accounts.commands import Actor, acting
 from accounts.exchange import exchange
 from accounts.models import Account, Asset, Customer, Membership, User
@@ -60,9 +60,14 @@ def user(role: str = "borrower", *, name: str = "", password: str = "") -> User:
 
 
 def customer(
-    name: str = "", *, vip_level: int = 1, manager: User | None = None, member: User | None = None
+    name: str = "",
+    *,
+    vip_level: int = 1,
+    manager: User | None = None,
+    member: User | None = None,
+    is_screened: bool = True,
 ) -> Customer:
-    """A firm with its master account, and a member who may sign in for it when given."""
+    """A firm with its master account, cleared for payouts, and a member who may sign in for it when given."""
     with acting(BUILDER):
         row = Customer.objects.create(
             name=name or f"Firm {next(_numbers)}",
@@ -74,6 +79,22 @@ def customer(
         account(row, kind="master")
         if member is not None:
             Membership.objects.create(customer=row, user=member, since=LONG_AGO)
+    if is_screened:
+        screened(row)
+    return row
+
+
+def screened(who: Customer, *, at: datetime = LONG_AGO) -> None:
+    """Identity and sanctions are checked and clear: a first loan may be paid out (R-ADM-10)."""
+    for kind in ("identity", "sanctions"):
+        screenings.record(customer_id=who.pk, kind=kind, status="clear", actor=BUILDER, at=at)
+
+
+def colleague(of: Customer, role: str = "treasurer", *, only: Account | None = None) -> User:
+    """One more member, who acts for all of the customer, or for one account only."""
+    row = user(name=f"{role} {next(_numbers)}")
+    with acting(BUILDER):
+        Membership.objects.create(customer=of, user=row, account=only, role=role, since=LONG_AGO)
     return row
 
 

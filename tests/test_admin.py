@@ -385,3 +385,30 @@ def test_a_button_on_a_row_that_is_not_there(number: str, house: Desk) -> None:
     client = as_user(build.user("admin"))
     assert client.get(f"/admin/accounts/user/{number}/change-user/").status_code == 404
     assert client.get(f"/admin/accounts/customer/{number}/vip-level/").status_code == 404
+
+
+# --- Members of a customer --------------------------------------------------------------------------------
+
+
+def test_an_admin_adds_a_member_with_a_role_and_changes_it(house: Desk) -> None:
+    """R-ADM-09, TRUST I-21: with a reason; never the last signatory, and never by anybody else of the house."""
+    second, place = build.user(), [house.owner.pk]
+    add = reverse("admin:accounts_customer_add_member", args=place)
+    change = reverse("admin:accounts_customer_set_role", args=place)
+    for role in ("auditor", "ops", "finance", "risk_officer"):
+        client = as_user(build.user(role))
+        for url in (add, change):
+            assert client.post(url, {"key": str(uuid4()), "reason": "x"}).status_code in {302, 403}
+    boss = as_user(build.user("admin"))
+    assert send(boss, add, email="nobody@example.com", role="viewer").status_code == 422
+    assert send(boss, add, email=second.email, role="emperor").status_code == 422
+    assert send(boss, add, email=second.email, role="viewer", reason="").status_code == 422
+    assert not second.memberships.exists()
+    assert send(boss, add, email=second.email.upper(), role="viewer").status_code == 302
+    assert second.memberships.get().role == "viewer"
+    assert send(boss, add, email=second.email, role="viewer").status_code == 422
+    assert send(boss, change, user_id=str(house.applicant.pk), role="viewer").status_code == 422
+    assert house.applicant.memberships.get().role == "signatory"
+    assert send(boss, change, user_id=str(second.pk), role="signatory").status_code == 302
+    assert second.memberships.get().role == "signatory"
+    assert AuditRecord.objects.get(subject="firms.set_role").reason == "asked for by letter"

@@ -67,6 +67,10 @@ DROP TRIGGER entry_in_an_open_period ON accounts_journalentry;
 DROP FUNCTION accounts_period_is_open();
 """
 
+# The chain takes up records in the order of their transactions (accounts/chain.py).
+CHAIN = "CREATE INDEX audit_by_transaction ON accounts_auditrecord (xid, id);"
+CHAIN_BACK = "DROP INDEX audit_by_transaction;"
+
 
 def _audit(left_out: str) -> str:
     return f"""
@@ -103,6 +107,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.RunSQL(FORWARD, REVERSE),
         migrations.RunSQL(PERIODS, PERIODS_BACK),
+        migrations.RunSQL(CHAIN, CHAIN_BACK),
         # Files are named by their digest, a webhook's secret by nothing.
         migrations.RunSQL(
             _audit("{password,last_login,secret,content,pdf}"), _audit("{password,last_login}")

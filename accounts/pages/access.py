@@ -8,7 +8,9 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 
 from accounts.commands import Actor
+from accounts.membership import NotYourPart, refuse_without
 from accounts.models import Account, Customer, Membership, User
+from accounts.powers import Power
 
 P = ParamSpec("P")
 
@@ -44,6 +46,18 @@ def limited_to(request: HttpRequest) -> Account | None:
     """The one account the signed-in user acts for; None when they act for all of the customer. R-GEN-95"""
     membership = membership_of(request)
     return None if membership is None else membership.account
+
+
+def lacks(request: HttpRequest, power: Power) -> str:
+    """Why the signed-in member may not do what takes this power, and who may; empty when they may. R-ADM-09"""
+    mine = membership_of(request)
+    if mine is None:
+        return ""
+    try:
+        refuse_without(mine, power)
+    except NotYourPart as refusal:
+        return refusal.message
+    return ""
 
 
 Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]

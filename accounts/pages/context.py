@@ -3,19 +3,25 @@
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
+from accounts import inbox
 from accounts.models import Notice, User
 from accounts.pages.access import customer_of, limited_to
+from accounts.pages.notices import to_acknowledge
 
 
 def people(request: HttpRequest) -> dict[str, Any]:
     """`customer`: whom the signed-in user acts for; `limited_to`: the one account of it, if it is one only;
-    `unread`: how many notices they have not opened."""
+    `unread`: how many notices they have not opened; `unanswered`: the urgent ones nobody has acknowledged;
+    `firm_waiting`: how many proposals of colleagues wait for them (R-ADM-09)."""
     return {
         "customer": SimpleLazyObject(lambda: customer_of(request)),
         "limited_to": SimpleLazyObject(lambda: limited_to(request)),
         "unread": SimpleLazyObject(lambda: _unread(request)),
+        "unanswered": SimpleLazyObject(lambda: _unanswered(request)),
+        "firm_waiting": SimpleLazyObject(lambda: _firm_waiting(request)),
     }
 
 
@@ -25,3 +31,14 @@ def _unread(request: HttpRequest) -> int:
     return (
         Notice.objects.visible_to(request.user).filter(read_at__isnull=True, dropped_at__isnull=True).count()
     )
+
+
+def _firm_waiting(request: HttpRequest) -> int:
+    user, customer = request.user, customer_of(request)
+    if not isinstance(user, User) or customer is None:
+        return 0
+    return inbox.waiting_for(user, at=timezone.now()).filter(customer=customer).count()
+
+
+def _unanswered(request: HttpRequest) -> list[Notice]:
+    return to_acknowledge(request, at=timezone.now()) if isinstance(request.user, User) else []

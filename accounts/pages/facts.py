@@ -10,6 +10,7 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from django.db.models import prefetch_related_objects
 from django.utils.dateparse import parse_datetime
 from django.utils.html import format_html
 
@@ -20,10 +21,18 @@ from accounts.templatetags import figures
 
 KINDS = {
     "call_ended": "Margin call over",
+    "call_message": "Message from your manager",
     "grace": "Time after an outage",
+    "soft_step": "De-leveraging",
     "test": "Test message",
 }
 """Names of kinds that their own words do not say well."""
+
+NAMES = {
+    Delivery.Channel.EMAIL.value: "E-mail",
+    Delivery.Channel.SMS.value: "SMS",
+    Delivery.Channel.WEBHOOK.value: "Webhook",
+}
 
 USD = {
     "debt_usd": "Owed in all",
@@ -120,24 +129,28 @@ def channels_of(notice: Notice, *, for_house: bool) -> list[Channel]:
     """The inbox and every outside channel. What a provider said about its own trouble is for the house only."""
     read = format_html("read {}", figures.when(notice.read_at)) if notice.read_at else "not opened yet"
     rows = [Channel("Inbox", "there" if notice.dropped_at is None else "called back", notice.at, read)]
-    for delivery in notice.deliveries.order_by("channel"):
-        rows.append(_channel(delivery, for_house=for_house))
-    return rows
+    prefetch_related_objects([notice], "deliveries__contact")  # does nothing where a list did it for all
+    found = sorted(notice.deliveries.all(), key=lambda row: (row.due_at, row.channel, row.pk))
+    return rows + [_channel(delivery, for_house=for_house) for delivery in found]
 
 
 def _channel(delivery: Delivery, *, for_house: bool) -> Channel:
-    status = Delivery.Status
+    status, contact = Delivery.Status, delivery.contact
+    until = "until it is due"
+    if contact is not None and contact.after_minutes:
+        until = "until it is due, unless somebody acknowledges it before"
     words = {
-        status.PENDING: ("waits", delivery.due_at, "until it is due"),
+        status.PENDING: ("waits", delivery.due_at, until),
         status.SENDING: ("on its way", None, "no answer was noted; it is never sent twice"),
         status.SENT: ("sent", delivery.sent_at, delivery.answer),
-        status.DROPPED: ("called back", None, "something later overtook it"),
+        status.DROPPED: ("called back", None, delivery.error or "something later overtook it"),
     }
-    name = "E-mail" if delivery.channel == Delivery.Channel.EMAIL else "SMS"
+    name = NAMES[delivery.channel] if contact is None else f"{NAMES[delivery.channel]} to {contact.name}"
     if delivery.status in words:
         word, at, said = words[Delivery.Status(delivery.status)]
         return Channel(name, word, at, said)
     is_theirs = delivery.error in {channels.NO_ADDRESS, channels.NO_PHONE}
+    is_theirs = is_theirs or delivery.channel == Delivery.Channel.WEBHOOK  # their own program's answer
     shown = delivery.error if for_house or is_theirs else "The provider did not take it."
     return Channel(name, "not delivered", None, shown)
 

@@ -1,5 +1,6 @@
-"""How we reach you: channels, phone, quiet hours, and a message to try them (R-GEN-60)."""
+"""How we reach you: channels, phone, quiet hours, who else is told, and a message to try them (R-GEN-60, R-FTR-03)."""
 
+from typing import Any
 from uuid import uuid4
 
 from django import forms
@@ -10,8 +11,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import notices, preferences, reach
+from accounts.contacts import LONGEST_NAME, MOST_CONTACTS
 from accounts.errors import Refused
-from accounts.models import Customer
+from accounts.models import Customer, NoticeContact
 from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 
@@ -21,6 +23,11 @@ FIELDS = {
     "bad_time_zone": "time_zone",
 }
 """At which field a refusal is shown."""
+
+CONTACT_IDS = "contact_%s"  # two forms stand on the page
+
+SECRET = "webhook_secret"  # noqa: S105  the name of a place, not what it holds
+"""Where the session holds a new webhook's secret until the next page has shown it."""
 
 
 class PreferenceForm(forms.Form):
@@ -55,10 +62,36 @@ class PreferenceForm(forms.Form):
         field.choices = zones.choices
 
 
+class ContactForm(forms.Form):
+    name = forms.CharField(
+        label="Who",
+        max_length=LONGEST_NAME,
+        help_text="Such as Night desk, or Risk robot",
+        error_messages={"required": "Say who it is, such as Night desk."},
+    )
+    channel = forms.ChoiceField(label="Reached by", choices=NoticeContact.Channel.choices, initial="email")
+    address = forms.CharField(
+        label="Address",
+        max_length=300,
+        help_text="An e-mail address, a number such as +41 79 123 45 67, or https://…",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        error_messages={"required": "Say where: an e-mail address, a number or an https address."},
+    )
+    urgent_only = forms.BooleanField(label="Only what is urgent", required=False, initial=True)
+    after_minutes = forms.IntegerField(
+        label="Minutes to wait for an acknowledgement",
+        required=False,
+        initial=0,
+        help_text="0: told at once. More: told only if nobody has acknowledged the notice by then",
+        error_messages={"invalid": "Write whole minutes, such as 15; 0 is at once."},
+    )
+    key = key_field()
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_customer
 def preference(request: HttpRequest, customer: Customer) -> HttpResponse:
-    form = PreferenceForm(request.POST) if request.method == "POST" else _form_of(customer)
+    form = PreferenceForm(request.POST) if request.method == "POST" else form_of(customer)
     if form.is_bound and form.is_valid():
         chosen = {name: value for name, value in form.cleaned_data.items() if name != "key"}
         try:
@@ -77,7 +110,7 @@ def preference(request: HttpRequest, customer: Customer) -> HttpResponse:
         else:
             messages.success(request, "Saved. It counts for every notice from now on.")
             return redirect("accounts:preferences")
-    return _page(request, customer, form)
+    return page(request, customer, form)
 
 
 @require_POST
@@ -91,14 +124,14 @@ def send_test(request: HttpRequest, customer: Customer) -> HttpResponse:
             key=request.POST.get("key", "")[:64] or str(uuid4()),
         )
     except Refused as refusal:
-        form = _form_of(customer)
+        form = form_of(customer)
         messages.error(request, refusal.message)
-        return _page(request, customer, form, status=REFUSED)
+        return page(request, customer, form, status=REFUSED)
     messages.success(request, "On its way. Its page among your notices shows what each channel answered.")
     return redirect("accounts:preferences")
 
 
-def _form_of(customer: Customer) -> PreferenceForm:
+def form_of(customer: Customer) -> PreferenceForm:
     now = notices.preference_of(customer)
     return PreferenceForm(
         initial={
@@ -112,17 +145,32 @@ def _form_of(customer: Customer) -> PreferenceForm:
     )
 
 
-def _page(request: HttpRequest, customer: Customer, form: PreferenceForm, *, status: int = 0) -> HttpResponse:
+def page(
+    request: HttpRequest,
+    customer: Customer,
+    form: PreferenceForm,
+    *,
+    contact_form: forms.Form | None = None,
+    status: int = 0,
+) -> HttpResponse:
+    """The whole page; a contact's form when one was refused."""
     members = customer.memberships.filter(user__is_active=True, account=None).order_by("user__email")
-    context = {
+    context: dict[str, Any] = {
         "form": form,
         "addresses": list(members.values_list("user__email", flat=True)),
         "test_key": uuid4(),
         "me": user_of(request).email,
+        "contacts": [(row, uuid4(), uuid4()) for row in notices.contacts_of(customer)],
+        "contact_form": contact_form or ContactForm(auto_id=CONTACT_IDS),
+        "most_contacts": MOST_CONTACTS,
+        "new_secret": request.session.pop(SECRET, None),
     }
-    return render(
+    response = render(
         request,
         "accounts/notice_preferences.html",
         context,
         status=status or (REFUSED if form.errors else 200),
     )
+    if context["new_secret"]:
+        response["Cache-Control"] = "no-store"
+    return response

@@ -194,6 +194,12 @@ def countdown(value: datetime | str | None, now: datetime) -> str:
     return _time(instant, span if left >= timedelta(0) else f"{span} ago")
 
 
+@register.filter
+def duration(value: timedelta | str | None) -> str:
+    """A length of time, cut to the minute: "3 h 20 min"; days are hours too. Its sign is the sentence's."""
+    return "" if isinstance(value, BLANK) else _span(abs(value))
+
+
 # --- How digits are written -----------------------------------------------------------------------------
 
 

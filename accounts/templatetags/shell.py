@@ -9,21 +9,25 @@ from django.template.context import Context
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
+from accounts.pages import access
+from accounts.powers import Power
+
 register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def nav_link(context: Context, view_name: str, label: str, apart: str = "") -> str:
+def nav_link(context: Context, view_name: str, label: str, apart: str = "", count: int = 0) -> str:
     """A link of the main navigation, marked when it is this page or holds it.
 
     Nothing when no such page is installed: the frame belongs to `accounts`, the pages to the apps above it.
-    `apart` names the pages below this one that have a link of their own.
+    `apart` names the pages below this one that have a link of their own; `count` is how much waits there.
     """
     try:
         href = reverse(view_name)
         others = [reverse(other) for other in apart.split()]
     except NoReverseMatch:
         return ""
+    label = f"{label} ({count})" if count else label
     request = context.get("request")
     current = "" if any(_current(request, other) for other in others) else _current(request, href)
     if not current:
@@ -42,6 +46,12 @@ def _current(request: Any, href: str) -> str:
     if path == href:
         return "page"
     return "true" if href.count("/") > 1 and path.startswith(href) else ""
+
+
+@register.simple_tag(takes_context=True)
+def lacks(context: Context, power: str) -> str:
+    """Why the signed-in member may not do this, and who may; empty when they may: `{% lacks "repay" as why %}`."""
+    return access.lacks(context["request"], Power(power))
 
 
 @register.filter

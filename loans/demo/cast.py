@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import time
 from typing import Final
 
-from accounts.models import Account, Customer, User
+from accounts.models import Account, Customer, Membership, User
 
 MAIL: Final = "lombard.example"  # a reserved ending (RFC 2606): nobody can own it
 PASSWORD: Final = "lombard-demo-desk"  # noqa: S105  of every login, printed for everybody; only a demo has it
@@ -30,11 +30,20 @@ class Staff:
 
 
 @dataclass(frozen=True, slots=True)
+class Colleague:
+    """One more of a firm's people, and what they may do there."""
+
+    name: str
+    role: str
+    login: Login
+
+
+@dataclass(frozen=True, slots=True)
 class Borrower:
     """A customer. `subs` are (label, kind) of its accounts below the master; `manager` is a login's name, or nobody's.
 
     Without `login` nobody can sign in for it, but its member still acts in the stories. `quiet` are the hours
-    between which it wants no message that can wait, in London.
+    between which it wants no message that can wait, in London. `unproven`: who they are is still being checked.
     """
 
     name: str
@@ -48,6 +57,8 @@ class Borrower:
     has_agreed: bool = True
     phone: str = ""  # of a range that is given to nobody; with it, notices come by SMS too
     quiet: tuple[time, time] | None = None
+    colleagues: tuple[Colleague, ...] = ()
+    unproven: bool = False
 
     @property
     def kind(self) -> str:
@@ -72,12 +83,15 @@ STAFF: Final = (
     Staff(
         "Vera Lindqvist",
         User.Role.VIP_MANAGER,
-        Login("manager", "VIP manager: requests to decide, a called client, loans due this week"),
+        Login(
+            "manager",
+            "VIP manager: requests to decide, a called client who promised, a client's file, loans due this week",
+        ),
     ),
     Staff(
         "Marco Ossola",
         User.Role.VIP_MANAGER,
-        Login("manager2", "the other VIP manager: other clients, other requests"),
+        Login("manager2", "the other VIP manager: alone up to 2,000,000 USD and an LTV of 68 %"),
     ),
     Staff(
         "Ruth Adeyemi",
@@ -90,7 +104,11 @@ STAFF: Final = (
         Login("risk2", "the other risk officer: may release what the first one proposed"),
     ),
     Staff("Noor Haddad", User.Role.OPS, Login("ops", "operations: looks at everything, may freeze things")),
-    Staff("Felix Grau", User.Role.FINANCE, Login("finance", "finance: the ledger and the pools")),
+    Staff(
+        "Felix Grau",
+        User.Role.FINANCE,
+        Login("finance", "finance: pools and lenders, a closed month, a corrected entry, the ledger"),
+    ),
     Staff("Odile Marchand", User.Role.AUDITOR, Login("auditor", "auditor: everything, to read only")),
     Staff("Ada Novak", User.Role.ADMIN, Login("admin", "admin: people and parameters")),
 )
@@ -111,9 +129,29 @@ BORROWERS: Final = (
         member="Nora Keller",
         login=Login(
             "borrower",
-            "two loan groups: one healthy with a loan due in 5 days, one that a push of -3 % in BTC calls",
+            "two loan groups: one healthy with a loan due in 5 days, one that a push of -3 % in BTC calls; own"
+            " rules against a fall, a withdrawal to release, balances to confirm, last month's statement",
         ),
         phone="+447700900140",
+        colleagues=(
+            Colleague(
+                "Jan Vermeer",
+                Membership.Role.TREASURER,
+                Login(
+                    "treasurer", "treasurer of that firm: has sent a withdrawal that waits for the signatory"
+                ),
+            ),
+            Colleague(
+                "Rosa Lindgren",
+                Membership.Role.TRADER,
+                Login("trader", "trader of that firm: trades and moves coins, borrows and withdraws nothing"),
+            ),
+            Colleague(
+                "Emil Novak",
+                Membership.Role.VIEWER,
+                Login("viewer", "viewer of that firm: looks at everything of it, may do nothing"),
+            ),
+        ),
     ),
     Borrower(
         "Kestrel Digital",
@@ -121,7 +159,10 @@ BORROWERS: Final = (
         "manager",
         (RESERVE, ("Staking", SUB)),
         member="Ines Duarte",
-        login=Login("called", "in margin call right now, with what to repay or to add"),
+        login=Login(
+            "called",
+            "in margin call right now, with what to repay or to add; more contacts, and de-leveraging from 84 %",
+        ),
         phone="+447700900141",
     ),
     Borrower(
@@ -186,7 +227,10 @@ BORROWERS: Final = (
         (("Savings", SUB),),
         person=True,
         has_agreed=False,
-        login=Login("novip", "no VIP level: an enquiry that waits for a manager"),
+        unproven=True,
+        login=Login(
+            "novip", "no VIP level: an enquiry that waits for a manager; identity still being checked"
+        ),
     ),
     Borrower(
         "Jonas Weber",
@@ -235,6 +279,9 @@ MAIN: Final = BORROWERS[0]
 
 
 def logins() -> list[Login]:
-    """Every documented login: borrowers first, the main one at the top."""
-    borrowers = [borrower.login for borrower in BORROWERS if borrower.login is not None]
-    return [*borrowers, *(staff.login for staff in STAFF)]
+    """Every documented login: borrowers with their colleagues first, the main one at the top."""
+    found = []
+    for borrower in BORROWERS:
+        found += [borrower.login] if borrower.login is not None else []
+        found += [colleague.login for colleague in borrower.colleagues]
+    return [*found, *(staff.login for staff in STAFF)]

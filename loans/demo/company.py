@@ -7,9 +7,9 @@ from typing import Final
 
 from django.contrib.auth.hashers import make_password
 
-from accounts import approvals, people, preferences
+from accounts import approvals, people, preferences, screenings
 from accounts.commands import Actor, acting
-from accounts.models import Account, Customer, User
+from accounts.models import Account, Customer, Screening, User
 from loans.demo import cast, opening
 from loans.demo.cast import Borrower
 from loans.demo.stories import NEGOTIATED
@@ -20,12 +20,13 @@ JOB: Final = Actor.job("demo")
 
 @dataclass(frozen=True, slots=True)
 class Resident:
-    """A customer, who acts for it, who looks after it, and its accounts by label."""
+    """A customer, who acts for it, who looks after it, its accounts by label, and more of its people by login."""
 
     customer: Customer
     user: User
     manager: User | None
     accounts: Mapping[str, Account]
+    colleagues: Mapping[str, User]
 
     @property
     def actor(self) -> Actor:
@@ -57,6 +58,7 @@ def open_customer(
     customer = people.open_customer(
         name=borrower.name, kind=borrower.kind, email=address, user_id=user.pk, actor=JOB, at=at
     )
+    _screen(customer, borrower, staff, at=at)
     if manager is not None:
         _look_after(customer, borrower, manager, staff, at=at)
     if borrower.has_agreed:
@@ -75,8 +77,45 @@ def open_customer(
             at=at,
         )
     customer.refresh_from_db()
-    accounts = {account.label: account for account in customer.accounts.all()}
-    return Resident(customer=customer, user=user, manager=manager, accounts=accounts)
+    return Resident(
+        customer=customer,
+        user=user,
+        manager=manager,
+        accounts={account.label: account for account in customer.accounts.all()},
+        colleagues=_join(customer, borrower, staff, password_hash, at=at),
+    )
+
+
+def _screen(customer: Customer, borrower: Borrower, staff: Mapping[str, User], *, at: datetime) -> None:
+    """R-ADM-10"""
+    for check in Screening.Kind:
+        waits = borrower.unproven and check == Screening.Kind.IDENTITY
+        screenings.record(
+            customer_id=customer.pk,
+            kind=check,
+            status=Screening.Status.PENDING if waits else Screening.Status.CLEAR,
+            note="The passport's copy cannot be read; a new one is asked for." if waits else "",
+            actor=Actor.user(staff["ops"]),
+            at=at,
+        )
+
+
+def _join(
+    customer: Customer, borrower: Borrower, staff: Mapping[str, User], password_hash: str, *, at: datetime
+) -> dict[str, User]:
+    """More people of the firm, each with a role; the admin lets them in (R-ADM-09)."""
+    found = {}
+    for colleague in borrower.colleagues:
+        user = _user(colleague.login.email, colleague.name, User.Role.BORROWER, password_hash)
+        people.add_member(
+            customer_id=customer.pk,
+            user_id=user.pk,
+            role=colleague.role,
+            actor=Actor.user(staff["admin"]),
+            at=at,
+        )
+        found[colleague.login.name] = user
+    return found
 
 
 def _look_after(
@@ -112,17 +151,18 @@ def release(
     arguments: Mapping[str, object],
     title: str,
     reason: str,
-    customer: Customer,
     maker: Actor,
     checker: Actor,
     at: datetime,
+    customer: Customer | None = None,
+    shown: dict[str, str] | None = None,
 ) -> None:
-    """One person proposes it and another releases it a moment later (R-ADM-03)."""
+    """One person proposes it and another releases it a moment later; `shown` is what its page would (R-ADM-03)."""
     proposal = approvals.propose(
         command=command,
         arguments=arguments,
         title=title,
-        preview=preview.of(command, arguments, at=at),
+        preview=preview.of(command, arguments, at=at) if shown is None else shown,
         reason=reason,
         actor=maker,
         at=at,

@@ -3,26 +3,22 @@
 Each is one command with its time, like the stories; amounts and days are told here, and nowhere else.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from decimal import Decimal
-from functools import partial
 from typing import Final
 
 from accounts import approvals
-from accounts.commands import Actor
-from accounts.models import User
 from loans import clients, enquiries
 from loans.demo import company, opening
 from loans.demo.company import JOB, Resident
-from loans.demo.parts import MASTER
-from loans.demo.plots import Event, World
+from loans.demo.desk import Desk
+from loans.demo.plots import Event
 from loans.models import Loan
 from loans.vip import auto_repay, calling
 from risk import delays, early_warnings, freezes, insurance, parameters, plans
 from risk.handling import Mode
-from risk.models import CollateralGroup, Debt, Freeze
+from risk.models import Debt, Freeze
 from risk.parameters import preview
 
 FUND: Final = Decimal(500_000)  # USDT set aside for residual debts
@@ -30,47 +26,23 @@ LOWER_BTC: Final = ((0, "0.97"), (10_000_000, "0.78"), (100_000_000, "0.55"), (1
 INSTALMENTS: Final = (("14.3", "0"), ("0", "16"), ("0", "46"))  # days before the end, or after it
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Whom the dealings are with, by name, and by whom they are made."""
-
-    world: World
-    residents: Mapping[str, Resident]
-    staff: Mapping[str, User]
-
-    def actor(self, name: str) -> Actor:
-        return Actor.user(self.staff[name])
-
-    def at(self, days: str) -> datetime:
-        return self.world.before(days)
-
-    def group(self, name: str) -> CollateralGroup:
-        """The open group of the customer whose loans are paid into its master account."""
-        return CollateralGroup.objects.open().get(customer=self.residents[name].customer, name=MASTER)
-
-    def midnight_after(self, days: int) -> datetime:
-        day = self.world.end.astimezone(UTC).date() + timedelta(days=days)
-        return datetime.combine(day, time(), UTC)
-
-
-def events(*, world: World, residents: Mapping[str, Resident], staff: Mapping[str, User]) -> Iterator[Event]:
+def events(desk: Desk) -> Iterator[Event]:
     """Everything the desk did, in no order."""
-    desk = Desk(world, residents, staff)
-    told: tuple[tuple[str, Callable[[Desk, datetime], object]], ...] = (
-        ("40", _know_thin_markets),
-        ("39.5", _set_aside),
-        ("12.1", _enrol),
-        ("20.3", _agree_plan),
-        ("9.2", _give_own_terms),
-        ("5.2", _warn_early),
-        ("0.9", _freeze),
-        ("0.7", _call_back),
-        ("0.6", _switch_auto_repay),
-        ("0.35", _enquire),
-        ("0.11", _propose_lower_ratios),
+    return desk.told(
+        (
+            ("40", _know_thin_markets),
+            ("39.5", _set_aside),
+            ("12.1", _enrol),
+            ("20.3", _agree_plan),
+            ("9.2", _give_own_terms),
+            ("5.2", _warn_early),
+            ("0.9", _freeze),
+            ("0.7", _call_back),
+            ("0.6", _switch_auto_repay),
+            ("0.35", _enquire),
+            ("0.11", _propose_lower_ratios),
+        )
     )
-    for days, act in told:
-        yield Event(desk.at(days), act.__name__.strip("_").replace("_", " "), partial(act, desk))
 
 
 def _know_thin_markets(desk: Desk, at: datetime) -> None:

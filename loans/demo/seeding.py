@@ -3,8 +3,8 @@
 One transaction: a seed that is killed leaves nothing behind, and the next one starts afresh. The market of
 those days is known beforehand (`past`) and recorded first; nobody sees it before its time, because every
 command asks for the prices at its own `at`. Then jobs and people act in turn: at each midnight the accrual,
-the instalments and the reminders, every six hours the sweep and the expiries, and in between what the stories and
-the dealings tell.
+the cost of funds, the instalments and the reminders, every six hours the sweep with the rules before it and the
+expiries, after a month's end its statements and its close, and in between what the stories and the dealings tell.
 """
 
 from collections.abc import Iterator
@@ -26,13 +26,15 @@ from accounts.commands import Actor
 from accounts.errors import Refused
 from accounts.models import Customer, Delivery, User
 from accounts.money import ONE, divide_down, exact, round_down
-from loans.demo import cast, company, dealings, opening, past
+from loans import auto_cure
+from loans.demo import care, cast, company, dealings, house, opening, past
+from loans.demo.desk import Desk
 from loans.demo.past import Past
 from loans.demo.plots import Event, World, events_of
 from loans.demo.stories import STORIES
 from loans.models import Application, Loan
 from loans.vip import expiry, reminders
-from risk import accrual, liquidation, parameters, plans, prices, sweep
+from risk import accrual, funding, liquidation, parameters, plans, prices, sweep
 from risk.feeds import Tick, simulated
 
 JOB: Final = company.JOB
@@ -222,7 +224,10 @@ def _told(world: World, staff: dict[str, User], password_hash: str, opened_at: d
         residents[borrower.name] = who
         for story in mine:
             yield from events_of(story, who=who, world=world)
-    yield from dealings.events(world=world, residents=residents, staff=staff)
+    desk = Desk(world, residents, staff)
+    yield from dealings.events(desk)
+    yield from care.events(desk)
+    yield from house.events(desk)
 
 
 def _jobs(market: Past, coins: dict[str, DemoParameters], opened_at: datetime) -> Iterator[Event]:
@@ -235,6 +240,7 @@ def _jobs(market: Past, coins: dict[str, DemoParameters], opened_at: datetime) -
         wave = WAVES[number % len(WAVES)]
         yield Event(midnight, "rates", partial(_publish_rates, coins, wave))
         yield Event(midnight, "accrual", lambda at: accrual.accrue(at=at))
+        yield Event(midnight, "cost of funds", lambda at: funding.accrue_costs(at=at))
         yield Event(midnight, "collecting", lambda at: plans.collect_due(at=at))
         yield Event(midnight, "reminders", lambda at: reminders.remind_due(at=at))
         midnight += timedelta(days=1)
@@ -253,9 +259,10 @@ def _publish_rates(coins: dict[str, DemoParameters], wave: Decimal, at: datetime
 def _watch(at: datetime) -> None:
     expiry.expire_due(at=at)
     liquidation.run_overdue(at=at)
+    cured = auto_cure.run_due(at=at)
     report = sweep.sweep(at=at)
-    if report.failed:
-        raise StoryBroken(f"groups {report.failed} could not be decided at {at}")
+    if report.failed or cured.failed:
+        raise StoryBroken(f"groups {report.failed or cured.failed} could not be decided at {at}")
 
 
 def _midnight(at: datetime) -> datetime:

@@ -109,8 +109,8 @@ class ClientTerms(models.Model):
 class Authority(models.Model):
     """How far a manager may go alone (R-ADM-10); beyond it somebody with more releases it. Append-only.
 
-    The row with the latest start counts while it has not ended; without one the desk's own limits are all. An empty
-    field is no limit of its own.
+    Of those that have not ended the row with the latest start counts; without one the desk's own limits are all. An
+    empty field is no limit of its own.
     """
 
     manager = models.ForeignKey(User, models.PROTECT, related_name="authorities")

@@ -7,7 +7,7 @@ are worked out anew at each step, so what is accepted is what would be granted n
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -16,19 +16,23 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from accounts import people
+from accounts.commands import NeedsApproval
 from accounts.errors import Refused
-from accounts.models import Asset, Customer
+from accounts.models import Approval, Asset, Customer
 from accounts.money import ZERO, exact
-from accounts.pages.access import actor_of, for_customer, user_of
+from accounts.pages import firm_inbox
+from accounts.pages.access import actor_of, for_customer, lacks, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
+from accounts.powers import Power
 from accounts.templatetags import figures
 from loans import ratecards
 from loans.models import Application
+from loans.pages import second_person
 from loans.pages.apply_form import AGREEMENT, ApplyForm, Choices, choices_of, rows_of, typed_values
 from loans.pages.bargain import WantedForm, wanted_from
-from loans.vip import applications, sheet_pdf, terms
+from loans.vip import applications, papers, sheet_pdf, terms
 from loans.vip.applications import TermsRefused
-from loans.vip.terms import Request, TermSheet
+from loans.vip.terms import TermSheet
 from risk import book, valuation
 from risk.levels import Band, band
 from risk.models import ProductCode
@@ -79,6 +83,8 @@ def apply(request: HttpRequest, customer: Customer) -> HttpResponse:
         )
         return _form_page(request, form, choices)
     form = ApplyForm(request.POST, choices=choices, rows=rows, most=product.max_coins)
+    if why_not := lacks(request, Power.APPLY):
+        form.add_error(None, why_not)
     if not form.is_valid():
         return _form_page(request, form, choices)
     if step in {"accept", "negotiate"}:
@@ -121,7 +127,7 @@ def _answer(
     if want is not None and not want.is_valid():
         return _sheet_page(request, form, choices, sheet, want=want)
     try:
-        row = _sent(request, customer, form, asked, want, at)
+        made = _sent(request, customer, form, sheet, want, at)
     except TermsRefused as refusal:
         for problem in refusal.problems:
             form.add_problem(problem)
@@ -129,18 +135,21 @@ def _answer(
     except Refused as refusal:
         refuse(form, refusal)
         return _sheet_page(request, form, choices, terms.check(asked, at=at), want=want)
-    messages.success(request, _said(row))
-    return redirect("loans:request", row.pk)
+    if isinstance(made, Approval):
+        return redirect("accounts:firm_proposal", made.pk)
+    messages.success(request, _said(made))
+    return redirect("loans:request", made.pk)
 
 
 def _sent(
     request: HttpRequest,
     customer: Customer,
     form: ApplyForm,
-    asked: Request,
+    sheet: TermSheet,
     want: WantedForm | None,
     at: datetime,
-) -> Application:
+) -> Application | Approval:
+    """Send it; or put it before the firm's second person, where it asks for two (R-ADM-09)."""
     actor, key = actor_of(request), key_of(form)
     agreement = people.needs_agreement(customer=customer, at=at)
     if agreement is not None:
@@ -152,18 +161,24 @@ def _sent(
             at=at,
             key=f"{key}:agreement",
         )
-    shown = request.POST.get("accepted", "")
-    if want is None:
-        return applications.submit(request=asked, accepted=shown, actor=actor, at=at, key=key)
-    return applications.negotiate(
-        request=asked,
-        wanted=want.wanted(),
-        message=want.message_text,
-        accepted=shown,
-        actor=actor,
-        at=at,
-        key=key,
-    )
+    told: dict[str, Any] = {"request": sheet.request, "accepted": request.POST.get("accepted", "")}
+    facts = {} if want is None else second_person.of_wanted(want.wanted(), rate_type=sheet.request.rate_type)
+    try:
+        if want is None:
+            return applications.submit(**told, actor=actor, at=at, key=key)
+        told |= {"wanted": want.wanted(), "message": want.message_text}
+        return applications.negotiate(**told, actor=actor, at=at, key=key)
+    except NeedsApproval:
+        coins = ", ".join(figures.plain(line.amount, line.asset) for line in sheet.accepted_lines)
+        return firm_inbox.send(
+            request,
+            command="vip.submit" if want is None else "vip.negotiate",
+            arguments=told,
+            title=f"Borrow {coins}" if want is None else f"Ask for {coins} on other terms",
+            facts=second_person.of_sheet(sheet) | facts,
+            at=at,
+            key=key,
+        )
 
 
 def _want(request: HttpRequest, sheet: TermSheet) -> WantedForm | None:
@@ -192,6 +207,7 @@ def _form_page(
         "choices": choices,
         "sheet": sheet,
         "outlook": _outlook(sheet) if sheet else None,
+        "papers": papers.note_for(choices.customer, at=sheet.at if sheet else timezone.now()),
     }
     template = "loans/_apply_form.html" if request.headers.get("HX-Request") else "loans/apply.html"
     return render(request, template, context, status=REFUSED if form.errors else 200)
@@ -219,6 +235,7 @@ def _sheet_page(
         "assets": Asset.objects.in_bulk([line.asset for line in sheet.lines]),
         "agreement_field": AGREEMENT,
         "accept": _accept_words(sheet),
+        "papers": papers.note_for(choices.customer, at=sheet.at),
         "fee_base": sheet_pdf.FEE_BASES[sheet.handling.fee_base],
         "process": list(sheet_pdf.process_of(terms.handling_told(sheet.handling))),
         "want": want or WantedForm(base=wanted_from(sheet), rate_type=sheet.request.rate_type),

@@ -218,7 +218,7 @@ def left_until(end: datetime | None, *, at: datetime) -> str:
 
 
 def _terms(bodies: list[dict[str, Any]]) -> Iterable[Term]:
-    told = [_told(body) for body in bodies]
+    told = [terms_told(body) for body in bodies]
     for name in told[0] if told else ():
         texts = [one[name] for one in told]
         before = [texts[0], *texts]
@@ -226,7 +226,8 @@ def _terms(bodies: list[dict[str, Any]]) -> Iterable[Term]:
         yield Term(name, tuple(Cell(body["version"], text, text != earlier) for body, text, earlier in cells))
 
 
-def _told(body: Mapping[str, Any]) -> dict[str, str]:
+def terms_told(body: Mapping[str, Any]) -> dict[str, str]:
+    """Every term of a sheet's body in words."""
     lines = body["lines"]
     term = body["term_days"]
     return (

@@ -16,6 +16,8 @@ from risk.handling import CallTrades, FeeBase, Mode
 from risk.levels import Lines
 from risk.models import HandlingRule, ProductCode
 
+EVERY_COIN, TICKED_COINS = "every", "ticked"
+
 
 def instant_field(label: str) -> forms.DateTimeField:
     """A time in UTC, to the minute; empty means now, or without end."""
@@ -67,10 +69,17 @@ class TermsForm(ClientForm):
     is_uncapped = forms.BooleanField(
         label="No maximum per order and coin: good credit history", required=False
     )
-    allowed_coins = forms.MultipleChoiceField(
-        label="Coins it may borrow; every one when none is ticked",
+    coins = forms.ChoiceField(
+        label="Coins it may borrow",
+        choices=[
+            (EVERY_COIN, "Every loan coin"),
+            (TICKED_COINS, "Only those ticked; none is no loan at all"),
+        ],
         required=False,
-        widget=forms.CheckboxSelectMultiple,
+        widget=forms.RadioSelect,
+    )
+    allowed_coins = forms.MultipleChoiceField(
+        label="Ticked coins", required=False, widget=forms.CheckboxSelectMultiple
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -96,8 +105,19 @@ class TermsForm(ClientForm):
             "overdue_hours": typed["overdue_hours"],
             "max_exposure_usd": typed["max_exposure_usd"],
             "is_uncapped": typed["is_uncapped"],
-            "allowed_coins": tuple(typed["allowed_coins"]) or None,
+            "allowed_coins": self._allowed(),
         }
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or {}
+        if found.get("coins") == EVERY_COIN and found.get("allowed_coins"):
+            self.add_error("coins", "Untick the coins, or choose “only those ticked”.")
+        return found
+
+    def _allowed(self) -> tuple[str, ...] | None:
+        """No coin at all is not every coin: an empty list says that nothing may be borrowed. R-ADM-02"""
+        ticked = tuple(self.cleaned_data["allowed_coins"])
+        return ticked if ticked or self.cleaned_data["coins"] == TICKED_COINS else None
 
 
 class LinesForm(ClientForm):

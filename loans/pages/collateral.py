@@ -3,6 +3,7 @@
 It stands in `loans` because how many accounts a group may have is a term of the product.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,10 +15,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
+from accounts.commands import NeedsApproval
 from accounts.errors import Refused
 from accounts.models import Account, Customer
-from accounts.pages.access import actor_of, for_customer
+from accounts.pages import firm_inbox
+from accounts.pages.access import actor_of, for_customer, lacks
 from accounts.pages.forms import REFUSED, is_confirmed, key_field, key_of, refuse, signature
+from accounts.powers import Power
+from accounts.templatetags import figures
 from loans import ratecards
 from risk import groups, pledges
 from risk.models import CollateralGroup
@@ -56,16 +61,16 @@ def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpR
     forms_by_name = _forms(group)
     change: pledges.Effect | None = None
     form = forms_by_name[what]
+    why_not = lacks(request, Power.PLEDGE)
     if request.method == "POST":
         form = forms_by_name[what] = AccountForm(request.POST, accounts=_offered(group, what))
-        if form.is_valid() and is_confirmed(request, form):
+        if why_not:
+            form.add_error(None, why_not)
+        elif form.is_valid() and is_confirmed(request, form):
             try:
-                _change(request, group, what, form, at)
+                return _change(request, group, what, form, at)
             except Refused as refusal:
                 refuse(form, refusal)
-            else:
-                messages.success(request, "Added." if what == ADD else "Removed.")
-                return redirect("risk:group", group.pk)
         elif form.is_valid():
             change = _would(group, what, form.cleaned_data["account"], at)
             if change.reason:
@@ -80,6 +85,7 @@ def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpR
         "change": change,
         "track": _track(change),
         "closed": _closed(group),
+        "why_not": why_not,
         "seen": signature(form) if change and change.allowed else "",
         "members": group.members.filter(released_at__isnull=True).count(),
         "most": ratecards.product_at(group.product, at=at).max_accounts,
@@ -87,13 +93,51 @@ def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpR
     return render(request, "loans/collateral.html", context, status=REFUSED if form.errors else 200)
 
 
-def _change(request: HttpRequest, group: CollateralGroup, what: str, form: AccountForm, at: datetime) -> None:
+def _change(
+    request: HttpRequest, group: CollateralGroup, what: str, form: AccountForm, at: datetime
+) -> HttpResponse:
     uid, actor, key = form.cleaned_data["account"], actor_of(request), key_of(form)
     if what == REMOVE:
-        groups.remove_account(group_id=group.pk, uid=uid, actor=actor, at=at, key=key)
-        return
+        return _remove(request, {"group_id": group.pk, "uid": uid}, at=at, key=key)
     most = ratecards.product_at(group.product, at=at).max_accounts
     groups.add_account(group_id=group.pk, uid=uid, max_accounts=most, actor=actor, at=at, key=key)
+    messages.success(request, "Added.")
+    return redirect("risk:group", group.pk)
+
+
+def _remove(request: HttpRequest, asked: dict[str, Any], *, at: datetime, key: str) -> HttpResponse:
+    """Do it; or put it before the firm's second person, where it asks for two (R-ADM-09)."""
+    try:
+        groups.remove_account(**asked, actor=actor_of(request), at=at, key=key)
+    except NeedsApproval:
+        account = Account.objects.get(pk=asked["uid"])
+        waiting = firm_inbox.send(
+            request,
+            command="groups.remove_account",
+            arguments=asked,
+            title=f"Take {account} out of the collateral",
+            facts=_removal_now(asked, at),
+            at=at,
+            key=key,
+        )
+        return redirect("accounts:firm_proposal", waiting.pk)
+    messages.success(request, "Removed.")
+    return redirect("risk:group", asked["group_id"])
+
+
+def _removal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
+    """For the second person: what it does to LTV, and whether it would pass at this instant."""
+    group = CollateralGroup.objects.select_related("receiver", "customer").get(pk=asked["group_id"])
+    change = pledges.preview_remove(group=group, uid=asked["uid"], at=at)
+    return {
+        "Loan group": group.name,
+        "Possible": f"no: {change.reason}" if change.reason else "yes",
+        "LTV before": figures.ltv(change.ltv_before),
+        "LTV after": figures.ltv(change.ltv_after),
+    }
+
+
+firm_inbox.effects["groups.remove_account"] = _removal_now
 
 
 def _forms(group: CollateralGroup) -> dict[str, AccountForm]:

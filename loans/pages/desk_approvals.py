@@ -1,10 +1,8 @@
 """The four-eyes inbox: what waits for a second person, what it would do now, and the decision (R-ADM-03)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
-from enum import Enum
 from typing import Any
 
 from django import forms
@@ -15,30 +13,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import approvals
+from accounts import approvals, inbox
 from accounts.errors import Refused
 from accounts.models import Approval
 from accounts.pages.access import actor_of, user_of
+from accounts.pages.arguments import facts_of, label_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
-from accounts.templatetags import figures
 from loans.pages.desk_access import for_the_house
 from risk.parameters import preview
 
 PER_PAGE = 25
-SHARES = frozenset(
-    {
-        "annual_rate",
-        "fixed_rate",
-        "spread",
-        "hysteresis",
-        "slippage",
-        "max_jump",
-        "target",
-        "step_share",
-        "max_share",
-    }
-    | {"initial", "margin_call", "liquidation", "cutoff", "fee", "ltv"}
-)  # fractions, shown in per cent
 
 
 class ReleaseForm(forms.Form):
@@ -67,10 +51,8 @@ class WithdrawForm(forms.Form):
 def index(request: HttpRequest) -> HttpResponse:
     """What waits for this user first, then what they asked for themselves, then everything decided."""
     at, user = timezone.now(), user_of(request)
-    seen = approvals.visible_to(user).select_related("proposed_by", "decided_by", "customer")
-    waiting = (
-        approvals.waiting_for(user, at=at).select_related("proposed_by", "customer").order_by("expires_at")
-    )
+    seen = inbox.visible_to(user).select_related("proposed_by", "decided_by", "customer")
+    waiting = inbox.waiting_for(user, at=at).select_related("proposed_by", "customer").order_by("expires_at")
     pending = seen.filter(status=Approval.Status.PENDING).order_by("expires_at", "pk")
     decided = seen.exclude(status=Approval.Status.PENDING).order_by("-decided_at", "-pk")
     context = {
@@ -133,7 +115,7 @@ def withdraw(request: HttpRequest, approval_id: int) -> HttpResponse:
 
 
 def _approval(request: HttpRequest, approval_id: int) -> Approval:
-    rows = approvals.visible_to(user_of(request)).select_related("proposed_by", "decided_by", "customer")
+    rows = inbox.visible_to(user_of(request)).select_related("proposed_by", "decided_by", "customer")
     return get_object_or_404(rows, pk=approval_id)
 
 
@@ -183,7 +165,7 @@ def _page(
         "unreadable": unreadable,
         "is_open": is_open,
         "is_mine": approval.proposed_by_id == user.pk,
-        "may_decide": approvals.may_decide(approval, user),
+        "may_decide": inbox.may_decide(approval, user),
         "releasing": releasing or ReleaseForm(),
         "refusing": refusing or RefuseForm(),
         "withdrawing": withdrawing or WithdrawForm(),
@@ -219,7 +201,7 @@ def for_page(found: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A preview that is a list of figures in words, as the page that proposed it wrote them."""
     return [
-        (_label(name), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        (label_of(name), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
         for name, value in found.items()
         if value is not None and value != ""
     ]
@@ -227,43 +209,3 @@ def _plain(found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _number(text: str) -> Decimal | None:
     return Decimal(text) if text else None
-
-
-# --- Arguments in words -------------------------------------------------------------------------------
-
-
-def facts_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
-    """A line for each argument that says something; the parts of a dataclass a line each."""
-    found = []
-    for name, value in arguments.items():
-        if is_dataclass(value) and not isinstance(value, type):
-            parts = {part.name: getattr(value, part.name) for part in fields(value)}
-            found += [(_label(part), _text(part, each)) for part, each in parts.items()]
-        elif value is not None and value != "":
-            found.append((_label(name), _text(name, value)))
-    if "effective_at" in arguments and arguments["effective_at"] is None:
-        found.append(("Effective at", "as soon as it is released"))
-    return found
-
-
-def _label(name: str) -> str:
-    words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
-
-
-def _text(name: str, value: Any) -> str:
-    if name == "tiers":
-        return "; ".join(
-            f"{figures.line(ratio)} from {figures.plain(floor, 'USD')}" for floor, ratio in value
-        )
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, Decimal):
-        return figures.line(value) if name in SHARES else figures.plain(value)
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M} UTC"
-    if isinstance(value, Enum):
-        return str(value.value).replace("_", " ")
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return ", ".join(_text(name, one) for one in value)
-    return str(value)

@@ -22,6 +22,8 @@ from accounts.pages.forms import REFUSED, key_of, refuse
 from loans import clients, limits, ratecards
 from loans.models import ClientTerms
 from loans.pages.client_forms import (
+    EVERY_COIN,
+    TICKED_COINS,
     DatedForm,
     HandlingForm,
     LinesForm,
@@ -154,7 +156,9 @@ def _shown(customer: Customer, at: datetime) -> dict[str, Any]:
         "own_handling": HandlingRule.objects.filter(customer=customer).order_by("-effective_at")[:LATEST],
         "enrolments": enrolled.order_by("-starts_at")[:LATEST],
         "trail": trail.order_by("-pk")[:LATEST],
-        "waiting": Approval.objects.filter(customer=customer, status=Approval.Status.PENDING).order_by("pk"),
+        "waiting": Approval.objects.filter(
+            customer=customer, side=Approval.Side.DESK, status=Approval.Status.PENDING
+        ).order_by("pk"),
         "product": ratecards.product_at(ProductCode.VIP, at=at),
     }
 
@@ -164,7 +168,9 @@ def _forms(customer: Customer, at: datetime) -> dict[str, forms.Form]:
     handling = parameters.handling_for(product=ProductCode.VIP, customer=customer, at=at)
     row = policy_of(customer, at=at).rows.get("")
     return {
-        "terms_form": TermsForm(initial={"what": "terms"} | (_typed(row) if row else {})),
+        "terms_form": TermsForm(
+            initial={"what": "terms", "coins": EVERY_COIN} | (_typed(row) if row else {})
+        ),
         "lines_form": LinesForm(
             initial={
                 "what": "lines",
@@ -199,6 +205,7 @@ def _typed(row: ClientTerms) -> dict[str, Any]:
         "overdue_hours": row.overdue_hours,
         "max_exposure_usd": None if row.max_exposure_usd is None else f"{row.max_exposure_usd:.2f}",
         "is_uncapped": row.is_uncapped,
+        "coins": EVERY_COIN if row.allowed_coins is None else TICKED_COINS,
         "allowed_coins": row.allowed_coins or [],
         "ends_at": row.ends_at,
     }

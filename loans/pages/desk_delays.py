@@ -18,7 +18,7 @@ from accounts.models import Customer
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from loans.pages.desk_access import clients_of, for_the_house
-from risk import book, delays
+from risk import book, delays, extensions
 from risk.models import CollateralGroup, DelayEnrolment, LiquidationDelay
 from risk.pages.standing import standing_of
 
@@ -171,6 +171,7 @@ def more_time(request: HttpRequest, group_id: int) -> HttpResponse:
         "form": form,
         "standing": standing_of(group, book.state_of(group, at=at), delay=delay),
         "ends_at": delay.ends_at if delay else group.grace_until,
+        "room": extensions.room(group, at=at),
     }
     return render(request, "loans/desk_more_time.html", context, status=REFUSED if form.errors else 200)
 

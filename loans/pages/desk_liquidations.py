@@ -19,10 +19,11 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_safe
 
-from accounts.models import Asset, JournalEntry, User
+from accounts.models import Asset, JournalEntry, Transfer, User
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
+from risk import corrections, insurance
 from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
 from risk.waterfall import Parts
 
@@ -80,10 +81,9 @@ def visible_to(user: User) -> QuerySet[Liquidation]:
 @require_safe
 @login_required
 def index(request: HttpRequest) -> HttpResponse:
-    """Newest first."""
-    rows = (
-        visible_to(user_of(request)).select_related("group__customer", "debt").order_by("-started_at", "-pk")
-    )
+    """Newest first. Steps that a client chose are no liquidations; the group's page of them lists them (R-FTR-05)."""
+    rows = visible_to(user_of(request)).exclude(cause=Liquidation.Cause.SOFT)
+    rows = rows.select_related("group__customer", "debt").order_by("-started_at", "-pk")
     page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
     return render(
         request,
@@ -142,7 +142,9 @@ def entry(request: HttpRequest, entry_id: int) -> HttpResponse:
         .select_related("debt__asset", "debt__customer", "debt__loan")
         .order_by("pk")[:200]
     )
-    _refuse_strangers(user_of(request), row)
+    user = user_of(request)
+    _refuse_strangers(user, row)
+    original, reversal = _both_sides(row)
     sums: dict[str, Decimal] = defaultdict(lambda: ZERO)
     for line in lines:
         sums[line.debit.asset_id] += line.amount
@@ -152,8 +154,34 @@ def entry(request: HttpRequest, entry_id: int) -> HttpResponse:
         "debt_entries": debt_entries,
         "sums": dict(sums),
         "at": timezone.now(),
+        "original": original,
+        "reversal": reversal,
+        "sides": _side_by_side(original, reversal) if reversal else [],
+        "debt_sides": _debts_side_by_side(original, reversal) if reversal else [],
+        "why_not": corrections.why_not(row, at=timezone.now()) if user.role in insurance.FINANCE else "",
+        "may_reverse": user.is_staff and user.role in insurance.FINANCE and reversal is None,
     }
     return render(request, "loans/desk_entry.html", context)
+
+
+def _both_sides(row: JournalEntry) -> tuple[JournalEntry, JournalEntry | None]:
+    """The entry that was wrong and the one that undoes it, whichever of them is looked at. R-ADM-11"""
+    original = row.reverses or row
+    return original, JournalEntry.objects.filter(reverses=original).first()
+
+
+def _side_by_side(original: JournalEntry, reversal: JournalEntry) -> list[tuple[Transfer, Transfer]]:
+    """Each transfer beside its mirror; both were booked in one order."""
+    rows = (
+        one.transfers.select_related("debit__asset", "credit").order_by("pk") for one in (original, reversal)
+    )
+    return list(zip(*rows, strict=True))
+
+
+def _debts_side_by_side(original: JournalEntry, reversal: JournalEntry) -> list[DebtEntry]:
+    """What each of the two did to a debt, one under the other."""
+    rows = DebtEntry.objects.filter(entry__in=[original, reversal]).select_related("debt__asset")
+    return list(rows.order_by("debt", "pk"))
 
 
 def _refuse_strangers(user: User, row: JournalEntry) -> None:

@@ -1,6 +1,7 @@
 """What a client was told, for the house: the same notices, what each channel answered, and what never arrived.
 
-Looking at them here does not mark them read (R-GEN-65).
+Looking at them here does not mark them read (R-GEN-65). What a firm's people ask each other is not for the desk
+(R-ADM-09).
 """
 
 from datetime import timedelta
@@ -11,7 +12,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts import notices
+from accounts import notices, reach
 from accounts.models import Delivery, Notice
 from accounts.pages.access import user_of
 from accounts.pages.facts import kind_name
@@ -26,8 +27,12 @@ LOST_AFTER = timedelta(minutes=10)  # a claim this old has died with its worker
 @for_the_house
 def of_client(request: HttpRequest, client_id: int) -> HttpResponse:
     client = get_object_or_404(clients_of(user_of(request)), pk=client_id)
-    rows = Notice.objects.filter(said(), customer=client)
-    context = listing(request, rows) | {"client": client, "preference": notices.preference_of(client)}
+    rows = Notice.objects.filter(said(), customer=client).exclude(kind__in=reach.OWN_AFFAIRS)
+    context = listing(request, rows) | {
+        "client": client,
+        "preference": notices.preference_of(client),
+        "contacts": notices.contacts_of(client),
+    }
     return render(request, "loans/desk_notices.html", context)
 
 
@@ -35,7 +40,7 @@ def of_client(request: HttpRequest, client_id: int) -> HttpResponse:
 @for_the_house
 def notice(request: HttpRequest, notice_id: int) -> HttpResponse:
     rows = Notice.objects.filter(customer__in=clients_of(user_of(request))).select_related("customer")
-    row = get_object_or_404(rows, pk=notice_id)
+    row = get_object_or_404(rows.exclude(kind__in=reach.OWN_AFFAIRS), pk=notice_id)
     return render(request, "loans/desk_notice.html", detail(row, for_house=True))
 
 
@@ -46,9 +51,10 @@ def undelivered(request: HttpRequest) -> HttpResponse:
     at = timezone.now()
     status = Delivery.Status
     mine = Delivery.objects.filter(notice__customer__in=clients_of(user_of(request)))
+    mine = mine.exclude(notice__kind__in=reach.OWN_AFFAIRS)
     failed = mine.filter(status=status.FAILED, due_at__gt=at - KEPT_IN_SIGHT)
     lost = mine.filter(status=status.SENDING, due_at__gt=at - KEPT_IN_SIGHT, due_at__lt=at - LOST_AFTER)
-    rows = (failed | lost).select_related("notice__customer").order_by("-due_at", "-pk")
+    rows = (failed | lost).select_related("notice__customer", "contact").order_by("-due_at", "-pk")
     page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
     for row in page:
         row.kind = kind_name(row.notice.kind)  # type: ignore[attr-defined]

@@ -21,7 +21,8 @@ from loans.models import Application, ApplicationLine, Offer
 from loans.pages.bargain import AnswerForm, DeskWantedForm
 from loans.pages.desk_access import for_manager
 from loans.pages.desk_requests import application_of, page_of
-from loans.vip import sheets
+from loans.scoring import Clock
+from loans.vip import answering, sheets
 
 MOST_ROWS = 100  # of a list that should be short
 
@@ -34,29 +35,38 @@ class AcceptForm(AnswerForm):
 
 @dataclass(frozen=True, slots=True)
 class TalkRow:
-    """A request in negotiation: whose move it is, and until when."""
+    """A request in negotiation: whose move it is, until when, and by when the desk should have answered."""
 
     application: Application
     lines: tuple[ApplicationLine, ...]
     last: Offer | None
     is_desks_move: bool
+    clock: Clock
+    at: datetime
+
+    @property
+    def is_late(self) -> bool:
+        return self.is_desks_move and self.clock.is_late(self.at)
 
 
 def talk_rows(applications: QuerySet[Application], *, at: datetime) -> list[TalkRow]:
-    """Your moves first, what ends next before what ends later."""
+    """Your moves first, late ones before the others; then what ends next before what ends later. R-ADM-08"""
     talking = [Application.Status.NEGOTIATING, Application.Status.OFFERED]
     live = applications.filter(status__in=talking, expires_at__gt=at).order_by("expires_at", "pk")
-    rows = live.select_related("customer").prefetch_related("lines", "offers")[:MOST_ROWS]
+    rows = list(live.select_related("customer").prefetch_related("lines", "offers")[:MOST_ROWS])
+    clocks = answering.clocks_of(rows)
     found = [
         TalkRow(
             application=row,
             lines=tuple(sorted(row.lines.all(), key=lambda line: line.asset_id)),
             last=max(row.offers.all(), key=lambda offer: offer.version, default=None),
             is_desks_move=row.status == Application.Status.NEGOTIATING,
+            clock=clocks[row.pk],
+            at=at,
         )
         for row in rows
     ]
-    return sorted(found, key=lambda row: not row.is_desks_move)
+    return sorted(found, key=lambda row: (not row.is_desks_move, not row.is_late))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -229,6 +229,10 @@ class SettingsForm(ProposalForm):
     slippage = PercentField(label="Slippage of the venue (%)", required=False)
     delay_hours = forms.IntegerField(label="Delayed liquidation waits (h)", min_value=1, required=False)
     delay_rest_hours = forms.IntegerField(label="At most one delay in (h)", min_value=1, required=False)
+    soft_start_least = PercentField(label="De-leveraging may begin from LTV (%)", required=False)
+    soft_start_most = PercentField(label="De-leveraging may begin up to LTV (%)", required=False)
+    soft_fee = PercentField(label="Fee of de-leveraging (% of the debt repaid)", required=False)
+    soft_step_seconds = forms.IntegerField(label="Between two steps of it (s)", min_value=0, required=False)
 
 
 class FeedRuleForm(ProposalForm):

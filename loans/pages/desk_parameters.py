@@ -20,10 +20,11 @@ from accounts import approvals
 from accounts.errors import Refused
 from accounts.models import ApprovalPolicy, User
 from accounts.pages.access import actor_of, user_of
+from accounts.pages.arguments import facts_of
 from accounts.pages.forms import REFUSED, is_confirmed, key_of, refuse, signature
 from loans.models import RateCard
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
-from loans.pages.desk_approvals import facts_of, for_page
+from loans.pages.desk_approvals import for_page
 from loans.pages.desk_parameter_forms import KINDS, Kind, ProposalForm, start_from
 from risk import parameters
 from risk.models import (

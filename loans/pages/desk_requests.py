@@ -20,13 +20,15 @@ from accounts.models import Approval
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from accounts.templatetags import figures
-from loans import limits
+from loans import authority, limits
 from loans.models import Application, Loan, SignedSheet
 from loans.pages.bargain import AnswerForm, DeskWantedForm, standing_terms, talks_of
 from loans.pages.desk_access import for_manager
-from loans.pages.desk_rows import accepted_lines, before_and_after, history_of
+from loans.pages.desk_calculator import calculator_of
+from loans.pages.desk_rows import history_of
+from loans.pages.desk_waiting import accepted_lines, before_and_after
 from loans.pages.requests import left_out_of
-from loans.vip import origination, sheets
+from loans.vip import origination, stakes
 from loans.vip.moves import UNDECIDED
 from loans.vip.terms import TermSheet
 from risk.levels import band
@@ -193,9 +195,11 @@ def page_of(
     """The page of one request; with the form that was refused, when one was."""
     lines = list(application.lines.select_related("asset").order_by("asset_id"))
     room = talks_of(application, at=at)
-    may_offer = _is_live(application, at) and application.status != Application.Status.OFFERED
-    if may_offer and want is None and room.last is not None:
-        want = DeskWantedForm(base=sheets.wanted_of(room.last.body), rate_type=application.rate_type)
+    is_live = _is_live(application, at)
+    may_offer = is_live and application.status != Application.Status.OFFERED
+    tried = calculator_of(request, application, room.last, at=at) if is_live and room.last else None
+    if may_offer and want is None and tried is not None:
+        want = DeskWantedForm(base=tried.wanted, rate_type=application.rate_type)
     context: dict[str, Any] = {
         "application": application,
         "client": application.customer,
@@ -213,25 +217,36 @@ def page_of(
         "want": want if may_offer else None,
         "talks": room if len(room.offers) > 1 else None,
         "to_accept": room.open_offer if room.is_desks_move else None,
-        "is_live": _is_live(application, at),
+        "is_live": is_live,
+        "calculator": tried,
+        "look": tried.look if tried else None,
         "left_out": left_out_of(application),
+        "own_authority": authority.authority_of(user_of(request), at=at),
         "sheets": SignedSheet.objects.filter(offer__application=application).defer("pdf", "body"),
         **standing_terms(application),
     }
     if application.status == Application.Status.SUBMITTED and context["is_live"]:
         context |= _look(application, at)
-        context["needs_second"] = _needs_second("vip.approve", {"application_id": application.pk}, at)
+        context |= _second(request, "vip.approve", {"application_id": application.pk}, at)
     elif context["to_accept"] is not None:
         asked = {"application_id": application.pk, "version": context["to_accept"].version}
-        context["needs_second"] = _needs_second("vip.accept_counter", asked, at)
+        context |= _second(request, "vip.accept_counter", asked, at)
     loans = Loan.objects.filter(line__application=application).select_related("asset", "group", "debt")
     context["loans"] = loans.order_by("pk")
     refused = any(form is not None and form.errors for form in (approval, rejection, answer, want))
     return render(request, "loans/desk_request.html", context, status=REFUSED if refused else 200)
 
 
-def _needs_second(command: str, arguments: dict[str, Any], at: datetime) -> bool:
-    return needs_release(registered[command], arguments | {"at": at}, at=at)
+STAKES = {"vip.approve": stakes.of_approval, "vip.accept_counter": stakes.of_counter}
+
+
+def _second(request: HttpRequest, command: str, arguments: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """Whether somebody else has to release it, and in what it goes beyond the manager's own authority. R-ADM-10"""
+    asked = arguments | {"at": at, "actor": actor_of(request)}
+    return {
+        "needs_second": needs_release(registered[command], asked, at=at),
+        "beyond": authority.beyond_maker(asked, STAKES[command]),
+    }
 
 
 def _is_live(application: Application, at: datetime) -> bool:
@@ -289,7 +304,8 @@ CHECKS: list[tuple[str, frozenset[str], Callable[[TermSheet], str]]] = [
         frozenset({"vip_only", "residual_debt", "not_a_member", "master_only", "frozen"}),
         lambda _: "yes",
     ),
-    ("Agreement", frozenset({"agreement_needed"}), lambda sheet: _agreement(sheet)),
+    ("Agreement", frozenset({"agreement_needed", "never_agreed"}), lambda sheet: _agreement(sheet)),
+    ("Identity and sanctions", frozenset({"not_screened", "screening_refused"}), lambda _: "clear"),
 ]
 """Which problems belong to which check, and what is said when there are none."""
 

@@ -3,22 +3,20 @@
 Valued by the same states the sweep and the approval decide on, so a manager sees what would be decided.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from accounts import ledger
-from accounts.models import Account, Asset, Customer
+from accounts.models import Account, Customer
 from accounts.money import ZERO, exact
-from loans.models import Application, ApplicationLine, Loan
-from loans.vip import sheets
-from loans.vip.terms import LEVELS
-from risk import book, delays, parameters, prices
-from risk.book import GroupState, Wallet
-from risk.levels import Lines
+from loans.models import Loan
+from loans.scoring import Record
+from risk import book, delays, prices
 from risk.models import (
     CollateralGroup,
     Debt,
@@ -27,17 +25,14 @@ from risk.models import (
     Liquidation,
     LiquidationDelay,
     MarginCall,
+    RiskEvent,
 )
 from risk.overdue import ends as overdue_ends
 from risk.pages.standing import Standing, standing_of
-from risk.pages.track import Track, track
-from risk.valuation import Worth
 
 BANDS = ("LIQ", "CALL", "WATCH", "SAFE")  # worst first
 MOST_ROWS = 100  # of a list that should be short
 DUE_WITHIN = timedelta(days=7)
-LATE_AFTER = timedelta(hours=24)  # a request older than this is pointed out
-NOTHING = Worth(debt=ZERO, collateral=ZERO, market=ZERO)
 
 
 # --- Groups -------------------------------------------------------------------------------------------
@@ -140,123 +135,6 @@ def band_counts(groups: QuerySet[CollateralGroup]) -> list[tuple[str, int]]:
     return [(band, found.count(band)) for band in BANDS]
 
 
-# --- Requests -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingRow:
-    """A request that waits, with what paying it out would do now. `value` None: a coin has no price."""
-
-    application: Application
-    lines: tuple[ApplicationLine, ...]
-    value: Decimal | None
-    now: Worth
-    after: Worth
-    track: Track
-    waits: timedelta
-
-    @property
-    def is_late(self) -> bool:
-        return self.waits >= LATE_AFTER
-
-    @property
-    def is_too_high(self) -> bool:
-        return self.after.is_above(accepted_lines(self.application).initial)
-
-
-def waiting_rows(applications: QuerySet[Application], *, at: datetime) -> list[WaitingRow]:
-    """Oldest first. A look at the queue; what a decision rests on is `origination.review`, on the request's page."""
-    waiting = applications.filter(status=Application.Status.SUBMITTED).order_by("submitted_at", "pk")
-    related = ("lines__asset", "collateral_accounts", "collateral_coins")
-    rows = list(
-        waiting.select_related("customer", "receiver", "accepted").prefetch_related(*related)[:MOST_ROWS]
-    )
-    receivers = [row.receiver_id for row in rows]
-    groups = CollateralGroup.objects.open().filter(
-        receiver__in=receivers, product__in={r.product for r in rows}
-    )
-    standing = {(group.receiver_id, group.product): group for group in groups}
-    states = book.states(standing.values(), at=at)
-    market = _market_of(rows, states.values(), at=at)
-    return [_waiting_row(row, _state_for(row, standing, states), market) for row in rows]
-
-
-def _state_for(
-    row: Application, groups: Mapping[tuple[int, str], CollateralGroup], states: Mapping[int, GroupState]
-) -> GroupState | None:
-    group = groups.get((row.receiver_id, row.product))
-    return states[group.pk] if group else None
-
-
-def _market_of(rows: Iterable[Application], states: Iterable[GroupState], *, at: datetime) -> GroupState:
-    """Prices, ratios and the Spot wallets of every account any of these requests names; a state of no group."""
-    symbols, uids = set(), set()
-    for row in rows:
-        symbols |= {line.asset_id for line in row.lines.all()} | {
-            coin.pk for coin in row.collateral_coins.all()
-        }
-        uids |= {account.pk for account in row.collateral_accounts.all()}
-    for state in states:
-        symbols |= state.coins | state.owed_assets
-        uids |= set(state.members)
-    balances = ledger.balances(account_ids=uids, kinds=[book.WALLET])
-    return GroupState(
-        group=None,
-        at=at,
-        lines=Lines(
-            *(Decimal(part) for part in ("0.1", "0.2", "0.3", "0.4", "0"))
-        ),  # replaced by each request's
-        members=(),
-        coins=frozenset(),
-        wallets=tuple(Wallet(uid, asset, balance) for (uid, _, asset), balance in sorted(balances.items())),
-        debts=(),
-        quotes=prices.latest(at=at, assets=symbols),
-        terms=parameters.terms_at(at, assets=symbols),
-        assets=Asset.objects.in_bulk(sorted(symbols)),
-    )
-
-
-@exact
-def _waiting_row(row: Application, state: GroupState | None, market: GroupState) -> WaitingRow:
-    lines = tuple(sorted(row.lines.all(), key=lambda line: line.asset_id))
-    members = {account.pk for account in row.collateral_accounts.all()} | set(state.members if state else ())
-    coins = {coin.pk for coin in row.collateral_coins.all()} | (state.coins if state else frozenset())
-    before = replace(
-        market,
-        lines=accepted_lines(row),
-        members=tuple(sorted(members)),
-        coins=frozenset(coins),
-        wallets=tuple(wallet for wallet in market.wallets if wallet.uid in members),
-        debts=state.debts if state else (),
-    )
-    after = before.changed(borrowed={line.asset_id: line.amount for line in lines}).worth()
-    now = state.worth() if state else NOTHING
-    quotes = [market.quotes.get(line.asset_id) for line in lines]
-    value = sum((line.amount * quote.price for line, quote in zip(lines, quotes, strict=True) if quote), ZERO)
-    return WaitingRow(
-        application=row,
-        lines=lines,
-        value=value if all(quotes) else None,
-        now=now,
-        after=after,
-        track=before_and_after(now, after, before.lines),
-        waits=market.at - row.submitted_at,
-    )
-
-
-def before_and_after(now: Worth, after: Worth, lines: Lines) -> Track:
-    """Where the group stands, and where paying out takes it; without cover it stands past the end."""
-    return track(now.ltv, lines, after=Decimal(2) if after.ltv is None else after.ltv)
-
-
-def accepted_lines(application: Application) -> Lines:
-    """Those of the accepted sheet; before there is one, the published lines it began with."""
-    if application.accepted is not None:
-        return sheets.lines_of(application.accepted.body)
-    levels = application.terms["levels"]
-    return Lines(**{name: Decimal(levels[name]) for name in LEVELS})
-
-
 # --- Loans and history ----------------------------------------------------------------------------------
 
 
@@ -270,28 +148,62 @@ def due_soon(clients: QuerySet[Customer], *, at: datetime) -> QuerySet[Loan]:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the desk remembers of a client."""
+    """What the desk remembers of a client. A step that the client chose beforehand is no liquidation."""
 
     loans: int
     repaid: int
     calls: int
     cured: int
     liquidations: int
+    overdue: int
     residual: tuple[Debt, ...]
+
+    @property
+    def record(self) -> Record:
+        return Record(
+            loans=self.loans,
+            repaid=self.repaid,
+            calls=self.calls,
+            cured=self.cured,
+            liquidations=self.liquidations,
+            overdue=self.overdue,
+            owing=bool(self.residual),
+        )
 
 
 def history_of(customer: Customer) -> History:
-    calls = list(MarginCall.objects.filter(group__customer=customer).values_list("ended", flat=True))
-    closed = list(Loan.objects.filter(customer=customer).values_list("debt__closed_reason", flat=True))
-    residual = Debt.objects.open().filter(customer=customer, residual_since__isnull=False)
-    return History(
-        loans=len(closed),
-        repaid=sum(reason in {"repaid", "renewed"} for reason in closed),
-        calls=len(calls),
-        cured=calls.count(MarginCall.Ended.CURED),
-        liquidations=Liquidation.objects.filter(group__customer=customer).count(),
-        residual=tuple(residual.select_related("asset").order_by("pk")),
-    )
+    return histories_of([customer.pk])[customer.pk]
+
+
+def histories_of(customers: Iterable[int]) -> dict[int, History]:
+    """What the desk remembers of each of these clients, by key, in a constant number of queries."""
+    pks = sorted(set(customers))
+    closed, calls = defaultdict(list), defaultdict(list)
+    for pk, reason in Loan.objects.filter(customer__in=pks).values_list("customer", "debt__closed_reason"):
+        closed[pk].append(reason)
+    episodes = MarginCall.objects.filter(group__customer__in=pks)
+    for pk, ended in episodes.values_list("group__customer", "ended"):
+        calls[pk].append(ended)
+    sales = Liquidation.objects.filter(group__customer__in=pks).exclude(cause=Liquidation.Cause.SOFT)
+    sold = Counter(sales.values_list("group__customer", flat=True))
+    late = RiskEvent.objects.filter(group__customer__in=pks, kind=RiskEvent.Kind.DEBT_OVERDUE)
+    overdue = Counter(late.values_list("group__customer", flat=True))
+    residual: dict[int, list[Debt]] = defaultdict(list)
+    owing = Debt.objects.open().filter(customer__in=pks, residual_since__isnull=False)
+    for debt in owing.select_related("asset").order_by("pk"):
+        residual[debt.customer_id].append(debt)
+    return {
+        pk: History(
+            loans=len(closed[pk]),
+            repaid=sum(reason in {"repaid", "renewed"} for reason in closed[pk]),
+            calls=len(calls[pk]),
+            cured=calls[pk].count(MarginCall.Ended.CURED),
+            liquidations=sold[pk],
+            overdue=overdue[pk],
+            residual=tuple(residual[pk]),
+        )
+        for pk in pks
+    }
 
 
 @dataclass(frozen=True, slots=True)

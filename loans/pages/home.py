@@ -16,18 +16,20 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts.models import Agreement, Asset, Customer, LedgerAccount, User
+from accounts.models import Account, Agreement, Asset, Customer, LedgerAccount, User
 from accounts.money import ZERO, divide_down
 from accounts.pages.access import customer_of, limited_to, user_of
 from accounts.people import needs_agreement
 from loans import limits, queries, ratecards
 from loans.limits import Ceilings
-from loans.models import Application, Loan, RateType
+from loans.models import Application, Loan, Product, RateType
 from loans.policy import policy_of
 from loans.queries import LoanRow
+from loans.vip import papers, renewal
 from risk import book, delays, prices
 from risk.models import CollateralGroup, ProductCode
-from risk.pages.standing import Standing, borrow_room, standing_of
+from risk.pages.advice import Suggestion, cures_for, goals_of
+from risk.pages.standing import AccountRow, Standing, account_rows, assets_of, borrow_room, standing_of
 
 MOST_TODOS: Final = 3
 FEW_RATES: Final = 8
@@ -47,6 +49,7 @@ class Todo:
     row: LoanRow | None = None
     agreement: Agreement | None = None
     application: Application | None = None
+    cure: Suggestion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,24 @@ class InterestDue:
     asset: Asset
     due: Decimal
     short: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """The loan of a group whose renewal window comes first, or is open already (R-GEN-96, R-VIP-40)."""
+
+    row: LoanRow
+    opens_at: datetime
+    is_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A group on home: where it stands, when it can next be renewed, its accounts and what they hold (R-GEN-96)."""
+
+    standing: Standing
+    renewal: Renewal | None
+    accounts: tuple[AccountRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +118,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "todos": todos[:MOST_TODOS],
         "more_todos": max(len(todos) - MOST_TODOS, 0),
         "standings": standings,
+        "places": _places(standings, rows, at),
         "columns": standings[:MOST_GROUP_COLUMNS],
         "debt": sum((each.worth.debt for each in standings), ZERO),
         "collateral": sum((each.worth.collateral for each in standings), ZERO),
@@ -104,6 +126,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "room": sum((each.can_borrow_usd for each in standings), ZERO),
         "interest": _interest_due(rows),
         "rates": rates,
+        "papers": papers.note_for(customer, at=at),
     }
     return render(request, "loans/home.html", context)
 
@@ -114,12 +137,47 @@ def _greeting(at: datetime) -> str:
     return "Good morning" if at.hour < 12 else "Good afternoon"
 
 
+# --- The groups -----------------------------------------------------------------------------------------
+
+
+def _places(standings: list[Standing], rows: list[LoanRow], at: datetime) -> list[Place]:
+    """Two queries, however many groups."""
+    states = [each.state for each in standings]
+    accounts = Account.objects.in_bulk({uid for state in states for uid in state.members})
+    assets = assets_of(states)
+    terms = list(Product.objects.filter(code=ProductCode.VIP).order_by("effective_at"))
+    return [
+        Place(
+            each,
+            _renewal([row for row in rows if row.loan.group_id == each.group.pk], terms, at),
+            tuple(account_rows(each.state, accounts, assets)),
+        )
+        for each in standings
+    ]
+
+
+def _renewal(rows: list[LoanRow], terms: list[Product], at: datetime) -> Renewal | None:
+    """Of loans that still may renew: a fixed or flexible term, not over and not called back. R-VIP-40"""
+    found = []
+    for row in rows:
+        loan, debt = row.loan, row.loan.debt
+        if debt.called_at is not None or debt.due_at is None or debt.due_at <= at or debt.residual_since:
+            continue
+        days = [one.renewal_days for one in terms if one.effective_at <= loan.drawn_at][-1:]
+        opens_at = renewal.window_opens_at(loan, days=days[0] if days else Product().renewal_days)
+        if opens_at is not None:
+            found.append(Renewal(row, opens_at, opens_at <= at))
+    return min(found, key=lambda one: (one.opens_at, one.row.loan.pk), default=None)
+
+
 # --- What needs doing ----------------------------------------------------------------------------------
 
 
 def _todos(customer: Customer, standings: list[Standing], rows: list[LoanRow], at: datetime) -> list[Todo]:
     """Nearest deadline first; a call has none on the clock, but every minute counts."""
-    found = [Todo("called", at, standing=each) for each in standings if each.is_called]
+    found = [
+        Todo("called", at, standing=each, cure=_cheapest(each, at)) for each in standings if each.is_called
+    ]
     soon = at + timedelta(days=ratecards.product_at(ProductCode.VIP, at=at).renewal_days)
     for row in rows:
         debt = row.loan.debt
@@ -139,6 +197,15 @@ def _todos(customer: Customer, standings: list[Standing], rows: list[LoanRow], a
     if agreement is not None:
         found.append(Todo("agreement", None, agreement=agreement))
     return sorted(found, key=lambda todo: (todo.kind != "called", todo.deadline is None, todo.deadline or at))
+
+
+def _cheapest(standing: Standing, at: datetime) -> Suggestion | None:
+    """What takes the group out of its call with the least value moved, if it can be done now. R-FTR-02"""
+    if standing.is_blind or standing.state.is_liquidating:
+        return None
+    out_of_call, _ = goals_of(standing.state)
+    found = cures_for(standing.state, (out_of_call,), at=at, linked=True)
+    return found[0].best if found else None
 
 
 def _interest_due(rows: list[LoanRow]) -> list[InterestDue]:

@@ -23,7 +23,15 @@ from django_htmx.http import HttpResponseClientRedirect
 from accounts.errors import Refused
 from accounts.models import Asset, Customer
 from accounts.money import ONE
-from accounts.pages.access import actor_of, customer_of, for_customer, for_member, limited_to, user_of
+from accounts.pages.access import (
+    actor_of,
+    customer_of,
+    for_customer,
+    for_member,
+    lacks,
+    limited_to,
+    user_of,
+)
 from accounts.pages.forms import (
     REFUSED,
     amount_field,
@@ -34,6 +42,7 @@ from accounts.pages.forms import (
     refuse,
     signature,
 )
+from accounts.powers import Power
 from accounts.templatetags import figures
 from loans import queries
 from loans.models import Loan
@@ -138,6 +147,8 @@ def repay(request: HttpRequest, customer: Customer, loan_id: int) -> HttpRespons
     if request.method != "POST":  # the address of a form that was shown again, opened anew
         return redirect("loans:loan", row.pk)
     form = RepayForm(request.POST, asset=row.asset)
+    if why_not := lacks(request, Power.REPAY):
+        form.add_error(None, why_not)
     if not form.is_valid():
         return _page(request, row, at, repay_form=form, part=REPAY)
     if not is_confirmed(request, form):

@@ -1,5 +1,8 @@
 """The borrower's answers in the negotiation room, and signed term sheets to take away (R-VIP-11, R-VIP-15)."""
 
+from datetime import datetime
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -7,11 +10,14 @@ from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
+from accounts.commands import NeedsApproval
 from accounts.errors import Refused
 from accounts.models import Customer
+from accounts.pages import firm_inbox
 from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.forms import key_of, refuse
 from loans.models import Application, Loan, SignedSheet
+from loans.pages import second_person
 from loans.pages.bargain import AnswerForm, WantedForm
 from loans.pages.desk_access import clients_of
 from loans.pages.requests import page_of, row_of
@@ -39,21 +45,16 @@ def counter(request: HttpRequest, customer: Customer, application_id: int) -> Ht
         return redirect("loans:request", row.pk)
     form, want = AnswerForm(request.POST), _want(request, row)
     if want is not None and form.is_valid() and want.is_valid():
+        told = {
+            "application_id": row.pk,
+            "version": form.cleaned_data["version"],
+            "wanted": want.wanted(),
+            "message": want.message_text,
+        }
         try:
-            offer = offers.counter(
-                application_id=row.pk,
-                version=form.cleaned_data["version"],
-                wanted=want.wanted(),
-                message=want.message_text,
-                actor=actor_of(request),
-                at=at,
-                key=key_of(form),
-            )
+            return _counter(request, row, told, at=at, key=key_of(form))
         except Refused as refusal:
             refuse(form, refusal)
-        else:
-            messages.success(request, f"Version {offer.version} is sent to your VIP manager.")
-            return redirect("loans:request", row.pk)
     return page_of(request, customer, row_of(customer, application_id), at=at, answer=form, want=want)
 
 
@@ -66,16 +67,58 @@ def _answer(
     form = AnswerForm(request.POST)
     if form.is_valid():
         told = {"application_id": row.pk, "version": form.cleaned_data["version"]}
-        do = offers.accept_offer if accepting else offers.decline_offer
         try:
-            do(**told, actor=actor_of(request), at=at, key=key_of(form))
+            if accepting:
+                return _accept(request, row, told, at=at, key=key_of(form))
+            offers.decline_offer(**told, actor=actor_of(request), at=at, key=key_of(form))
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            said = "accepted; it is in review now" if accepting else "declined; you can ask for other terms"
-            messages.success(request, f"Version {told['version']} is {said}.")
+            messages.success(request, f"Version {told['version']} is declined; you can ask for other terms.")
             return redirect("loans:request", row.pk)
     return page_of(request, customer, row_of(customer, application_id), at=at, answer=form)
+
+
+def _counter(
+    request: HttpRequest, row: Application, told: dict[str, Any], *, at: datetime, key: str
+) -> HttpResponse:
+    """Do it; or put it before the firm's second person, where it asks for two (R-ADM-09)."""
+    try:
+        offer = offers.counter(**told, actor=actor_of(request), at=at, key=key)
+    except NeedsApproval:
+        waiting = firm_inbox.send(
+            request,
+            command="vip.counter",
+            arguments=told,
+            title=f"Ask for other terms than version {told['version']} of request {row}",
+            facts=second_person.of_wanted(told["wanted"], rate_type=row.rate_type),
+            at=at,
+            key=key,
+        )
+        return redirect("accounts:firm_proposal", waiting.pk)
+    messages.success(request, f"Version {offer.version} is sent to your VIP manager.")
+    return redirect("loans:request", row.pk)
+
+
+def _accept(
+    request: HttpRequest, row: Application, told: dict[str, Any], *, at: datetime, key: str
+) -> HttpResponse:
+    """Do it; or put it before the firm's second person, where it asks for two (R-ADM-09)."""
+    try:
+        offers.accept_offer(**told, actor=actor_of(request), at=at, key=key)
+    except NeedsApproval:
+        waiting = firm_inbox.send(
+            request,
+            command="vip.accept_offer",
+            arguments=told,
+            title=f"Accept version {told['version']} of request {row}",
+            facts=second_person.of_offer(told, at),
+            at=at,
+            key=key,
+        )
+        return redirect("accounts:firm_proposal", waiting.pk)
+    messages.success(request, f"Version {told['version']} is accepted; it is in review now.")
+    return redirect("loans:request", row.pk)
 
 
 def _want(request: HttpRequest, row: Application) -> WantedForm | None:

@@ -19,7 +19,7 @@ from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from loans import queries
 from loans.models import Application, LoanEvent, Offer, SignedSheet
 from loans.pages.bargain import AnswerForm, WantedForm, standing_terms, talks_of
-from loans.vip import applications, sheets
+from loans.vip import applications, papers, sheets
 from loans.vip.moves import UNDECIDED
 from risk.levels import Lines
 from risk.pages.track import Track, track
@@ -36,6 +36,7 @@ WORDS = {
     "rejected": "Not approved",
     "cancelled": "Cancelled",
     "disbursed": "Paid out",
+    "waits_for_papers": "Waits for the check of your papers",
 }
 
 
@@ -121,6 +122,7 @@ def page_of(
         "is_waiting": row.status == Application.Status.SUBMITTED,
         "is_live": is_live,
         "left_out": left_out_of(row),
+        "papers": papers.note_for(customer, at=at) if is_live else "",
         **accepted_terms(row),
     }
     refused = any(shown is not None and shown.errors for shown in (form, answer, want))

@@ -2,7 +2,20 @@
 
 from django.urls import path
 
-from loans.pages import apply, collateral, desk_urls, enquiry, home, loan, offers, rates, requests
+from loans.pages import (
+    apply,
+    collateral,
+    confirmations,
+    cure_rules,
+    desk_urls,
+    enquiry,
+    history_urls,
+    home,
+    loan,
+    offers,
+    rates,
+    requests,
+)
 
 app_name = "loans"
 
@@ -16,17 +29,24 @@ urlpatterns = [
     path("loans/<int:loan_id>/auto-repay/", loan.switch_auto_repay, name="auto_repay"),
     path("debts/<int:debt_id>/", loan.of_debt, name="of_debt"),
     path("groups/<int:group_id>/accounts/", collateral.collateral, name="collateral"),
+    path("groups/<int:group_id>/rules/", cure_rules.rules, name="cure_rules"),
+    path("groups/<int:group_id>/rules/remove/", cure_rules.remove, name="cure_rules_remove"),
     path("requests/", requests.requests, name="requests"),
     path("requests/<int:application_id>/", requests.one_request, name="request"),
     path("requests/<int:application_id>/accept/", offers.accept, name="accept_offer"),
     path("requests/<int:application_id>/decline/", offers.decline, name="decline_offer"),
     path("requests/<int:application_id>/counter/", offers.counter, name="counter"),
     path("sheets/<int:sheet_id>/", offers.sheet, name="sheet"),
+    path("confirmations/", confirmations.index, name="confirmations"),
+    path("confirmations/<int:row_id>/", confirmations.detail, name="confirmation"),
+    path("confirmations/<int:row_id>/paper/", confirmations.paper, name="confirmation_paper"),
+    path("confirmations/<int:row_id>/data/", confirmations.data, name="confirmation_data"),
     path("enquiry/", enquiry.enquiry, name="enquiry"),
     path("enquiry/<int:enquiry_id>/withdraw/", enquiry.withdraw, name="enquiry_withdraw"),
     path("rates/", rates.board, name="rates"),
     path("rates/<str:symbol>/", rates.coin, name="rate"),
     path("rates/<str:symbol>/data.json", rates.data_json, name="rate_json"),
     path("rates/<str:symbol>/data.csv", rates.data_csv, name="rate_csv"),
+    *history_urls.urlpatterns,
     *desk_urls.urlpatterns,
 ]

@@ -7,13 +7,14 @@ any other move.
 
 import logging
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Asset
-from loans.models import Application, ApplicationLine, Offer
-from loans.vip import offers, origination, sheets, terms
+from accounts.powers import MemberRule, Power
+from loans.models import Application, ApplicationLine, LoanEvent, Offer
+from loans.vip import offers, origination, papers, sheets, terms
 from loans.vip.moves import (
     TermsChanged,
     TermsRefused,
@@ -31,6 +32,7 @@ __all__ = [
     "TermsChanged",
     "TermsRefused",
     "WrongState",
+    "approve_waiting",
     "cancel",
     "move",
     "negotiate",
@@ -40,9 +42,11 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 Status = Application.Status
+WAITS: Final = "waits_for_papers"  # kind of the event of a request that only the customer's checks hold up
+MOST_WAITING: Final = 500  # per run of the job
 
 
-@command("vip.submit", returns=Application)
+@command("vip.submit", returns=Application, member=MemberRule(Power.APPLY, two="apply"))
 def submit(
     *, request: Request, actor: Actor, at: datetime, accepted: str = "", key: str = "", reason: str = ""
 ) -> Application:
@@ -64,10 +68,33 @@ def submit(
             return origination.auto_approve(application_id=application.pk, actor=origination.AUTO, at=at)
         except Refused as refusal:
             logger.info("%s is not approved automatically: %s", application, refusal.code)
+            if refusal.code == origination.WaitsForPapers.code:
+                LoanEvent.objects.create(
+                    application=application, kind=WAITS, at=at, actor=origination.AUTO.label
+                )
     return application
 
 
-@command("vip.negotiate", returns=Application)
+def approve_waiting(*, at: datetime) -> int:
+    """Grant what only waited for the customer's checks, now that they are clear; returns how many. R-ADM-10, R-VIP-12
+
+    What is not small and safe any more goes on waiting, for the manager. Safe to run twice, or two at once.
+    """
+    waiting = Application.objects.filter(status=Status.SUBMITTED, expires_at__gt=at, events__kind=WAITS)
+    granted = 0
+    for application in waiting.select_related("customer").order_by("submitted_at", "pk")[:MOST_WAITING]:
+        if papers.problems_of(application.customer, at=at):
+            continue
+        try:
+            origination.auto_approve(application_id=application.pk, actor=origination.AUTO, at=at)
+        except Refused as refusal:
+            logger.info("%s is not approved automatically: %s", application, refusal.code)
+        else:
+            granted += 1
+    return granted
+
+
+@command("vip.negotiate", returns=Application, member=MemberRule(Power.APPLY, two="apply"))
 def negotiate(
     *,
     request: Request,
@@ -95,7 +122,7 @@ def negotiate(
     return application
 
 
-@command("vip.cancel", returns=Application)
+@command("vip.cancel", returns=Application, member=MemberRule(Power.APPLY))
 def cancel(
     *, application_id: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
 ) -> Application:

@@ -10,6 +10,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import LedgerAccount
 from accounts.money import ZERO
+from accounts.powers import MemberRule, Power
 from loans.models import Loan, LoanEvent
 from loans.vip.messages import said
 from loans.vip.repayment import Held, RepaymentsClosed, hold, record, take
@@ -24,7 +25,7 @@ class NotSwitchable(Refused):
     code = "auto_repay_not_switchable"
 
 
-@command("vip.set_auto_repay", returns=Loan)
+@command("vip.set_auto_repay", returns=Loan, member=MemberRule(Power.REPAY))
 def set_auto_repay(
     *, loan_id: int, on: bool, actor: Actor, at: datetime, key: str = "", reason: str = ""
 ) -> Loan:

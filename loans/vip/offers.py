@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from accounts.commands import Actor, FourEyes, command
+from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import User
-from loans import ratecards
+from accounts.powers import MemberRule, Power
+from loans import authority, ratecards
 from loans.models import Application, LoanEvent, Offer
-from loans.vip import messages, sheets
+from loans.vip import messages, sheets, stakes
 from loans.vip.moves import (
     UNDECIDED,
     answer,
@@ -36,7 +37,7 @@ Side = Offer.Side
 HIGHEST_LIQUIDATION: Final = Decimal("0.91")  # above it, two persons offer it (R-VIP-50)
 LONGEST_MESSAGE: Final = 2000  # characters; the width of the column
 MOST_LAPSED: Final = 500  # per run of the job
-DECIDERS: Final = frozenset({User.Role.VIP_MANAGER, User.Role.RISK_OFFICER, User.Role.ADMIN})
+MANAGERS: Final = frozenset({User.Role.VIP_MANAGER})
 
 
 class OtherVersion(Refused):
@@ -89,14 +90,14 @@ def _grants_more(arguments: Mapping[str, Any]) -> bool:
     return offer is None or _gives_more(asked, sheets.lines_of(offer.body), at=arguments["at"])
 
 
-def _two_persons(needed: Any) -> FourEyes:
-    return FourEyes(makers=frozenset({User.Role.VIP_MANAGER}), checkers=DECIDERS, needed=needed)
-
-
 # --- The desk's moves ---------------------------------------------------------------------------------------
 
 
-@command("vip.counter_offer", returns=Offer, four_eyes=_two_persons(_offers_more))
+@command(
+    "vip.counter_offer",
+    returns=Offer,
+    four_eyes=authority.four_eyes(stakes.of_counter_offer, makers=MANAGERS, needed=_offers_more),
+)
 def counter_offer(
     *,
     application_id: int,
@@ -132,7 +133,11 @@ def counter_offer(
     return offer
 
 
-@command("vip.accept_counter", returns=Offer, four_eyes=_two_persons(_grants_more))
+@command(
+    "vip.accept_counter",
+    returns=Offer,
+    four_eyes=authority.four_eyes(stakes.of_counter, makers=MANAGERS, needed=_grants_more),
+)
 def accept_counter(
     *, application_id: int, version: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
 ) -> Offer:
@@ -153,7 +158,7 @@ def accept_counter(
 # --- The borrower's moves -----------------------------------------------------------------------------------
 
 
-@command("vip.accept_offer", returns=Offer)
+@command("vip.accept_offer", returns=Offer, member=MemberRule(Power.ACCEPT, two="accept"))
 def accept_offer(
     *, application_id: int, version: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
 ) -> Offer:
@@ -169,7 +174,7 @@ def accept_offer(
     return offer
 
 
-@command("vip.counter", returns=Offer)
+@command("vip.counter", returns=Offer, member=MemberRule(Power.APPLY, two="apply"))
 def counter(
     *,
     application_id: int,
@@ -203,7 +208,7 @@ def counter(
     return offer
 
 
-@command("vip.decline_offer", returns=Offer)
+@command("vip.decline_offer", returns=Offer, member=MemberRule(Power.ACCEPT))
 def decline_offer(
     *, application_id: int, version: int, actor: Actor, at: datetime, key: str = "", reason: str = ""
 ) -> Offer:

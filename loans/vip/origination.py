@@ -5,39 +5,34 @@ stands on the sheet that was accepted; a coin that cannot be lent any more stays
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
-from accounts.commands import Actor, FourEyes, command
+from accounts.commands import Actor, NeedsApproval, command, needs_release, registered, releasing
 from accounts.errors import Refused
 from accounts.models import User
-from accounts.money import ZERO, exact
-from loans import limits, ratecards
+from accounts.money import ZERO
+from loans import authority, limits
 from loans.models import Application, ApplicationLine, Loan, LoanEvent, Offer, RateType, SignedSheet
-from loans.vip import messages, sheets, terms
+from loans.vip import messages, papers, sheets, stakes, terms
 from loans.vip.moves import (
     ManagerOnly,
     TermsRefused,
     answer,
     manager_of,
     move,
-    request_of,
     undecided,
 )
-from loans.vip.terms import Problem, TermSheet
-from risk import debts, groups, parameters, prices
-from risk.models import CollateralGroup, ProductCode
+from loans.vip.reviewing import review
+from loans.vip.stakes import worth
+from risk import debts, groups, parameters
+from risk.models import CollateralGroup
 
-__all__ = ["ManagerOnly", "approve", "auto_approve", "reject", "review"]
+__all__ = ["ManagerOnly", "approve", "auto_approve", "reject", "review", "worth"]
 
 AUTO: Final = Actor.job("auto-approval")
-SETTLED: Final = frozenset({"agreement_needed", "below_minimum", "below_order_minimum"})
-"""Problems of a new request that do not undo an accepted one: prices moved, or a text was published."""
-PASSING: Final = frozenset({"stale_price"})
-"""Problems of one coin that go away by themselves: the whole decision waits instead of leaving the coin out."""
-DECIDERS: Final = frozenset({User.Role.VIP_MANAGER, User.Role.RISK_OFFICER, User.Role.ADMIN})
+APPROVE: Final = "vip.approve"
 
 
 class ReasonNeeded(Refused):
@@ -60,41 +55,23 @@ class NotAutomatic(Refused):
     code = "not_automatic"
 
 
-# --- Four eyes --------------------------------------------------------------------------------------------
+class WaitsForPapers(NotAutomatic):
+    """R-ADM-10: all else would be granted; it is, as soon as the customer's checks are clear."""
 
-
-@exact
-def worth(arguments: Mapping[str, Any]) -> Decimal | None:
-    """USD of the coins an approval would pay out and of what the client was lent in the last day. R-VIP-12
-
-    At the latest prices; None without a price for one of them.
-    """
-    coins = arguments.get("coins")
-    lines = ApplicationLine.objects.filter(application=arguments["application_id"])
-    wanted = {line.asset_id: line.amount for line in lines if coins is None or line.asset_id in coins}
-    quotes = prices.latest(at=arguments["at"], assets=wanted)
-    customer = Application.objects.values_list("customer_id", flat=True).get(pk=arguments["application_id"])
-    lately = limits.lent_lately(customer, at=arguments["at"])
-    if lately is None or any(symbol not in quotes for symbol in wanted):
-        return None
-    return sum((amount * quotes[symbol].price for symbol, amount in wanted.items()), lately)
-
-
-def is_large(arguments: Mapping[str, Any]) -> bool:
-    """Whether an approval is above the line from which a second person releases it. R-VIP-12"""
-    value = worth(arguments)
-    product = ratecards.product_at(ProductCode.VIP, at=arguments["at"])
-    return value is None or value > product.four_eyes_usd
+    code = "waits_for_papers"
 
 
 # --- Commands ---------------------------------------------------------------------------------------------
 
 
 @command(
-    "vip.approve",
+    APPROVE,
     returns=Application,
-    four_eyes=FourEyes(
-        makers=frozenset({User.Role.VIP_MANAGER}), checkers=DECIDERS, needed=is_large, worth=worth
+    four_eyes=authority.four_eyes(
+        stakes.of_approval,
+        makers=frozenset({User.Role.VIP_MANAGER}),
+        needed=stakes.is_large,
+        worth=worth,
     ),
 )
 def approve(
@@ -127,6 +104,7 @@ def approve(
     if offer.sha256 != sheet_sha256:
         raise SheetChanged(f"{application} stands on {offer} now; look at it again before you decide.")
     left_out = _unticked(application, coins, note)
+    _refuse_alone(application, coins, actor=actor, at=at)
     application.decided_by, application.decision_reason = manager, note.strip()
     return _grant(application, offer, left_out, at=at, actor=actor)
 
@@ -140,7 +118,7 @@ def auto_approve(
     Only terms as published, for all coins, up to the product's USD line of a day and LTV line for it.
 
     Raises:
-        NotAutomatic: it is not; it waits for the manager.
+        NotAutomatic: it is not; it waits for the manager. WaitsForPapers: only a check of the customer is missing.
         ManagerOnly: somebody else than the job calls this. The others as `approve`.
     """
     if actor != AUTO:
@@ -154,8 +132,11 @@ def auto_approve(
     is_small = bool(sheet.lines) and earlier is not None and earlier + sheet.value <= product.auto_approve_usd
     is_safe = effect is not None and not effect.after.is_above(product.auto_approve_ltv)
     is_whole = not application.terms["declined"] and len(sheet.accepted_lines) == application.lines.count()
-    if sheets.is_bargained(offer) or sheet.problems or not (is_small and is_safe and is_whole):
+    others = sheet.without(papers.CODES).problems
+    if sheets.is_bargained(offer) or others or not (is_small and is_safe and is_whole):
         raise NotAutomatic(f"{application} waits for the VIP manager.")
+    if sheet.problems:
+        raise WaitsForPapers(f"{application} waits for the checks of {application.customer.name}.")
     return _grant(application, offer, {}, at=at, actor=actor)
 
 
@@ -190,76 +171,23 @@ def end_offers(application: Application, *, at: datetime, by: User | None, side:
         application.accepted = None
 
 
-# --- Review -----------------------------------------------------------------------------------------------
+# --- Private ----------------------------------------------------------------------------------------------
 
 
-def review(
-    application: Application,
-    *,
-    at: datetime,
-    offer: Offer | None = None,
-    left_out: Mapping[str, str] | None = None,
-) -> TermSheet:
-    """What granting the request would do now: both sides' pages, and the check of `approve`. Writes nothing.
+def _refuse_alone(
+    application: Application, coins: tuple[str, ...] | None, *, actor: Actor, at: datetime
+) -> None:
+    """Ask again under the client's lock: of two approvals at once the second counts what the first has lent. R-ADM-10
 
-    On the terms of `offer`, as accepted when None. A coin over its limit or the pool by now is declined on its
-    line and the others are judged without it; so are the coins of `left_out`. A fixed rate is the agreed one
-    (R-VIP-18), a flexible one is today's with the agreed spread.
+    Raises:
+        NeedsApproval: by now it is more than one person may approve.
     """
-    offer = offer or application.accepted
-    dropped = dict(left_out or {})
-    asked = list(application.lines.order_by("asset_id").values_list("asset_id", flat=True))
-    declined: list[terms.Line] = []
-    while True:  # each turn leaves out at least one more coin
-        coins = [symbol for symbol in asked if symbol not in dropped]
-        sheet = _checked(application, offer, coins, at)
-        stuck = {} if application.all_or_nothing else _stuck(sheet)
-        if not stuck or len(stuck) == len(coins):
-            return replace(sheet, lines=(*sheet.lines, *declined))
-        declined += [replace(line, declined=stuck[line.asset]) for line in sheet.lines if line.asset in stuck]
-        dropped |= stuck
-
-
-def _checked(application: Application, offer: Offer | None, coins: list[str], at: datetime) -> TermSheet:
-    agreed = None if offer is None else sheets.agreed_of(offer)
-    request = request_of(application, offer=offer, coins=coins)
-    sheet = terms.check(request, at=at, agreed=agreed).without(SETTLED)
-    over = [] if application.all_or_nothing else _declined(sheet)
-    lines = [] if offer is None else _other_lines(offer, sheet)
-    return replace(sheet, problems=(*sheet.problems, *over, *lines))
-
-
-def _declined(sheet: TermSheet) -> list[Problem]:
-    """A line that cannot be lent, as a problem of its coin; `check` says so itself when none can."""
-    known = {problem.field for problem in sheet.problems}
-    return [
-        Problem(f"wishes.{line.asset}", line.declined_code or "above_limit", line.declined)
-        for line in sheet.lines
-        if line.declined and f"wishes.{line.asset}" not in known
-    ]
-
-
-def _stuck(sheet: TermSheet) -> dict[str, str]:
-    """The coins with a problem of their own that does not pass by itself, and why."""
-    own = [p for p in sheet.problems if p.field.startswith("wishes.") and p.code not in PASSING]
-    return {problem.field.partition(".")[2]: problem.message for problem in own}
-
-
-def _other_lines(offer: Offer, sheet: TermSheet) -> list[Problem]:
-    """The group may only get lines its borrower accepted, from those they were told of (R-GEN-42)."""
-    if sheet.effect is None:
-        return []
-    lines, current, accepted = sheet.effect.lines, sheet.effect.current_lines, sheets.lines_of(offer.body)
-    if lines != accepted:  # not even when the group has them already: what is signed is what counts
-        message = "The LTV lines have changed since the applicant accepted them; ask for a new request."
-        return [Problem("levels", "lines_changed", message)]
-    if current not in (None, lines, sheets.replaced_lines(offer.body)):
-        message = (
-            "The group has signed other LTV lines since this sheet was made, and the borrower was not told that it"
-            " changes them; make a counter-offer that says so."
-        )
-        return [Problem("levels", "lines_changed", message)]
-    return []
+    limits.hold(application.customer)
+    if releasing.get():  # a second person releases it at this moment
+        return
+    asked = {"application_id": application.pk, "coins": coins, "actor": actor, "at": at}
+    if actor.user_id is not None and needs_release(registered[APPROVE], asked, at=at):
+        raise NeedsApproval("By now this needs a second person: propose it, and they release it.")
 
 
 def _accepted(application: Application) -> Offer:

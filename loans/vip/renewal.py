@@ -14,6 +14,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Account, LedgerAccount
 from accounts.money import ZERO
+from accounts.powers import MemberRule, Power
 from loans import limits, ratecards
 from loans.models import Loan, LoanEvent, RateType, SignedSheet
 from loans.vip import auto_repay, messages, repayment, sheets
@@ -68,7 +69,7 @@ class Due:
         return not self.missing
 
 
-@command("vip.renew", returns=Loan)
+@command("vip.renew", returns=Loan, member=MemberRule(Power.REPAY))
 def renew(
     *,
     loan_id: int,

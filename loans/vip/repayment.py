@@ -14,14 +14,15 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import LedgerAccount
 from accounts.money import ONE, ZERO, exact, round_down, round_up
+from accounts.powers import MemberRule, Power
 from loans.models import Loan, LoanEvent
 from loans.vip import messages
 from risk import book, debts, freezes, groups, prices
+from risk.cure import DUST_USD
 from risk.levels import Action
 from risk.models import Debt, DebtEntry
 from risk.waterfall import Parts, allocate
 
-DUST_USD: Final = Decimal(10)  # Less principal than this may not stay owed (R-GEN-52).
 WALLETS: Final = (LedgerAccount.Kind.SPOT, LedgerAccount.Kind.FIAT)  # paid from in this order (R-VIP-34)
 
 
@@ -75,7 +76,7 @@ class Held:
         return sorted(rows, key=lambda wallet: WALLETS.index(LedgerAccount.Kind(wallet.kind)))
 
 
-@command("vip.repay", returns=DebtEntry)
+@command("vip.repay", returns=DebtEntry, member=MemberRule(Power.REPAY))
 def repay(
     *,
     loan_id: int,

@@ -1,9 +1,9 @@
-"""The console's pages on delayed liquidation and early warnings; all of it read-only."""
+"""The console's pages on delayed liquidation, early warnings and chosen de-leveraging; all of it read-only."""
 
 from django.contrib import admin
 
 from accounts.console import History, percent
-from risk.models import DelayEnrolment, LiquidationDelay, WarningLine
+from risk.models import DelayEnrolment, Deleveraging, LiquidationDelay, WarningLine
 
 
 @admin.register(DelayEnrolment)
@@ -27,3 +27,13 @@ class WarningLineAdmin(History):
     list_select_related = ("group", "asset")
     search_fields = ("=group__id", "group__customer__name")
     line = percent("ltv", "Line")
+
+
+@admin.register(Deleveraging)
+class DeleveragingAdmin(History):
+    list_display = ("group", "start_shown", "target_shown", "share", "set_at", "set_by", "removed_at")
+    list_select_related = ("group", "set_by")
+    search_fields = ("=group__id", "group__customer__name")
+    start_shown = percent("start", "Start")
+    target_shown = percent("target", "Target")
+    share = percent("step_share", "Per step")

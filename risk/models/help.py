@@ -138,7 +138,7 @@ class CureRun(models.Model):
 class Deleveraging(models.Model):
     """A borrower's choice to be sold from early, a little at a time and for a lower fee (R-FTR-05).
 
-    From LTV `start` on, each step repays at most `step_share` of the debt, until LTV is at `target`.
+    At or above LTV `start` a step is sold, which repays at most `step_share` of the debt and stops at `target`.
     """
 
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="deleveragings")

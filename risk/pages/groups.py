@@ -17,9 +17,10 @@ from django.views.decorators.http import require_safe
 from accounts.models import Account, LedgerAccount, User
 from accounts.money import ZERO
 from accounts.pages.access import customer_of, limited_to, user_of
-from risk import book, delays, early_warnings, freezes, margin_calls
-from risk.levels import Action
+from risk import book, delays, deleveraging, early_warnings, freezes, margin_calls
+from risk.levels import Action, Band
 from risk.models import CollateralGroup, Freeze, GroupQuerySet, Liquidation, RiskEvent
+from risk.pages.advice import Cure, cures_for, goals_of
 from risk.pages.standing import Room, Standing, account_rows, assets_of, standing_of, ways_out
 
 PER_PAGE = 25
@@ -50,6 +51,9 @@ WORDS = {
     Kind.DELAY_EXTENDED: "Liquidation call: more time",
     Kind.DELAY_ENDED: "Liquidation call over",
     Kind.GRACE_EXTENDED: "Grace: more time",
+    Kind.LIQUIDATION_STEP: "Some collateral sold",
+    Kind.AUTO_CURE: "A cure rule acted",
+    Kind.SOFT_SET: "De-leveraging chosen, changed or ended",
 }
 
 
@@ -102,10 +106,12 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
         "standing": standing,
         "accounts": account_rows(state, Account.objects.in_bulk(state.members), assets_of([state])),
         "ways": ways_out(standing) if standing.is_called and not standing.is_blind else [],
+        "cures": _cures(standing, at, linked=may_act) if limited_to(request) is None else [],
         "call": margin_calls.open_call(row),
         "spot": LedgerAccount.objects.filter(account=row.receiver, kind=LedgerAccount.Kind.SPOT),
         "events": _events(row),
         "liquidations": Liquidation.objects.filter(group=row)
+        .exclude(cause=Liquidation.Cause.SOFT)  # chosen steps have a page of their own
         .prefetch_related("sales__coin", "sales__debt__asset", "sales__account")
         .order_by("-started_at", "-pk"),
         "frozen": [(one, freezes.scope_of(one)) for one in frozen],
@@ -113,8 +119,16 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
         "is_house": customer is None,
         "may_sell": user_of(request).role in (User.Role.RISK_OFFICER, User.Role.ADMIN),
         "warning_lines": early_warnings.own_lines(row),
+        "chosen": deleveraging.live_of([row]).get(row.pk),
     }
     return render(request, "risk/group.html", context)
+
+
+def _cures(standing: Standing, at: datetime, *, linked: bool) -> list[Cure]:
+    """The cheapest ways back, from the initial line on. R-FTR-02"""
+    if standing.band is Band.SAFE or standing.is_blind or standing.state.is_liquidating:
+        return []
+    return cures_for(standing.state, goals_of(standing.state), at=at, linked=linked)
 
 
 def _frozen(group: CollateralGroup, state: book.GroupState, at: datetime) -> list[Freeze]:

@@ -4,12 +4,11 @@ One view for the four. The check is the gate's own preview, so what is shown is 
 decides again under the lock when the button is pressed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -19,23 +18,30 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from accounts.commands import Actor
+from accounts.commands import Actor, NeedsApproval
 from accounts.errors import Refused
-from accounts.models import Account, Asset, Customer, LedgerAccount
-from accounts.pages.access import actor_of, for_member, limited_to, user_of
+from accounts.models import Account, Approval, Asset, Customer, LedgerAccount
+from accounts.pages import firm_inbox
+from accounts.pages.access import actor_of, for_member, lacks, limited_to, user_of
 from accounts.pages.forms import (
     REFUSED,
-    amount_field,
     is_confirmed,
-    key_field,
     key_of,
-    read_amount,
     refuse,
     signature,
 )
+from accounts.powers import Power
 from accounts.templatetags import figures
 from risk import book, gate, groups, prices
 from risk.models import Movement
+from risk.pages.movement_forms import (
+    WALLETS,
+    DepositForm,
+    MoveForm,
+    TradeForm,
+    TransferForm,
+    WithdrawForm,
+)
 from risk.pages.track import Track, track
 
 Kind = LedgerAccount.Kind
@@ -44,84 +50,26 @@ NOT_TOLD: Final = (
     "The loan this account secures does not allow it now. Ask whoever acts for the whole customer; they see where"
     " it stands."
 )
-WALLETS: Final = [(Kind.SPOT.value, "Spot"), (Kind.FUNDING.value, "Funding"), (Kind.FIAT.value, "Fiat")]
-
-
-class MoveForm(forms.Form):
-    """What all four ask for: an amount of a coin. Which coins there are is the view's knowledge."""
-
-    asset = forms.ChoiceField(label="Coin")
-    amount = amount_field()
-    key = key_field()
-
-    def __init__(self, *args: Any, accounts: list[Account], assets: dict[str, Asset], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.assets = assets
-        named = [(account.pk, str(account)) for account in accounts]
-        for name, field in self.fields.items():
-            if isinstance(field, forms.TypedChoiceField):
-                field.choices = named
-            elif name in {"asset", "buy"}:
-                field.choices = [(symbol, symbol) for symbol in sorted(assets)]  # type: ignore[attr-defined]
-
-    def clean(self) -> None:
-        asset = self.assets.get(self.cleaned_data.get("asset", ""))
-        if asset is not None and "amount" not in self.errors:
-            self.cleaned_data["amount"] = read_amount(self, "amount", places=asset.places)
-
-
-def _account_field(label: str) -> forms.TypedChoiceField:
-    return forms.TypedChoiceField(label=label, coerce=int)
-
-
-class DepositForm(MoveForm):
-    account = _account_field("Into")
-    wallet = forms.ChoiceField(label="Wallet", choices=WALLETS)
-    field_order = ("account", "wallet", "asset", "amount")
-
-
-class WithdrawForm(MoveForm):
-    account = _account_field("From")
-    wallet = forms.ChoiceField(label="Wallet", choices=WALLETS)
-    address = forms.CharField(label="To address", max_length=120, strip=False)
-    field_order = ("account", "wallet", "asset", "amount", "address")
-
-    def clean_address(self) -> str:
-        """As the gate has it, said before the button that names the withdrawal appears."""
-        address: str = self.cleaned_data["address"]
-        if any(char.isspace() for char in address):
-            raise forms.ValidationError("An address has no spaces in it.")
-        return address
-
-
-class TransferForm(MoveForm):
-    account = _account_field("From")
-    wallet = forms.ChoiceField(label="Wallet", choices=WALLETS)
-    target = _account_field("To")
-    target_wallet = forms.ChoiceField(label="Wallet", choices=WALLETS)
-    field_order = ("account", "wallet", "target", "target_wallet", "asset", "amount")
-
-
-class TradeForm(MoveForm):
-    account = _account_field("In")
-    buy = forms.ChoiceField(label="Buy")
-    field_order = ("account", "asset", "amount", "buy")
-
 
 Values = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One kind of movement: its form, what it would do, what does it, and the words for both."""
+    """One kind of movement: its form, what it would do, what does it, and the words for both.
+
+    `asked` are the command's arguments, of a kind that a firm may keep for two of its people (R-ADM-09).
+    """
 
     title: str
+    power: Power
     form: type[MoveForm]
     preview: Callable[[Values, datetime], gate.Preview]
     act: Callable[[Values, Actor, datetime, str], Movement]
     button: Callable[[Values, gate.Preview | None], str]
     done: str
     says: str
+    asked: Callable[[Values], dict[str, Any]] | None = None
 
 
 # --- What each kind would do, and does ------------------------------------------------------------------
@@ -150,27 +98,27 @@ def _deposit(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
     )
 
 
+def _sent_out(values: Values) -> dict[str, Any]:
+    return {
+        "account_uid": values["account"],
+        "asset": values["asset"],
+        "amount": values["amount"],
+        "wallet": values["wallet"],
+        "address": values["address"],
+    }
+
+
 def _preview_withdraw(values: Values, at: datetime) -> gate.Preview:
-    return gate.preview_withdraw(
-        account_uid=values["account"],
-        asset=values["asset"],
-        amount=values["amount"],
-        wallet=values["wallet"],
-        at=at,
-    )
+    return _would_send(_sent_out(values), at)
+
+
+def _would_send(asked: Mapping[str, Any], at: datetime) -> gate.Preview:
+    """Wherever it goes: what a withdrawal does to LTV does not depend on the address."""
+    return gate.preview_withdraw(**{name: asked[name] for name in asked if name != "address"}, at=at)
 
 
 def _withdraw(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
-    return gate.withdraw(
-        account_uid=values["account"],
-        asset=values["asset"],
-        amount=values["amount"],
-        wallet=values["wallet"],
-        address=values["address"],
-        actor=actor,
-        at=at,
-        key=key,
-    )
+    return gate.withdraw(**_sent_out(values), actor=actor, at=at, key=key)
 
 
 def _between(values: Values) -> dict[str, Any]:
@@ -223,6 +171,7 @@ def _trade_named(values: Values, preview: gate.Preview | None) -> str:
 WAYS: Final[dict[str, Way]] = {
     "deposit": Way(
         title="Deposit",
+        power=Power.MOVE,
         form=DepositForm,
         preview=_preview_deposit,
         act=_deposit,
@@ -232,6 +181,8 @@ WAYS: Final[dict[str, Way]] = {
     ),
     "withdraw": Way(
         title="Withdraw",
+        power=Power.WITHDRAW,
+        asked=_sent_out,
         form=WithdrawForm,
         preview=_preview_withdraw,
         act=_withdraw,
@@ -241,6 +192,7 @@ WAYS: Final[dict[str, Way]] = {
     ),
     "transfer": Way(
         title="Transfer",
+        power=Power.MOVE,
         form=TransferForm,
         preview=_preview_transfer,
         act=_transfer,
@@ -250,6 +202,7 @@ WAYS: Final[dict[str, Way]] = {
     ),
     "trade": Way(
         title="Trade",
+        power=Power.TRADE,
         form=TradeForm,
         preview=_preview_trade,
         act=_trade,
@@ -279,11 +232,13 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
     )
     preview: gate.Preview | None = None
     is_checked = False
+    why_not = lacks(request, way.power)
     if request.method == "POST" and form.is_valid():
-        if is_confirmed(request, form):
-            values = form.cleaned_data | {"confirmed": request.POST.get("confirmed") == "yes"}
+        if why_not:
+            form.add_error(None, why_not)
+        elif is_confirmed(request, form):
             try:
-                row = way.act(values, actor_of(request), at, key_of(form))
+                row = _act(request, kind, form, at)
             except Refused as refusal:
                 refuse(form, _in_their_words(request, refusal))
             else:
@@ -299,12 +254,61 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
         "form": form,
         "preview": preview,
         "track": _track(preview),
+        "why_not": why_not,
         "can": is_checked and not form.errors,
     }
     if is_checked and not form.errors:
         context |= {"seen": signature(form), "button": way.button(form.cleaned_data, preview)}
     template = "risk/_move.html" if request.headers.get("HX-Request") else "risk/move.html"
     return render(request, template, context, status=REFUSED if form.errors else 200)
+
+
+def _act(request: HttpRequest, kind: str, form: MoveForm, at: datetime) -> Movement | Approval:
+    """Do it; or put it before the firm's second person, where it asks for two (R-ADM-09)."""
+    way, key = WAYS[kind], key_of(form)
+    values = form.cleaned_data | {"confirmed": request.POST.get("confirmed") == "yes"}
+    try:
+        return way.act(values, actor_of(request), at, key)
+    except NeedsApproval:
+        assert way.asked is not None
+        asked, seen = way.asked(values), _in_their_view(request, way.preview(values, at))
+        return firm_inbox.send(
+            request,
+            command=f"gate.{kind}",
+            arguments=asked,
+            title=f"{way.title} {figures.plain(values['amount'], values['asset'])}",
+            facts=_sending(asked) | _ltv_words(seen),
+            at=at,
+            key=key,
+        )
+
+
+def _sending(asked: Mapping[str, Any]) -> dict[str, str]:
+    wallet = dict(WALLETS)[asked["wallet"]]
+    return {
+        "Amount": figures.plain(asked["amount"], asked["asset"]),
+        "From": f"{Account.objects.get(pk=asked['account_uid'])}, {wallet}",
+        "To address": asked["address"],
+    }
+
+
+def _ltv_words(seen: gate.Preview) -> dict[str, str]:
+    if seen.group is None:
+        return {}
+    return {
+        "Loan group": seen.group.name,
+        "LTV before": figures.ltv(seen.ltv_before),
+        "LTV after": figures.ltv(seen.ltv_after),
+    }
+
+
+def _withdrawal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
+    """For the second person: whether the gate would let it pass at this instant."""
+    seen = _would_send(asked, at)
+    return {"Possible": "yes" if seen.allowed else f"no: {seen.reason}"} | _ltv_words(seen)
+
+
+firm_inbox.effects["gate.withdraw"] = _withdrawal_now
 
 
 def _in_their_view(request: HttpRequest, preview: gate.Preview) -> gate.Preview:
@@ -329,10 +333,12 @@ def _in_their_words(request: HttpRequest, refusal: Refused) -> Refused:
     return refusal
 
 
-def _done(request: HttpRequest, way: Way, row: Movement) -> HttpResponse:
-    amount = figures.plain(row.amount, row.asset_id)
-    messages.success(request, f"{amount} {way.done}.")
-    to = reverse("risk:wallets")
+def _done(request: HttpRequest, way: Way, row: Movement | Approval) -> HttpResponse:
+    if isinstance(row, Approval):
+        to = reverse("accounts:firm_proposal", args=[row.pk])
+    else:
+        messages.success(request, f"{figures.plain(row.amount, row.asset_id)} {way.done}.")
+        to = reverse("risk:wallets")
     return HttpResponseClientRedirect(to) if request.headers.get("HX-Request") else redirect(to)
 
 

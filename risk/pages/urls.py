@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from risk.pages import context, groups, market, movements, wallets, warnings
+from risk.pages import context, groups, market, movements, soft, wallets, warnings, whatif
 
 app_name = "risk"
 
@@ -13,6 +13,9 @@ urlpatterns = [
     path("groups/<int:group_id>/", groups.group, name="group"),
     path("groups/<int:group_id>/warnings/", warnings.warnings, name="warnings"),
     path("groups/<int:group_id>/warnings/remove/", warnings.remove, name="warnings_remove"),
+    path("groups/<int:group_id>/soft/", soft.soft, name="soft"),
+    path("groups/<int:group_id>/soft/end/", soft.end, name="soft_end"),
+    path("groups/<int:group_id>/what-if/", whatif.what_if, name="what_if"),
     path("wallets/", wallets.wallets, name="wallets"),
     path("wallets/movements/", wallets.movements, name="movements"),
     re_path(r"^wallets/(?P<kind>deposit|withdraw|transfer|trade)/$", movements.move, name="move"),

@@ -91,7 +91,8 @@ def movements_of(customer: Customer, user: User) -> "QuerySet[Movement]":
     """Those of the accounts the user acts for, into or out of them. R-GEN-95"""
     seen = Account.objects.visible_to(user)
     rows = Movement.objects.filter(Q(source__in=seen) | Q(target__in=seen), customer=customer)
-    return rows.select_related("asset", "got_asset", "source", "target", "entry").order_by("-at", "-pk")
+    related = ("asset", "got_asset", "source", "target", "entry__reversed_by")
+    return rows.select_related(*related).order_by("-at", "-pk")
 
 
 def _coins(

@@ -53,6 +53,10 @@ def publish_settings(
     delay_hours: int | None = None,
     delay_rest_hours: int | None = None,
     early_warnings: Sequence[Decimal] | None = None,
+    soft_start_least: Decimal | None = None,
+    soft_start_most: Decimal | None = None,
+    soft_fee: Decimal | None = None,
+    soft_step_seconds: int | None = None,
     actor: Actor,
     at: datetime,
     key: str = "",
@@ -61,6 +65,7 @@ def publish_settings(
     """Publish the engine's waits and tolerances; what is not given stays as in force at `effective_at`.
 
     `early_warnings` are LTVs as fractions, rising, at which a borrower is warned before the margin call (R-GEN-64).
+    `soft_…` bound the de-leveraging that a borrower may choose; what was chosen before stays chosen (R-FTR-05).
     """
     starts = starts_at(effective_at, at)
     waits = {
@@ -69,9 +74,16 @@ def publish_settings(
         "outage_grace_seconds": outage_grace_seconds,
         "call_hold_seconds": call_hold_seconds,
         "call_repeat_seconds": call_repeat_seconds,
+        "soft_step_seconds": soft_step_seconds,
     }
     hours = {"delay_hours": delay_hours, "delay_rest_hours": delay_rest_hours}
-    shares = {"hysteresis": hysteresis, "slippage": slippage}
+    shares = {
+        "hysteresis": hysteresis,
+        "slippage": slippage,
+        "soft_start_least": soft_start_least,
+        "soft_start_most": soft_start_most,
+        "soft_fee": soft_fee,
+    }
     _check_settings(waits, hours, shares)
     warnings = None if early_warnings is None else _warnings(early_warnings)
     row = settings_at(starts)
@@ -79,6 +91,7 @@ def publish_settings(
     for name, value in (waits | hours | shares | {"early_warnings": warnings}).items():
         if value is not None:
             setattr(row, name, value)
+    _check_soft_starts(row)
     return publish(row)
 
 
@@ -247,6 +260,15 @@ def _check_settings(
     for name, share in shares.items():
         if share is not None:
             check_rate(name, share, bound=ONE)
+
+
+def _check_soft_starts(row: Settings) -> None:
+    """Between them a borrower chooses, so there must be something between them. R-FTR-05"""
+    if not 0 < row.soft_start_least <= row.soft_start_most:
+        raise BadParameter(
+            "De-leveraging must begin above 0 and between its bounds, not between"
+            f" {row.soft_start_least} and {row.soft_start_most}."
+        )
 
 
 def _warnings(levels: Sequence[Decimal]) -> list[str]:

@@ -13,7 +13,7 @@ from django.urls import get_resolver
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts import approvals
+from accounts import approvals, inbox
 from accounts.approvals import (
     AlreadyProposed,
     BadPolicy,
@@ -425,13 +425,13 @@ def test_each_sees_what_is_theirs_to_see(firm: Customer, maker: User, checker: U
         customer=firm,
     )
     both = {approval.pk, about.pk}
-    assert {row.pk for row in approvals.visible_to(build.user("auditor"))} == both
-    assert {row.pk for row in approvals.visible_to(manager)} == {about.pk}
-    assert {row.pk for row in approvals.visible_to(stranger)} == {about.pk}
-    assert not approvals.visible_to(build.user("borrower")).exists()
-    assert {row.pk for row in approvals.waiting_for(checker, at=NOON)} == both
-    assert {row.pk for row in approvals.waiting_for(maker, at=NOON)} == {about.pk}
-    assert not approvals.waiting_for(build.user("auditor"), at=NOON).exists()
+    assert {row.pk for row in inbox.visible_to(build.user("auditor"))} == both
+    assert {row.pk for row in inbox.visible_to(manager)} == {about.pk}
+    assert {row.pk for row in inbox.visible_to(stranger)} == {about.pk}
+    assert not inbox.visible_to(build.user("borrower")).exists()
+    assert {row.pk for row in inbox.waiting_for(checker, at=NOON)} == both
+    assert {row.pk for row in inbox.waiting_for(maker, at=NOON)} == {about.pk}
+    assert not inbox.waiting_for(build.user("auditor"), at=NOON).exists()
 
 
 # --- The payload --------------------------------------------------------------------------------------

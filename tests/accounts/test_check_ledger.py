@@ -8,6 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from accounts import ledger
 from tests import build
 from tests.build import TEN
 
@@ -21,7 +22,8 @@ def run(*typed: str) -> str:
 def test_whole_books_say_so_in_figures(db: None) -> None:
     build.secured_debt()
 
-    assert run("check_ledger") == "The books are whole: 11 checks over 3 entries and 4 transfers.\n"
+    whole = f"The books are whole: {len(ledger.checks)} checks over 3 entries and 4 transfers.\n"
+    assert run("check_ledger") == whole
 
 
 @pytest.mark.breaks_the_books

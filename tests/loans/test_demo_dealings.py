@@ -2,25 +2,61 @@
 
 import html
 import re
-from datetime import timedelta
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts import approvals, books
+from accounts import approvals, books, closing, inbox, ledger, people
 from accounts.commands import Actor
-from accounts.models import Account, Approval, NoticePreference, User
+from accounts.errors import Refused
+from accounts.models import (
+    Account,
+    Approval,
+    Customer,
+    JournalEntry,
+    NoticePreference,
+    PeriodClose,
+    Screening,
+    User,
+)
 from accounts.money import round_up
+from loans import authority, client_file, confirmations, statements
+from loans.authority import Stakes
 from loans.demo import cast
 from loans.demo.seeding import Seeded
-from loans.models import Application, ClientTerms, Enquiry, Loan, Offer
-from loans.vip import auto_repay, offers, sheets
+from loans.models import Application, BalanceConfirmation, ClientTerms, Enquiry, Loan, Offer, Statement
+from loans.vip import applications, auto_repay, offers, origination, sheets
 from loans.vip.sheets import CoinRate
-from risk import book, early_warnings, freezes, gate, insurance, parameters, sweep
+from loans.vip.terms import Request, Wish
+from risk import (
+    book,
+    corrections,
+    early_warnings,
+    freezes,
+    gate,
+    insurance,
+    parameters,
+    pools,
+    sweep,
+)
 from risk.handling import Mode
-from risk.models import CollateralGroup, LiquidationDelay, MarketDepth, PaymentPlan, RatioSchedule
+from risk.ladder import Bucket
+from risk.models import (
+    CollateralGroup,
+    Debt,
+    LiquidationDelay,
+    MarketDepth,
+    PaymentPlan,
+    RatioSchedule,
+    Tranche,
+)
+from risk.valuation import Worth
+from tests.build import BUILDER
 from tests.loans import visit
 from tests.loans.conftest import DEMO_NOW as NOW
 
@@ -112,9 +148,9 @@ def test_a_residual_debt_is_paid_by_instalments_and_one_is_paid(demo: Seeded) ->
 @pytest.mark.parametrize("checker", ["risk2", "admin"])
 def test_lower_ratios_of_btc_wait_for_a_second_person(demo: Seeded, checker: str) -> None:
     """R-ADM-03, R-GEN-36"""
-    proposal = Approval.objects.get(status=Approval.Status.PENDING)
+    proposal = Approval.objects.get(status=Approval.Status.PENDING, side=Approval.Side.DESK)
     assert "would enter CALL" in proposal.preview["words"]
-    assert list(approvals.waiting_for(user(checker), at=NOW)) == [proposal]
+    assert list(inbox.waiting_for(user(checker), at=NOW)) == [proposal]
     with pytest.raises(approvals.OwnProposal):
         approvals.release(approval_id=proposal.pk, actor=Actor.user(user("risk")), at=NOW)
     approvals.release(approval_id=proposal.pk, actor=Actor.user(user(checker)), at=NOW)
@@ -181,3 +217,175 @@ def test_enquiry_warnings_fund_depth_and_preferences_are_there(demo: Seeded) -> 
     asleep = NoticePreference.objects.get(quiet_from__isnull=False)
     assert (asleep.customer.name, asleep.by_sms) == ("Marlow & Finch", True)
     assert parameters.settings_at(NOW).delay_hours == 24
+
+
+# --- Books and pools ------------------------------------------------------------------------------------------------
+
+
+def test_last_month_is_closed_and_stays_what_it_was(demo: Seeded) -> None:
+    """R-ADM-11: what may not be reversed says why, what may is proven after it."""
+    month_end = datetime(2026, 11, 1, tzinfo=UTC)
+    closed = PeriodClose.objects.get()
+    assert (closed.through, closed.closed_by) == (month_end, user("finance"))
+    assert Approval.objects.get(command="books.close").decided_by == user("admin")
+    with pytest.raises(ledger.PeriodClosed):
+        gate.deposit(
+            account_uid=Account.objects.get(customer__name="Zenith Arcade", label="Operations").pk,
+            asset="USDT",
+            amount=Decimal(1),
+            actor=BUILDER,
+            at=month_end,
+        )
+    kinds = set(JournalEntry.objects.values_list("kind", flat=True))
+    assert kinds - {"cost_of_funds"} <= set(corrections.KINDS)
+    undone, kept = [], set()
+    for entry in JournalEntry.objects.exclude(kind="accrual").order_by("-pk")[:150]:
+        try:
+            undone.append(corrections.reverse(entry_id=entry.pk, actor=BUILDER, at=NOW, reason="Drill"))
+        except Refused:
+            kept.add(entry.pk)
+    assert not JournalEntry.objects.filter(reverses__in=kept, at=NOW).exists()
+    assert len(undone) > 5
+    assert closing.tampered() == []
+
+
+def test_a_deposit_booked_twice_was_undone_by_two_people(demo: Seeded) -> None:
+    """R-ADM-11: both sides show each other"""
+    mirror = JournalEntry.objects.get(reverses__isnull=False)
+    wrong = mirror.reverses
+    assert wrong is not None
+    account = Account.objects.get(customer__name="Zenith Arcade", label="Operations")
+    sides = [(row.debit, row.credit, row.amount) for row in (wrong.transfers.get(), mirror.transfers.get())]
+    assert sides[0] == (sides[1][1], sides[1][0], Decimal(42_000))
+    assert sides[0][1].account == account
+    release = Approval.objects.get(command="corrections.reverse")
+    assert (release.proposed_by, release.decided_by) == (user("finance"), user("admin"))
+    for one, other in ((wrong, mirror), (mirror, wrong)):
+        assert f"J-{other.pk}" in text_of("finance", reverse("loans:ledger_entry", args=[one.pk]))
+
+
+def test_everybody_who_owed_something_last_month_has_the_ledgers_statement(demo: Seeded) -> None:
+    """R-GEN-94, R-FTR-08"""
+    month_end = datetime(2026, 11, 1, tzinfo=UTC)
+    owed = Debt.objects.filter(opened_at__lte=month_end).values_list("customer", flat=True)
+    made = {row.customer_id: row for row in Statement.objects.all()}
+    assert set(made) == set(owed)
+    assert len(made) == 15
+    mine = made[Customer.objects.get(name="Alder Street Capital").pk]
+    assert statements.verify(mine, at=NOW).holds
+    assert "October 2026" in text_of("borrower", reverse("loans:statements"))
+
+
+def test_balances_wait_for_the_clients_answer(demo: Seeded) -> None:
+    """R-ADM-11"""
+    asked = BalanceConfirmation.objects.get()
+    assert (asked.customer.name, asked.status) == ("Alder Street Capital", BalanceConfirmation.Status.WAITING)
+    assert confirmations.verify(asked).is_good
+    confirmations.answer(
+        confirmation_id=asked.pk, agrees=True, words="", actor=Actor.user(user("borrower")), at=NOW
+    )
+    asked.refresh_from_db()
+    assert asked.status == BalanceConfirmation.Status.CONFIRMED
+
+
+def test_two_lenders_fund_the_pool_and_are_owed_a_charge_for_each_midnight(demo: Seeded) -> None:
+    """R-ADM-12: ceil(3,000,000 x 5 % / 365) over 30 midnights, ceil(750,000 x 4.25 % / 365) over 25"""
+    long, short = pools.funded(Tranche.objects.order_by("opened_at"), at=NOW)
+    assert (long.principal, long.cost) == (3_000_000, 30 * Decimal("410.95890411"))
+    assert (short.principal, short.cost) == (750_000, 25 * Decimal("87.32876713"))
+    ends = [(one.tranche.matures_at - NOW).days for one in (long, short) if one.tranche.matures_at]
+    assert ends == [44, 4]
+    assert set(
+        Approval.objects.filter(command="funding.fund").values_list("decided_by__role", flat=True)
+    ) == {User.Role.ADMIN}
+    [usdt] = [one for one in pools.ladder(at=NOW) if one.asset.pk == "USDT"]
+    by_bucket = {rung.bucket: (rung.loans, rung.tranches) for rung in usdt.rungs}
+    assert by_bucket[Bucket.WEEK] == (5_600_000, 750_000)
+    assert by_bucket[Bucket.TWO_MONTHS][1] == 3_000_000
+    assert "Skagen Savings Bank" in text_of("finance", reverse("loans:funding_coin", args=["USDT"]))
+
+
+# --- People ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_withdrawal_of_the_treasurer_waits_for_the_signatory(demo: Seeded) -> None:
+    """R-ADM-09"""
+    firm = Customer.objects.get(name="Alder Street Capital")
+    assert dict(firm.memberships.values_list("user__email", "role")) == {
+        "borrower@lombard.example": "signatory",
+        "treasurer@lombard.example": "treasurer",
+        "trader@lombard.example": "trader",
+        "viewer@lombard.example": "viewer",
+    }
+    proposal = Approval.objects.get(status=Approval.Status.PENDING, side=Approval.Side.FIRM)
+    assert list(inbox.waiting_for(user("borrower"), at=NOW)) == [proposal]
+    for name in ("treasurer", "trader", "viewer"):
+        assert not inbox.waiting_for(user(name), at=NOW).exists()
+        with pytest.raises(Refused):
+            approvals.release(approval_id=proposal.pk, actor=Actor.user(user(name)), at=NOW)
+    master = Account.objects.get(customer=firm, kind=Account.Kind.MASTER)
+    before = books.wallet(master, "USDT").balance
+    approvals.release(approval_id=proposal.pk, actor=Actor.user(user("borrower")), at=NOW)
+    assert before - books.wallet(master, "USDT").balance == 25_000
+
+
+def test_who_is_not_proven_yet_waits_and_the_newcomer_can_be_paid(demo: Seeded) -> None:
+    """R-ADM-10"""
+    unclear = Screening.objects.exclude(status=Screening.Status.CLEAR).get()
+    assert (unclear.customer.name, unclear.kind) == ("Sofia Marin", Screening.Kind.IDENTITY)
+    assert unclear.recorded_by == user("ops")
+    newcomer = Customer.objects.get(name="Jonas Weber")
+    applicant, savings = user("new"), newcomer.accounts.get(label="Savings")
+    master = newcomer.accounts.get(kind=Account.Kind.MASTER)
+    people.accept_agreement(
+        customer_id=newcomer.pk,
+        user_id=applicant.pk,
+        version="2026-1",
+        actor=Actor.user(applicant),
+        at=NOW,
+    )
+    request = Request(
+        customer_id=newcomer.pk,
+        applicant_id=applicant.pk,
+        receiver_uid=master.pk,
+        account_uids=(savings.pk,),
+        coins=("BTC",),
+        wishes=(Wish("USDT", Decimal(500_000)),),
+        rate_type="flexible",
+        term_days=None,
+        contact=applicant.email,
+        purpose="First loan",
+        manager_id=user("manager").pk,
+    )
+    asked = applications.submit(request=request, actor=Actor.user(applicant), at=NOW)
+    before = books.wallet(master, "USDT").balance
+    sheet = asked.offers.get(version=1).sha256
+    origination.approve(
+        application_id=asked.pk, sheet_sha256=sheet, actor=Actor.user(user("manager")), at=NOW
+    )
+    assert books.wallet(master, "USDT").balance - before == 500_000
+
+
+def test_a_manager_goes_alone_only_so_far(demo: Seeded) -> None:
+    """R-ADM-10"""
+    row = authority.authority_of(user("manager2"), at=NOW)
+    assert row is not None
+    assert (row.max_amount_usd, row.max_ltv, row.max_discount) == (2_000_000, Decimal("0.68"), None)
+    release = Approval.objects.get(command=authority.COMMAND)
+    assert (release.proposed_by, release.decided_by) == (user("risk"), user("risk2"))
+    most = Stakes(amount_usd=Decimal(2_000_000), after=Worth(Decimal(68), Decimal(100), Decimal(100)))
+    assert authority.short_of(row, most) == []
+    assert len(authority.short_of(row, replace(most, amount_usd=Decimal("2000000.01")))) == 1
+    assert authority.authority_of(user("manager"), at=NOW) is None
+
+
+def test_a_clients_file_has_notes_actions_and_a_document(demo: Seeded) -> None:
+    """R-FTR-16"""
+    client = Customer.objects.get(name="Alder Street Capital")
+    kinds = Counter(client.notes.values_list("kind", flat=True))
+    assert kinds == {"note": 2, "meeting": 1, "task": 1, "promise": 2}
+    shown = client_file.actions([client], at=NOW, most=10)
+    assert [(one.note.kind, one.is_overdue) for one in shown] == [("task", True), ("promise", False)]
+    document = client.documents.get()
+    assert document.content_type == "text/plain"
+    assert document.title in text_of("manager", reverse("loans:client_file", args=[client.pk]))

@@ -7,6 +7,7 @@ import pytest
 
 from accounts import people
 from accounts.commands import Actor
+from accounts.membership import NotYours
 from accounts.models import Customer, Notice, User
 from loans import enquiries
 from loans.enquiries import BadEnquiry, NotYourEnquiry, TooManyEnquiries, WrongState
@@ -129,14 +130,19 @@ def test_enquiries_that_cannot_be_sent(
 
 
 def test_strangers_do_not_ask_for_a_customer_and_five_wait_at_most(newcomer: Customer, asker: User) -> None:
-    with pytest.raises(people.NotAMember):
+    """R-VIP-17, R-ADM-09: to who does not act for the customer, its enquiries do not exist."""
+    with pytest.raises(NotYours):
         ask(newcomer, build.user())
     first, *_ = [ask(newcomer, asker) for _ in range(5)]
 
     with pytest.raises(TooManyEnquiries, match="take one back or wait"):
         ask(newcomer, asker)
-    with pytest.raises(NotYourEnquiry):
+    with pytest.raises(NotYours):
         enquiries.withdraw(enquiry_id=first.pk, actor=Actor.user(build.user()), at=LATER)
+    colleague = build.user()
+    people.add_member(customer_id=newcomer.pk, user_id=colleague.pk, actor=build.BUILDER, at=TEN)
+    with pytest.raises(NotYourEnquiry):
+        enquiries.withdraw(enquiry_id=first.pk, actor=Actor.user(colleague), at=LATER)
     enquiries.withdraw(enquiry_id=first.pk, actor=Actor.user(asker), at=LATER)
     ask(newcomer, asker)
 

@@ -13,6 +13,7 @@ from accounts.commands import Actor
 from accounts.models import Approval, User
 from loans.models import ClientTerms
 from loans.pages.client_forms import fraction, percent
+from loans.policy import policy_of
 from risk import delays, parameters
 from risk.models import AssetCap, HandlingRule, Limits
 from tests import build
@@ -76,6 +77,27 @@ def test_terms_are_settled_with_dates_and_reason_and_listed(desk: Desk) -> None:
     text = answer.content.decode()
     assert "+0.5 % a year on the published rate, 48 hours from expiry to forced sale" in text
     assert 'value="0.5"' in text  # shown filled in, so that what is not touched stays
+
+
+def test_no_coin_at_all_is_not_every_coin(desk: Desk) -> None:
+    """R-ADM-02: an empty list stops new loans, and the form shown again does not turn it into all of them."""
+    post(desk, "terms", coins="ticked")
+    row = ClientTerms.objects.get()
+    assert row.allowed_coins == []
+    assert not policy_of(desk.owner, at=TEN).may_borrow("USDT")
+    with at(TEN):
+        form = client_of(desk.manager).get(f"/desk/clients/{desk.owner.pk}/terms/").context["terms_form"]
+    assert (form["coins"].value(), form["allowed_coins"].value()) == ("ticked", [])
+    post(desk, "terms", coins="every", starts_at="2026-01-02T00:00")
+    assert ClientTerms.objects.latest("starts_at").allowed_coins is None
+
+
+def test_every_coin_and_some_coins_contradict_each_other(desk: Desk) -> None:
+    """R-ADM-02"""
+    answer = post(desk, "terms", coins="every", allowed_coins=["USDT"])
+    assert answer.status_code == 422
+    assert "Untick the coins" in answer.content.decode()
+    assert not ClientTerms.objects.exists()
 
 
 def test_a_discount_waits_for_a_second_person(desk: Desk) -> None:

@@ -247,6 +247,28 @@ def test_more_time_is_proposed_and_counts_once_released(house: House) -> None:
     assert row.ends_at == NOON + 30 * HOUR
 
 
+def test_the_page_says_how_much_more_time_there_may_be(house: House) -> None:
+    """R-FTR-17: the limits before, and the same ones when more is asked for; nothing is proposed then."""
+    row, at = house.delay(), NOON + HOUR
+    url = reverse("loans:desk_more_time", args=[house.group.pk])
+    with visit.at(at):
+        page = text_of(visit.client_of(house.manager).get(url))
+    assert "At the latest 3 Jan 2026, 12:00 UTC" in page
+    assert "at most 24 h at a time and 48 h within 168 h." in page
+    bad = post(
+        house.manager,
+        "loans:desk_more_time",
+        house.group.pk,
+        at=at,
+        until="2026-01-03 12:01",
+        reason="the wire",
+    )
+    assert bad.status_code == 422
+    assert "at the latest 2026-01-03 12:00 UTC: at most 24 h at a time" in text_of(bad)
+    assert not Approval.objects.exists()
+    assert LiquidationDelay.objects.get().ends_at == row.ends_at
+
+
 # --- Early warnings ---------------------------------------------------------------------------------------------
 
 

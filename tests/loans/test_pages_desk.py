@@ -126,13 +126,6 @@ def test_the_queue_agrees_with_the_review_of_an_open_group(house: Desk) -> None:
     assert "40.00 % → 60.00 %" in queue
 
 
-def test_a_request_of_yesterday_is_pointed_out(house: Desk) -> None:
-    """R-ADM-08"""
-    desk.submitted(house)
-    with time_machine.travel(TEN + timedelta(hours=25), tick=False):
-        assert "longer than a day" in text_of(as_user(house.manager).get(reverse("loans:desk")))
-
-
 def test_clients_in_trouble_and_loans_due_soon_are_listed(house: Desk) -> None:
     """R-GEN-62, R-VIP-44"""
     loan = desk.drawn(house)

@@ -16,33 +16,30 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
-from accounts import ledger
+from accounts import books, ledger
 from accounts.models import JournalEntry
 from loans import population
 from loans.management.own_database import PREFIX, own_database
 from loans.models import Application, Loan
+from loans.precautions import Precautions
 from risk import book, stress
 from risk.feeds.file import bars_of, read_bars
-from risk.models import CollateralGroup
+from risk.models import CollateralGroup, CureRule, Deleveraging
 from tests.conftest import CommittedDatabase
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "prices"
 START = datetime(2026, 3, 1, tzinfo=UTC)
 KEYS = [
-    *["seed", "mode", "delayed", "groups", "loans", "calls", "liquidations", "groups_liquidated", "steps"],
+    *["seed", "mode", "delayed", "auto_cure", "soft"],
+    *["groups", "loans", "calls", "liquidations", "groups_liquidated", "steps"],
     *["delays", "delays_cured", "lead_minutes"],
-    *[
-        "sold_usd",
-        "taken_over_usd",
-        "fees_usd",
-        "shortfall_usd",
-        "interest_usd",
-        "ledger_problems",
-        "seconds",
-    ],
+    *["sold_usd", "taken_over_usd", "fees_usd", "shortfall_usd", "interest_usd"],
+    *["soft_steps", "soft_sold_usd", "soft_fees_usd", "cures"],
+    *["ledger_problems", "seconds"],
 ]
+ORDER = ["top_up", "repay", "swap"]
 HEADER = "time_utc,asset,open,high,low,close\n"
 
 
@@ -101,6 +98,7 @@ def test_the_same_seed_gives_the_same_report_and_leaves_nothing(
     assert list(first) == KEYS
     assert {**first, "seconds": 0} == {**second, "seconds": 0}
     assert (first["seed"], first["groups"], first["ledger_problems"]) == (1, 8, 0)
+    assert (first["auto_cure"], first["soft"], first["soft_steps"], first["cures"]) == (False, False, 0, {})
     assert first["loans"] >= 8
     assert first["calls"] >= 1
     assert first["liquidations"] >= 1
@@ -131,6 +129,21 @@ def test_steps_and_delays_are_the_same_market_under_other_rules(
     assert told["liquidations"] >= 1
     assert told["ledger_problems"] == plain["ledger_problems"] == 0
     assert "handling          stepped, delayed" in out
+
+
+@pytest.mark.timeout(240)
+def test_precautions_act_and_break_nothing(committed_db: CommittedDatabase, crash: Path) -> None:
+    """R-FTR-04, R-FTR-05: rules acted, steps were taken, no sale was wrong, the books are whole"""
+    told, out = _replay(crash, borrowers=8, auto_cure=True, soft=True)
+
+    assert (told["auto_cure"], told["soft"]) == (True, True)
+    assert sum(cure["times"] for cure in told["cures"].values()) >= 1
+    assert all(Decimal(cure["moved_usd"]) > 0 for cure in told["cures"].values())
+    assert told["soft_steps"] >= 1
+    assert 0 < Decimal(told["soft_fees_usd"]) <= Decimal(told["soft_sold_usd"]) * Decimal("0.005")
+    assert told["ledger_problems"] == 0
+    assert "handling          full, auto-cure, soft" in out
+    assert "(0 wrong)" in out
 
 
 @pytest.fixture
@@ -175,6 +188,43 @@ def test_the_book_is_made_by_the_rules_and_spread_up_to_the_initial_line(course:
         )
     assert all(next(iter(orders.values())) >= 500_000 for orders in first.values())
     assert all(value >= 50_000 for orders in first.values() for value in orders.values())
+    assert ledger.problems() == []
+
+
+@pytest.mark.django_db
+def test_precautions_change_neither_loans_nor_collateral(course: stress.Course) -> None:
+    """R-FTR-04, R-FTR-05: the same draws; a reserve of 8 %, a tenth of each loan kept, rules in their order"""
+    population.publish(coins={*course.coins, *course.longest}, at=course.first_day)
+    stress.publish_watch(course, actor=population.JOB, at=course.first_day)
+    stress.warm_up(course)
+    desk = population.open_desk(coins=course.coins, at=course.opens_at)
+
+    def opened(prepared: Precautions) -> list[Any]:
+        list(population.open_borrowers(desk=desk, count=3, seed=3, at=course.opens_at, prepared=prepared))
+        states = book.states(CollateralGroup.objects.order_by("pk"), at=course.opens_at).values()
+        loans = Loan.objects.order_by("pk").values_list("asset", "amount", "rate_type", "term_days")
+        return [list(loans), [state.worth() for state in states]]
+
+    with transaction.atomic():
+        plain = opened(Precautions())
+        assert not CureRule.objects.exists()
+        assert not Deleveraging.objects.exists()
+        transaction.set_rollback(True)
+    assert opened(Precautions(auto_cure=True, soft=True)) == plain
+    chosen = set(Deleveraging.objects.values_list("start", "target", "step_share"))
+    assert chosen == {(Decimal("0.82"), Decimal("0.76"), Decimal("0.1"))}
+    assert set(CureRule.objects.values_list("trigger", "target")) == {(Decimal("0.75"), Decimal("0.72"))}
+    for group in CollateralGroup.objects.all():
+        rules = list(CureRule.objects.filter(group=group).order_by("position"))
+        assert [rule.kind for rule in rules] == sorted([rule.kind for rule in rules], key=ORDER.index)
+        top_up = rules[0]
+        market = book.state_of(group, at=course.opens_at).worth().market
+        reserve = books.wallet(top_up.source, top_up.asset_id, "funding").balance
+        worth = reserve * desk.prices[top_up.asset_id]
+        assert market * Decimal("0.08") - desk.prices[top_up.asset_id] < worth <= market * Decimal("0.08")
+        for debt in group.debts.all():
+            lent = sum(one.principal for one in group.debts.filter(asset=debt.asset))
+            assert books.wallet(group.receiver, debt.asset, "spot").balance - lent / 10 < 1
     assert ledger.problems() == []
 
 

@@ -14,18 +14,30 @@ from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from accounts import ledger
+from accounts import books, ledger
 from accounts.models import Account, Agreement, Customer, Delivery, JournalEntry, Notice, User
 from accounts.people import needs_agreement
+from loans import auto_cure, cure_rules
 from loans.demo import cast, market, past, seeding, stories
 from loans.demo.seeding import NotADemo, Seeded
 from loans.lifecycle import LoanStatus
 from loans.models import Application, Loan
 from loans.queries import loan_rows
 from loans.vip import renewal
-from risk import book, prices, sweep
+from risk import book, call_records, prices, sweep
+from risk.call_stages import Promise, Stage
 from risk.feeds.simulated import Walk
-from risk.models import CollateralGroup, Debt, DebtEntry, Liquidation, MarginCall, Movement, Price, RiskEvent
+from risk.models import (
+    CollateralGroup,
+    CureRun,
+    Debt,
+    DebtEntry,
+    Liquidation,
+    MarginCall,
+    Movement,
+    Price,
+    RiskEvent,
+)
 from tests.loans.conftest import DEMO_NOW as NOW
 
 
@@ -42,6 +54,7 @@ def ltv_of(group: CollateralGroup, at: datetime = NOW) -> Decimal:
 def watch(at: datetime) -> None:
     """What the worker does every five seconds."""
     prices.record(prices.feed()(at), at=at)
+    assert auto_cure.run_due(at=at).failed == []
     assert sweep.sweep(at=at).failed == ()
 
 
@@ -94,6 +107,23 @@ def test_one_group_is_called_one_is_just_below_and_one_is_near_liquidation(demo:
     assert Decimal("0.785") < ltv_of(group_of("Kestrel Digital")) < Decimal("0.8")
     assert Decimal("0.75") < ltv_of(group_of("Alder Street Capital", "Trading")) < Decimal("0.765")
     assert Decimal("0.83") < ltv_of(group_of("Meridian Treasury")) < Decimal("0.845")
+
+
+def test_the_called_client_was_telephoned_promised_and_has_not_acknowledged(demo: Seeded) -> None:
+    """R-FTR-03, R-FTR-18"""
+    calls = list(MarginCall.objects.filter(ended_at__isnull=True).select_related("group__customer"))
+    seen = {one.call.group.customer.name: one for one in call_records.followed(calls, at=NOW).values()}
+    called = seen["Kestrel Digital"]
+    assert (called.stage, called.promise, called.acknowledged) == (Stage.PROMISED, Promise.RUNNING, None)
+    assert called.last_promise is not None
+    assert called.last_promise.promised_by == NOW + timedelta(hours=6)
+    assert [row.by.email for row in called.records] == ["manager@lombard.example"] * 2
+    assert seen["Cinder Row Mining"].records == ()
+    deliveries = called.told[0].deliveries.filter(contact__isnull=False).order_by("due_at")
+    assert [(row.contact.name, row.due_at - called.told[0].at) for row in deliveries if row.contact] == [
+        ("Treasury mailbox", timedelta(seconds=60)),
+        ("Tom Baker, deputy", timedelta(seconds=60, minutes=30)),
+    ]
 
 
 def test_the_liquidation_of_a_week_ago_left_a_surplus(demo: Seeded) -> None:
@@ -214,6 +244,42 @@ def test_a_small_push_of_btc_calls_the_main_borrower(demo: Seeded) -> None:
     delivery = notice.deliveries.first()
     assert delivery is not None
     assert delivery.due_at - notice.at == timedelta(seconds=10)  # the demo's short wait (R-GEN-61)
+
+
+def test_a_second_push_lets_the_main_borrowers_rule_add_collateral(demo: Seeded) -> None:
+    """R-FTR-04: the rule starts above where one push leads, and brings LTV to its target"""
+    group = group_of("Alder Street Capital", "Trading")
+    rehearsed, live = cure_rules.live_rules(group)
+    assert (rehearsed.is_dry_run, live.is_dry_run) == (True, False)
+    logged = CureRun.objects.get()
+    assert (logged.rule, logged.outcome) == (rehearsed, CureRun.Outcome.WOULD)
+    assert logged.ltv_before is not None
+    assert logged.ltv_before >= Decimal("0.75")
+    for seconds in (4, 14):
+        market.push("BTC", Decimal("-0.03"), NOW + timedelta(seconds=seconds))
+        watch(NOW + timedelta(seconds=seconds + 5))
+    done = CureRun.objects.filter(rule=live).get()
+    assert done.outcome == CureRun.Outcome.DONE
+    assert done.amount is not None
+    assert 0 < done.amount <= 3
+    assert Decimal("0.7599") < ltv_of(group, NOW + timedelta(seconds=19)) <= Decimal("0.76")
+    spare = Account.objects.get(customer=group.customer, label="Spare")
+    assert books.wallet(spare, "BTC").balance == 14 - done.amount
+
+
+def test_the_called_client_is_de_leveraged_a_little_at_a_time_when_coins_fall(demo: Seeded) -> None:
+    """R-FTR-05"""
+    group = group_of("Kestrel Digital")
+    assert not Liquidation.objects.filter(cause=Liquidation.Cause.SOFT).exists()
+    market.push(None, Decimal("-0.07"), NOW + timedelta(seconds=4))
+    before = ltv_of(group, NOW + timedelta(seconds=8))
+    assert before > Decimal("0.84")
+    for seconds in (9, 14, 19):
+        watch(NOW + timedelta(seconds=seconds))
+    step = Liquidation.objects.filter(group=group, cause=Liquidation.Cause.SOFT).first()
+    assert step is not None
+    assert step.ended_at is not None
+    assert ltv_of(group, NOW + timedelta(seconds=20)) < before
 
 
 def test_a_push_of_ten_per_cent_liquidates_the_negotiated_client_within_a_minute(demo: Seeded) -> None:

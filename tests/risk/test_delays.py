@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts import approvals, books
 from accounts.commands import Actor, NeedsApproval, NotYourRole, acting
 from accounts.models import AuditRecord, Notice
-from risk import debts, delays, freezes, groups, margin_calls, sweep
+from risk import debts, delays, extensions, freezes, groups, margin_calls, sweep
 from risk.models import (
     CollateralGroup,
     Debt,
@@ -381,7 +381,7 @@ def test_two_persons_extend_a_running_delay() -> None:
     officer, checker = build.user("risk_officer"), build.user("risk_officer")
     until, at = START + 30 * HOUR, NOON + HOUR
     with pytest.raises(NeedsApproval):
-        delays.extend_grace(group_id=group.pk, until=until, actor=Actor.user(officer), at=at)
+        extensions.extend_grace(group_id=group.pk, until=until, actor=Actor.user(officer), at=at)
     assert delays.running(group).ends_at == START + 24 * HOUR  # type: ignore[union-attr]
 
     approval = approvals.run_or_propose(
@@ -410,23 +410,81 @@ def test_an_outage_grace_may_be_extended_too_and_nothing_else() -> None:
     """R-ADM-05, R-GEN-24"""
     group = build.secured_debt(rate="0").group
     at, until = NOON, NOON + 2 * HOUR
-    with pytest.raises(delays.NothingToExtend, match="Neither a delay nor a grace"):
-        delays.extend_grace(group_id=group.pk, until=until, actor=JOB, at=at)
+    with pytest.raises(extensions.NothingToExtend, match="Neither a delay nor a grace"):
+        extensions.extend_grace(group_id=group.pk, until=until, actor=JOB, at=at)
     with acting(build.BUILDER):
         CollateralGroup.objects.filter(pk=group.pk).update(grace_until=NOON + HOUR)
     for bad in (NOON + HOUR, NOON, NOON + 169 * HOUR):
-        with pytest.raises(delays.NothingToExtend, match="after 2026-01-01 13:00 UTC and at the latest"):
-            delays.extend_grace(group_id=group.pk, until=bad, actor=JOB, at=at)
-    delays.extend_grace(group_id=group.pk, until=until, actor=JOB, at=at)
+        with pytest.raises(extensions.NothingToExtend, match="after 2026-01-01 13:00 UTC and at the latest"):
+            extensions.extend_grace(group_id=group.pk, until=bad, actor=JOB, at=at)
+    extensions.extend_grace(group_id=group.pk, until=until, actor=JOB, at=at)
     assert CollateralGroup.objects.get(pk=group.pk).grace_until == until
     assert RiskEvent.objects.get(group=group, kind="grace_extended").facts["until"] == until.isoformat()
 
 
-def test_a_delay_is_no_longer_than_the_rest_between_two() -> None:
-    """R-ADM-05, R-VIP-62"""
+def more(group: CollateralGroup, until: datetime, at: datetime) -> CollateralGroup:
+    return extensions.extend_grace(
+        group_id=group.pk, until=until, actor=JOB, at=at, reason="the wire is late"
+    )
+
+
+def test_an_extension_is_at_most_a_whole_delay_at_a_time() -> None:
+    """R-FTR-17: 24 h on top of the end, not a second more."""
     group = in_delay()
-    with pytest.raises(delays.NothingToExtend, match="at the latest 2026-01-08 12:00 UTC"):
-        delays.extend_grace(group_id=group.pk, until=START + 168 * HOUR + SECOND, actor=JOB, at=NOON + HOUR)
+    end = START + 24 * HOUR
+    before = LiquidationDelay.objects.values().get()
+    for bad in (end, end + 24 * HOUR + SECOND):
+        with pytest.raises(extensions.NothingToExtend, match="at most 24 h at a time and 48 h within 168 h"):
+            more(group, bad, NOON + HOUR)
+    assert LiquidationDelay.objects.values().get() == before
+    assert not RiskEvent.objects.filter(kind="delay_extended").exists()
+    more(group, end + 24 * HOUR, NOON + HOUR)
+    assert delays.running(group).ends_at == end + 24 * HOUR  # type: ignore[union-attr]
+
+
+def test_all_extensions_within_a_rest_have_a_limit_too() -> None:
+    """R-FTR-17: 24 h and 14 h are given; 10 h are left of 48, then none."""
+    group = in_delay()
+    end = START + 24 * HOUR
+    more(group, end + 24 * HOUR, NOON + HOUR)
+    more(group, end + 38 * HOUR, NOON + 2 * HOUR)
+    room = extensions.room(group, at=NOON + 3 * HOUR)
+    assert room is not None
+    assert (room.last, room.used) == (end + 48 * HOUR, 38 * HOUR)
+    with pytest.raises(extensions.NothingToExtend, match="at the latest 2026-01-04 12:00 UTC"):
+        more(group, end + 48 * HOUR + SECOND, NOON + 3 * HOUR)
+    more(group, end + 48 * HOUR, NOON + 3 * HOUR)
+    with pytest.raises(extensions.NothingToExtend, match="No more time can be given"):
+        more(group, end + 49 * HOUR, NOON + 4 * HOUR)
+    assert delays.running(group).ends_at == end + 48 * HOUR  # type: ignore[union-attr]
+    assert RiskEvent.objects.filter(kind="delay_extended").count() == 3
+
+
+def test_a_delay_is_no_longer_than_the_rest_between_two() -> None:
+    """R-ADM-05, R-VIP-62, R-FTR-17: with a rest of 30 h a delay of 24 h is lengthened by 6 h at most."""
+    with acting(build.BUILDER):
+        Settings.objects.create(effective_at=build.LONG_AGO, delay_rest_hours=30)
+    group = in_delay()
+    with pytest.raises(extensions.NothingToExtend, match="at the latest 2026-01-02 18:00 UTC"):
+        more(group, START + 30 * HOUR + SECOND, NOON + HOUR)
+    more(group, START + 30 * HOUR, NOON + HOUR)
+
+
+def test_the_limits_are_those_in_force() -> None:
+    """R-FTR-17, R-VIP-60: half a day at a time where a delay is half a day."""
+    with acting(build.BUILDER):
+        Settings.objects.create(effective_at=build.LONG_AGO, delay_hours=12)
+    group = in_delay()
+    room = extensions.room(group, at=NOON + HOUR)
+    assert room is not None
+    assert (room.ends_at, room.last) == (START + 12 * HOUR, START + 24 * HOUR)
+    assert (room.each_hours, room.week_hours, room.used) == (12, 24, timedelta())
+
+
+def test_nothing_that_runs_has_no_room() -> None:
+    """R-FTR-17"""
+    group = build.secured_debt(rate="0").group
+    assert extensions.room(group, at=NOON) is None
 
 
 def test_a_manager_extends_nothing_for_the_client_of_another() -> None:

@@ -9,7 +9,16 @@ import pytest
 from accounts.commands import Actor, acting
 from risk import parameters, prices, stress
 from risk.feeds.file import Bar
-from risk.models import CollateralGroup, DebtEntry, FeedRule, Liquidation, MarginCall, Price, Sale
+from risk.models import (
+    CollateralGroup,
+    DebtEntry,
+    Deleveraging,
+    FeedRule,
+    Liquidation,
+    MarginCall,
+    Price,
+    Sale,
+)
 from risk.stress import Course, survey
 from tests import build
 
@@ -165,11 +174,13 @@ def test_a_fall_that_recovers_within_a_bar_is_called_but_not_sold() -> None:
 # --- The proof --------------------------------------------------------------------------------------
 
 
-def _planted(group: CollateralGroup, *, debt: str, collateral: str, at: datetime) -> Liquidation:
+def _planted(
+    group: CollateralGroup, *, debt: str, collateral: str, at: datetime, cause: str = "ltv"
+) -> Liquidation:
     with acting(build.BUILDER):
         return Liquidation.objects.create(
             group=group,
-            cause="ltv",
+            cause=cause,
             status="done_surplus",
             started_at=at,
             debt_value=Decimal(debt),
@@ -188,13 +199,89 @@ def test_a_sale_below_the_line_is_a_fault(debt: str, wrong: int) -> None:
     assert len(stress.faults()) == wrong
 
 
+def _chosen(group: CollateralGroup, *, start: str, at: datetime, until: datetime | None = None) -> None:
+    with acting(build.BUILDER):
+        Deleveraging.objects.create(
+            group=group, start=Decimal(start), target=Decimal("0.76"), set_at=at, removed_at=until
+        )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("debt", "said"),
+    [
+        ("819999.99", "below its chosen start of 0.82"),
+        ("820000", None),
+        ("909999.99", None),
+        ("910000.01", "where a liquidation takes its place"),
+    ],
+)
+def test_a_chosen_step_outside_its_lines_is_a_fault(debt: str, said: str | None) -> None:
+    """R-FTR-05, R-GEN-41: by the choice that stood at its time, not by a later one"""
+    group = build.secured_debt().group
+    _chosen(group, start="0.82", at=EVENING - HOUR, until=EVENING + HOUR)
+    _chosen(group, start="0.85", at=EVENING + HOUR)
+    _planted(group, debt=debt, collateral="1000000", at=EVENING, cause="soft")
+    found = stress.faults()
+    assert len(found) == (said is not None)
+    assert said is None or said in found[0]
+    help_given = stress.outcome()
+    assert (help_given.soft.times, help_given.liquidations, help_given.groups_liquidated) == (1, 0, 0)
+
+
+@pytest.mark.django_db
+def test_a_step_that_nobody_had_chosen_is_a_fault() -> None:
+    """R-FTR-05: ended before, or chosen after"""
+    group = build.secured_debt().group
+    _chosen(group, start="0.80", at=EVENING - 2 * HOUR, until=EVENING - HOUR)
+    _chosen(group, start="0.80", at=EVENING + HOUR)
+    _planted(group, debt="850000", collateral="1000000", at=EVENING, cause="soft")
+    [fault] = stress.faults()
+    assert "nobody had chosen it" in fault
+
+
+@pytest.mark.django_db
+def test_a_crash_with_a_choice_is_stepped_first_and_told_apart() -> None:
+    """R-FTR-05, R-GEN-23: 25 BTC against 1,000,000 at 48,000 is 83.3 %; the second bar there sells a tenth"""
+    debt = build.secured_debt(rate="0")
+    of = published(course(bars("60000", "60000", "48000", "48000", "40000", "40000")))
+    _chosen(debt.group, start="0.82", at=EVENING)
+    fed(of)
+
+    found = stress.outcome()
+    assert (found.soft.times, found.soft.moved_usd, found.soft.fees_usd) == (1, 100_500, 500)
+    assert (found.liquidations, found.groups_liquidated, found.calls) == (1, 1, 1)
+    assert found.fees_usd > 500
+    assert stress.faults() == []
+
+
+@pytest.mark.django_db
+def test_what_runs_before_a_sweep_sees_its_prices_first() -> None:
+    """R-FTR-04"""
+    build.secured_debt()
+    of = published(course(bars("60000", "50000", "40000")))
+    stress.warm_up(of)
+    seen: list[tuple[datetime, Decimal, int]] = []
+
+    def look(at: datetime) -> None:
+        seen.append((at, prices.latest(at=at)["BTC"].price, MarginCall.objects.count()))
+
+    for _ in stress.run(of, jobs=lambda at: None, before_sweep=look):
+        pass
+    assert seen == [(EVENING + 2 * HALF, Decimal(50000), 0), (EVENING + 3 * HALF, Decimal(40000), 1)]
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(("minutes", "wrong"), [(1, []), (2, ["BTC", "USDT"])])
-def test_a_sale_on_an_old_price_is_a_fault(minutes: int, wrong: list[str]) -> None:
-    """R-GEN-22: the default price rule calls it old after 60 seconds"""
+@pytest.mark.parametrize("cause", ["ltv", "soft"])
+def test_a_sale_on_an_old_price_is_a_fault(minutes: int, wrong: list[str], cause: str) -> None:
+    """R-GEN-22, R-FTR-05: the default price rule calls it old after 60 seconds"""
     debt = build.secured_debt()
+    _chosen(debt.group, start="0.80", at=EVENING - HOUR)
     mark, debt_mark = build.price("BTC", "43900", at=EVENING), build.price("USDT", "1", at=EVENING)
-    row = _planted(debt.group, debt="1000000", collateral="1000000", at=EVENING + minutes * MINUTE)
+    owed = {"ltv": "1000000", "soft": "850000"}[cause]
+    at = EVENING + minutes * MINUTE
+    row = _planted(debt.group, debt=owed, collateral="1000000", at=at, cause=cause)
     with acting(build.BUILDER):
         Sale.objects.create(
             liquidation=row,

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.errors import Refused
 from accounts.money import round_down
 from loans.management.own_database import own_database
+from loans.precautions import Precautions
 from loans.replay import House, Report, replay
 from risk.feeds.file import BadPriceFile, read_bars
 from risk.handling import Mode
@@ -45,6 +46,14 @@ class Command(BaseCommand):
         parser.add_argument(
             "--delayed", action="store_true", help="enrol every borrower for delayed liquidation"
         )
+        parser.add_argument(
+            "--auto-cure",
+            action="store_true",
+            help="every borrower has a reserve and rules that top up, repay and swap from 75 %% on, to 72 %%",
+        )
+        parser.add_argument(
+            "--soft", action="store_true", help="every borrower chose de-leveraging from 82 %% on, to 76 %%"
+        )
         parser.add_argument("--report", type=Path, help="write the report as JSON here")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -58,6 +67,7 @@ class Command(BaseCommand):
         if report_path and not report_path.resolve().parent.is_dir():
             raise CommandError(f"There is no folder for {report_path}.", returncode=BAD_INPUT)
         house = House(mode=Mode(options["mode"]), delayed=options["delayed"])
+        prepared = Precautions(auto_cure=options["auto_cure"], soft=options["soft"])
         bar = Progress()
         try:
             with _only_errors_logged(), own_database() as analyse:
@@ -68,6 +78,7 @@ class Command(BaseCommand):
                     told=bar.show,
                     populated=analyse,
                     house=house,
+                    prepared=prepared,
                 )
         except Refused as refusal:
             raise CommandError(str(refusal), returncode=BAD_INPUT) from refusal
@@ -75,7 +86,7 @@ class Command(BaseCommand):
             raise CommandError("Stopped; its database is dropped.", returncode=INTERRUPTED) from None
         finally:
             bar.end()
-        figures = _figures(report, house, seed=seed, seconds=time.monotonic() - started)
+        figures = _figures(report, house, prepared, seed=seed, seconds=time.monotonic() - started)
         if report_path:
             report_path.write_text(json.dumps(figures, indent=2) + "\n")
         self._tell(options["file"], course, figures, report)
@@ -100,13 +111,17 @@ def _read(file: Path) -> Course:
         raise CommandError(f"{file.name}: {error}", returncode=BAD_INPUT) from error
 
 
-def _figures(report: Report, house: House, *, seed: int, seconds: float) -> dict[str, Any]:
+def _figures(
+    report: Report, house: House, prepared: Precautions, *, seed: int, seconds: float
+) -> dict[str, Any]:
     """The report as JSON: amounts are text with two decimals, rounded down."""
     found = report.outcome
     return {
         "seed": seed,
         "mode": house.mode.value,
         "delayed": house.delayed,
+        "auto_cure": prepared.auto_cure,
+        "soft": prepared.soft,
         "groups": found.groups,
         "loans": report.loans,
         "calls": found.calls,
@@ -121,6 +136,13 @@ def _figures(report: Report, house: House, *, seed: int, seconds: float) -> dict
         "fees_usd": f"{round_down(found.fees_usd, 2):f}",
         "shortfall_usd": f"{round_down(found.shortfall_usd, 2):f}",
         "interest_usd": f"{round_down(found.interest_usd, 2):f}",
+        "soft_steps": found.soft.times,
+        "soft_sold_usd": f"{round_down(found.soft.moved_usd, 2):f}",
+        "soft_fees_usd": f"{round_down(found.soft.fees_usd, 2):f}",
+        "cures": {
+            kind: {"times": cure.times, "moved_usd": f"{round_down(cure.moved_usd, 2):f}"}
+            for kind, cure in sorted(found.cures.items())
+        },
         "ledger_problems": len(report.ledger_problems),
         "seconds": round(seconds, 1),
     }
@@ -129,7 +151,8 @@ def _figures(report: Report, house: House, *, seed: int, seconds: float) -> dict
 def _table(file: Path, course: Course, figures: dict[str, Any], report: Report) -> Iterator[str]:
     lead, found = figures["lead_minutes"], report.outcome
     yield f"{file.name}: {course.steps[0].at:%Y-%m-%d %H:%M} to {course.steps[-1].at:%Y-%m-%d %H:%M} UTC"
-    yield f"  handling          {figures['mode']}{', delayed' if figures['delayed'] else ''}"
+    told = [figures["mode"], *(name for name in ("delayed", "auto_cure", "soft") if figures[name])]
+    yield f"  handling          {', '.join(told).replace('_', '-')}"
     yield f"  groups, loans     {figures['groups']}, {figures['loans']}"
     yield f"  margin calls      {figures['calls']}"
     yield (
@@ -144,6 +167,12 @@ def _table(file: Path, course: Course, figures: dict[str, Any], report: Report) 
         yield f"  {label:<16}{_usd(figures[key])}"
     for label, key in (("shortfall", "shortfall_usd"), ("interest", "interest_usd")):
         yield f"  {label:<16}{_usd(figures[key])}"
+    if found.soft.times:
+        yield f"  soft steps        {found.soft.times}"
+        for label, key in (("soft sold", "soft_sold_usd"), ("soft fees", "soft_fees_usd")):
+            yield f"  {label:<16}{_usd(figures[key])}"
+    for kind, cure in figures["cures"].items():
+        yield f"  rules: {kind.replace('_', '-'):<9}{_usd(cure['moved_usd'])} in {cure['times']} uses"
 
 
 def _usd(text: str) -> str:

@@ -1,0 +1,63 @@
+"""The arguments of a proposed command in words, for who decides it (R-ADM-03, R-ADM-09)."""
+
+from dataclasses import fields, is_dataclass
+from datetime import datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from accounts.templatetags import figures
+
+SHARES = frozenset(
+    {
+        "annual_rate",
+        "fixed_rate",
+        "spread",
+        "hysteresis",
+        "slippage",
+        "max_jump",
+        "target",
+        "step_share",
+        "max_share",
+    }
+    | {"initial", "margin_call", "liquidation", "cutoff", "fee", "ltv"}
+)  # fractions, shown in per cent
+
+
+def facts_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
+    """A line for each argument that says something; the parts of a dataclass a line each."""
+    found = []
+    for name, value in arguments.items():
+        if is_dataclass(value) and not isinstance(value, type):
+            parts = {part.name: getattr(value, part.name) for part in fields(value)}
+            found += [(label_of(part), _text(part, each)) for part, each in parts.items()]
+        elif value is not None and value != "":
+            found.append((label_of(name), _text(name, value)))
+    if "effective_at" in arguments and arguments["effective_at"] is None:
+        found.append(("Effective at", "as soon as it is released"))
+    return found
+
+
+def label_of(name: str) -> str:
+    words = name.replace("_", " ")
+    return words[:1].upper() + words[1:]
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "tiers":
+        return "; ".join(
+            f"{figures.line(ratio)} from {figures.plain(floor, 'USD')}" for floor, ratio in value
+        )
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Decimal):
+        return figures.line(value) if name in SHARES else figures.plain(value)
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M} UTC"
+    if isinstance(value, Enum):
+        return str(value.value).replace("_", " ")
+    if is_dataclass(value) and not isinstance(value, type):
+        return " ".join(_text(part.name, getattr(value, part.name)) for part in fields(value))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ", ".join(_text(name, one) for one in value)
+    return str(value)

@@ -1,0 +1,167 @@
+"""What the demo's house did in its own affairs: powers, lenders, a mistake and its correction, and a month closed.
+
+Each takes two people, as on the pages; the last things said of a month are its statements and its close.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Final
+
+from accounts import closing
+from accounts.models import JournalEntry
+from loans import authority, confirmations, statements
+from loans.demo import company
+from loans.demo.company import JOB
+from loans.demo.desk import Desk
+from loans.demo.past import SPAN
+from loans.demo.plots import Event
+from risk import corrections, gate
+
+ALONE_USD: Final = Decimal(2_000_000)
+ALONE_LTV: Final = Decimal("0.68")
+LONG, SHORT = 45, 5  # days until a tranche matures
+STATED_AFTER: Final = (timedelta(hours=2, minutes=10), timedelta(hours=31))  # the job's, and once more
+CLOSED_AFTER: Final = timedelta(hours=33)
+SETTLED: Final = timedelta(days=2)  # a month younger than that is left for finance to close
+MISTAKEN: Final = ("Zenith Arcade", "Operations", "USDT", Decimal(42_000))
+
+
+def events(desk: Desk) -> Iterator[Event]:
+    """Everything of this kind, in no order."""
+    yield from desk.told(
+        (
+            ("30.2", _borrow_long),
+            ("25.3", _borrow_short),
+            ("14.4", _book_twice),
+            ("12.9", _correct),
+            ("3.1", _give_authority),
+            ("0.4", _ask_to_confirm),
+        )
+    )
+    ends = _month_ends(desk)
+    for end in ends:
+        for after in STATED_AFTER:
+            yield Event(end + after, "statements", lambda at: statements.issue_due(at=at))
+    yield desk.event(ends[-1] + CLOSED_AFTER, _close)
+
+
+# --- Powers and pools -------------------------------------------------------------------------------
+
+
+def _give_authority(desk: Desk, at: datetime) -> None:
+    """R-ADM-10"""
+    manager = desk.staff["manager2"]
+    why = "In the desk for a year; larger and tighter loans are released by somebody else."
+    company.release(
+        command=authority.COMMAND,
+        arguments={
+            "manager_id": manager.pk,
+            "max_amount_usd": ALONE_USD,
+            "max_ltv": ALONE_LTV,
+            "reason": why,
+        },
+        title=f"Authority of {manager.name}",
+        reason=why,
+        maker=desk.actor("risk"),
+        checker=desk.actor("risk2"),
+        at=at,
+        shown={"Manager": manager.name, "Until now": "no limits of their own"},
+    )
+
+
+def _borrow_long(desk: Desk, at: datetime) -> None:
+    _fund(desk, at, lender="Skagen Savings Bank", amount=3_000_000, rate="0.05", days=LONG)
+
+
+def _borrow_short(desk: Desk, at: datetime) -> None:
+    _fund(desk, at, lender="Corran Cash Pool", amount=750_000, rate="0.0425", days=SHORT)
+
+
+def _fund(desk: Desk, at: datetime, *, lender: str, amount: int, rate: str, days: int) -> None:
+    """R-ADM-12"""
+    company.release(
+        command="funding.fund",
+        arguments={
+            "asset": "USDT",
+            "amount": Decimal(amount),
+            "lender": lender,
+            "annual_rate": Decimal(rate),
+            "matures_at": desk.midnight_after(days),
+        },
+        title=f"Fund {amount:,} USDT from {lender}",
+        reason="Asked for more than our own capital lends.",
+        maker=desk.actor("finance"),
+        checker=desk.actor("admin"),
+        at=at,
+        shown={"From": lender},
+    )
+
+
+# --- Books (R-ADM-11) -------------------------------------------------------------------------------
+
+
+def _book_twice(desk: Desk, at: datetime) -> None:
+    """The custodian reported one deposit two times."""
+    name, label, asset, amount = MISTAKEN
+    for seconds in (0, 9):
+        gate.deposit(
+            account_uid=desk.residents[name].accounts[label].pk,
+            asset=asset,
+            amount=amount,
+            actor=JOB,
+            at=at + timedelta(seconds=seconds),
+        )
+
+
+def _correct(desk: Desk, at: datetime) -> None:
+    name, label, _, amount = MISTAKEN
+    account = desk.residents[name].accounts[label]
+    deposits = JournalEntry.objects.filter(kind="deposit")
+    entry = deposits.filter(transfers__credit__account=account, transfers__amount=amount).latest("pk")
+    company.release(
+        command="corrections.reverse",
+        arguments={"entry_id": entry.pk},
+        title=f"Reverse J-{entry.pk}: {entry.kind}, {entry.reference}",
+        reason="The custodian reported this deposit two times; it arrived once.",
+        maker=desk.actor("finance"),
+        checker=desk.actor("admin"),
+        at=at,
+        shown={
+            account.code: f"{delta:+,f} {account.asset_id}"
+            for account, delta in corrections.deltas(corrections.mirrored(entry)).items()
+        },
+    )
+
+
+def _ask_to_confirm(desk: Desk, at: datetime) -> None:
+    """It waits for the client's answer."""
+    confirmations.issue(
+        customer_id=desk.residents["Alder Street Capital"].customer.pk,
+        as_of=_month_ends(desk)[-1],
+        actor=desk.actor("auditor"),
+        at=at,
+    )
+
+
+def _close(desk: Desk, at: datetime) -> None:
+    through = _month_ends(desk)[-1]
+    company.release(
+        command="books.close",
+        arguments={"through": through},
+        title=f"Close the books through {through - timedelta(days=1):%-d %B %Y}",
+        reason="Every charge is booked, and the statements are out.",
+        maker=desk.actor("finance"),
+        checker=desk.actor("admin"),
+        at=at,
+        shown={"Closed so far": "nothing"},
+    )
+
+
+def _month_ends(desk: Desk) -> list[datetime]:
+    """The ends of the months that ended within the past and are settled, oldest first; 45 days hold at least one."""
+    start = (desk.world.end - SPAN).astimezone(UTC)
+    found = [closing.next_month(closing.month_of(start))]
+    while (following := closing.next_month(found[-1])) <= desk.world.end - SETTLED:
+        found.append(following)
+    return found

@@ -1,0 +1,187 @@
+"""The book: exposure, how near the lines, what is running and the prices it all hangs on; every figure opens its rows.
+
+A VIP manager sees the book of their own clients, staff the whole one. R-ADM-06
+"""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.models import Asset, Customer, LedgerAccount, Transfer
+from accounts.money import ZERO, exact
+from accounts.pages.access import user_of
+from loans import dashboard, queries
+from loans.dashboard import BUCKETS, Book, Bucket
+from loans.models import Loan
+from loans.pages.desk_access import clients_of, for_the_house, is_manager
+from loans.pages.desk_rows import due_soon, group_rows, in_delay, in_grace, live_groups
+from risk import insurance, pools
+from risk.levels import Band
+from risk.models import CollateralGroup, Debt, MarginCall
+
+PER_PAGE = 50
+TOP = 10
+BAR = 100  # the widest bar of the histogram, in the drawing's units
+REFUSED_SINCE = timedelta(days=1)
+
+
+@require_safe
+@for_the_house
+def book(request: HttpRequest) -> HttpResponse:
+    at, user = timezone.now(), user_of(request)
+    clients = clients_of(user)
+    found = dashboard.book_of(clients, at=at)
+    top = found.top(TOP)
+    context: dict[str, Any] = {
+        "at": at,
+        "book": found,
+        "top": [(one, found.share(one.owed)) for one in top],
+        "top_share": found.share(sum((one.owed for one in top), ZERO)),
+        "coins": found.by_coin(),
+        "buckets": _drawn(found),
+        "bands": [(name, number) for name, number in reversed(found.bands.items())],
+        "due": due_soon(clients, at=at).count(),
+        "overdue": _overdue(clients).count(),
+        "calls": MarginCall.objects.filter(group__customer__in=clients, ended_at__isnull=True).count(),
+        "delays": group_rows(in_delay(clients), at=at),
+        "graces": group_rows(in_grace(clients, at=at), at=at),
+        "health": dashboard.price_health(found.coins, since=at - REFUSED_SINCE, at=at),
+        "for_all": not is_manager(user),
+    }
+    if not is_manager(user):
+        used = [pool for pool in pools.pools() if pool.use is not None]
+        context |= {
+            "pools": sorted(used, key=lambda pool: (-(pool.use or ZERO), pool.asset.pk)),
+            "insurance": sorted(insurance.balances().items()),
+            "results": _results(at),
+        }
+    return render(request, "loans/desk_book.html", context)
+
+
+@require_safe
+@for_the_house
+def coin(request: HttpRequest, symbol: str) -> HttpResponse:
+    """What is owed in one coin, loan by loan, and whose groups hold it: of many, the most dangerous ones."""
+    at, clients = timezone.now(), clients_of(user_of(request))
+    asset = get_object_or_404(Asset, pk=symbol)
+    owing = Loan.objects.filter(asset=asset, customer__in=clients, debt__closed_at__isnull=True)
+    loans = queries.loan_rows(owing, at=at)
+    holding = live_groups(clients).filter(coins__asset=asset, coins__released_at__isnull=True).distinct()
+    rows = [
+        (row, coin)
+        for row in group_rows(holding, at=at)
+        for coin in row.standing.coins
+        if coin.asset == asset and coin.amount > 0
+    ]
+    sums = dashboard.book_of(clients, at=at).coins.get(asset.pk, dashboard.CoinExposure(asset.pk))
+    context = {"at": at, "asset": asset, "loans": loans, "groups": rows, "sums": sums}
+    return render(request, "loans/desk_book_coin.html", context)
+
+
+@require_safe
+@for_the_house
+def groups(request: HttpRequest) -> HttpResponse:
+    """The groups of one bar of the histogram (`from`), or of one band as it is at this moment (`band`)."""
+    at, clients = timezone.now(), clients_of(user_of(request))
+    named = request.GET.get("band", "")
+    if named in {one.value for one in Band}:
+        bucket, query = None, f"band={named}&"
+        keys = dashboard.in_band(clients, name=named, at=at)
+    else:
+        bucket = _asked_bucket(request.GET.get("from", ""))
+        query = f"from={bucket.floor:f}&"
+        keys = dashboard.in_bucket(clients, floor=bucket.floor, ceiling=bucket.ceiling, at=at)
+    page = Paginator(keys, PER_PAGE).get_page(request.GET.get("page"))
+    rows = group_rows(CollateralGroup.objects.filter(pk__in=list(page)), at=at)
+    context = {"at": at, "bucket": bucket, "band": named, "page": page, "rows": rows, "query": query}
+    return render(request, "loans/desk_book_groups.html", context)
+
+
+@require_safe
+@for_the_house
+def due(request: HttpRequest) -> HttpResponse:
+    """Which loans fall due within a week, and which are overdue."""
+    at, clients = timezone.now(), clients_of(user_of(request))
+    overdue = Loan.objects.filter(debt__in=_overdue(clients))
+    context = {
+        "at": at,
+        "due": queries.loan_rows(due_soon(clients, at=at), at=at),
+        "overdue": queries.loan_rows(overdue, at=at),
+    }
+    return render(request, "loans/desk_book_due.html", context)
+
+
+@require_safe
+@for_the_house
+def ledger_account(request: HttpRequest, code: str) -> HttpResponse:
+    """One account of the chart with its transfers, newest first. House accounts are for staff only."""
+    user = user_of(request)
+    row = get_object_or_404(LedgerAccount.objects.select_related("asset", "account__customer"), code=code)
+    if is_manager(user) and (row.account is None or row.account.customer.manager_id != user.pk):
+        raise Http404
+    moved = Transfer.objects.filter(Q(debit=row) | Q(credit=row)).select_related("entry", "debit", "credit")
+    page = Paginator(moved.order_by("-pk"), PER_PAGE).get_page(request.GET.get("page"))
+    lines = [
+        (line, line.credit if line.debit_id == row.pk else line.debit, _signed(line, row)) for line in page
+    ]
+    return render(request, "loans/desk_ledger_account.html", {"account": row, "page": page, "lines": lines})
+
+
+# --- Private ----------------------------------------------------------------------------------------
+
+
+def _overdue(clients: QuerySet[Customer]) -> QuerySet[Debt]:
+    return Debt.objects.watched().filter(customer__in=clients, overdue_since__isnull=False)
+
+
+@exact
+def _drawn(found: Book) -> list[tuple[Bucket, int, str]]:
+    """Each bucket with the width of its bar, by debt, and its colour's name."""
+    most = max((bucket.debt for bucket in found.buckets), default=ZERO)
+    return [
+        (bucket, int(BAR * bucket.debt / most) if most else 0, _colour(bucket.floor))
+        for bucket in found.buckets
+    ]
+
+
+def _colour(floor: Decimal) -> str:
+    """By the published lines of a VIP loan; a client's own may differ, and their group's page says so."""
+    for line, name in ((Decimal("0.9"), "liq"), (Decimal("0.75"), "call"), (Decimal("0.7"), "watch")):
+        if floor >= line:
+            return name
+    return "safe"
+
+
+def _results(at: datetime) -> list[tuple[str, Asset, pools.Result]]:
+    """This month so far and the last one, coin by coin. R-ADM-12"""
+    this = _month_of(at)
+    last = _month_of(this - timedelta(days=1))
+    named = {f"{this:%B} so far": (this, at), f"{last:%B %Y}": (last, this)}
+    found = {name: pools.result(start=start, end=end) for name, (start, end) in named.items()}
+    assets = Asset.objects.in_bulk({symbol for rows in found.values() for symbol in rows})
+    return [(name, assets[symbol], row) for name, rows in found.items() for symbol, row in rows.items()]
+
+
+def _month_of(instant: datetime) -> datetime:
+    return datetime(instant.year, instant.month, 1, tzinfo=UTC)
+
+
+def _asked_bucket(text: str) -> Bucket:
+    for floor, ceiling in zip(BUCKETS, (*BUCKETS[1:], None), strict=True):
+        if text == f"{floor:f}":
+            return Bucket(floor, ceiling)
+    raise Http404
+
+
+def _signed(line: Transfer, account: LedgerAccount) -> Decimal:
+    """What the transfer did to the account's balance."""
+    is_more = (line.debit_id == account.pk) == (account.normal == LedgerAccount.Normal.DEBIT)
+    amount: Decimal = line.amount
+    return amount if is_more else -amount

@@ -1,0 +1,92 @@
+"""What a firm's second person is shown of a request, an offer or other terms, then and now (R-ADM-09)."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from accounts.models import Account
+from accounts.pages import firm_inbox
+from accounts.templatetags import figures
+from loans.models import Application, RateType
+from loans.pages.bargain import LABELS, terms_told
+from loans.vip import terms
+from loans.vip.sheets import Wanted
+from loans.vip.terms import LEVELS, TermSheet
+
+Arguments = Mapping[str, Any]
+OURS = {"agreement_needed"}  # accepted by a tick of its own, before the request is proposed
+
+
+def of_sheet(sheet: TermSheet) -> dict[str, str]:
+    """The terms that the maker accepted, with LTV before and after."""
+    asked = sheet.request
+    named = Account.objects.in_bulk([asked.receiver_uid, *asked.account_uids])
+    words: dict[str, str] = {}
+    for line in sheet.accepted_lines:
+        words[f"You receive, {line.asset}"] = figures.plain(line.amount, line.asset)
+        if line.annual_rate is not None:
+            words[f"Rate, {line.asset}"] = f"{figures.rate(line.annual_rate)} {asked.rate_type}"
+    words |= {
+        "Term": f"{asked.term_days} days" if asked.term_days else "open",
+        "Into": f"Spot, {named[asked.receiver_uid]}",
+        "Collateral accounts": ", ".join(str(named[uid]) for uid in asked.account_uids),
+        "Collateral coins": ", ".join(asked.coins),
+        "Purpose": asked.purpose,
+    }
+    return words | _ltv(sheet)
+
+
+def of_wanted(want: Wanted, *, rate_type: str) -> dict[str, str]:
+    """Other terms that the firm asks for."""
+    is_fixed = rate_type == RateType.FIXED
+    rates = {
+        f"Wanted rate, {rate.asset}": figures.rate(rate.rate)
+        if is_fixed
+        else f"flexible + {figures.rate(rate.rate)}"
+        for rate in want.rates
+    }
+    lines = {f"Wanted: {LABELS[name]}": figures.line(getattr(want, name)) for name in LEVELS}
+    return (
+        rates
+        | lines
+        | {
+            "Wanted term": f"{want.term_days} days" if want.term_days else "open",
+            "Wanted overdue period": f"{want.overdue_hours} h",
+        }
+    )
+
+
+def of_offer(asked: Arguments, at: datetime) -> dict[str, str]:
+    """What the desk offers, and whether the offer still waits for an answer."""
+    row = Application.objects.get(pk=asked["application_id"])
+    offer = row.offers.filter(version=asked["version"]).first()
+    if offer is None:
+        return {}
+    status = "open" if offer.status == offer.Status.OPEN and offer.expires_at > at else "no longer open"
+    coins = {
+        f"You receive, {loan['asset']}": figures.plain(loan["amount"], loan["asset"])
+        for loan in offer.body["loans"]
+    }
+    return {"Request": str(row), "The offer": status} | coins | terms_told(offer.body)
+
+
+def _request_now(asked: Arguments, at: datetime) -> dict[str, str]:
+    sheet = terms.check(asked["request"], at=at)
+    problems = sheet.without(OURS).problems
+    possible = f"no: {' '.join(problem.message for problem in problems)}" if problems else "yes"
+    shown = asked.get("accepted", "")
+    is_same = (
+        "yes" if not shown or shown == sheet.fingerprint else "no: take it back and check the terms anew"
+    )
+    return {"Possible": possible, "Terms as your colleague accepted them": is_same} | _ltv(sheet)
+
+
+def _ltv(sheet: TermSheet) -> dict[str, str]:
+    if sheet.effect is None:
+        return {}
+    return {"LTV before": figures.ltv(sheet.effect.now.ltv), "LTV after": figures.ltv(sheet.effect.after.ltv)}
+
+
+firm_inbox.effects["vip.submit"] = _request_now
+firm_inbox.effects["vip.negotiate"] = _request_now
+firm_inbox.effects["vip.accept_offer"] = of_offer
