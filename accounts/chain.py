@@ -26,12 +26,24 @@ _RECORD = """
 """
 _UNLINKED = f"""
     SELECT {_RECORD} FROM accounts_auditrecord r
-    WHERE r.xid < pg_snapshot_xmin(pg_current_snapshot()) AND (r.xid, r.id) > (
+    WHERE r.xid < %s::text::xid8 AND (r.xid, r.id) > (
         coalesce((SELECT p.xid FROM accounts_auditlink l JOIN accounts_auditrecord p ON p.id = l.record_id
                   ORDER BY l.position DESC LIMIT 1), '0'::xid8),
         coalesce((SELECT l.record_id FROM accounts_auditlink l ORDER BY l.position DESC LIMIT 1), 0))
     ORDER BY r.xid, r.id LIMIT {BATCH}
 """  # noqa: S608  nothing from outside
+# The first transaction that may still write here, as xid8: of this database's own, because others cannot. Sessions name
+# theirs by its low 32 bits; the high ones are those of the next transaction to come, or one less.
+_UNFINISHED = """
+    WITH next AS (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::numeric AS xid),
+    running AS (
+        SELECT trunc(next.xid / 4294967296) * 4294967296 + s.backend_xid::text::numeric AS xid
+        FROM pg_stat_activity s, next WHERE s.datname = current_database() AND s.backend_xid IS NOT NULL
+    )
+    SELECT least(next.xid, (
+        SELECT min(CASE WHEN running.xid > next.xid THEN running.xid - 4294967296 ELSE running.xid END) FROM running
+    ))::text FROM next
+"""
 _LINKED = f"""
     SELECT l.position, l.sha256, {_RECORD} FROM accounts_auditlink l
     LEFT JOIN accounts_auditrecord r ON r.id = l.record_id WHERE l.position > %s ORDER BY l.position LIMIT {BATCH}
@@ -88,7 +100,10 @@ def _link_batch() -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ONE_LINKER])
         last = head()
-        cursor.execute(_UNLINKED)
+        # Asked before the records are read, in a statement of its own: what has ended by now is seen by the next one.
+        cursor.execute(_UNFINISHED)
+        [unfinished] = cursor.fetchone()
+        cursor.execute(_UNLINKED, [unfinished])
         records = cursor.fetchall()
         links, sha256 = [], last.sha256
         for position, record in enumerate(records, start=last.position + 1):

@@ -4,6 +4,7 @@ import hashlib
 import json
 from io import StringIO
 from threading import Barrier, Thread
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -48,13 +49,15 @@ def test_every_finished_record_is_linked_once_in_order(committed_db: CommittedDa
     assert chain.problems() == []
 
 
+@pytest.mark.parametrize("role", ["application", "owner"])
 def test_a_record_of_an_unfinished_transaction_is_linked_when_it_has_ended(
-    committed_db: CommittedDatabase,
+    committed_db: CommittedDatabase, role: str
 ) -> None:
-    """R-ADM-07: the chain never skips what may still be committed before what it has."""
+    """R-ADM-07: the chain never skips what may still be committed before what it has, whoever holds it back."""
+    url = committed_db.url if role == "application" else committed_db.owner_url
     customer = build.customer("Slow")
     chain.link()
-    with psycopg.connect(committed_db.url) as slow:
+    with psycopg.connect(url) as slow:
         slow.execute("SELECT set_config('app.actor', 'test:slow', true)")
         slow.execute("UPDATE accounts_customer SET vip_level = 2 WHERE id = %s", [customer.pk])
         build.customer("Quick")  # begun later, committed earlier
@@ -135,6 +138,15 @@ def test_a_record_changed_with_its_own_link_breaks_the_next(committed_db: Commit
     (problem,) = chain.problems()
     assert f"the chain breaks at link {place + 1}" in problem
     assert mended[-1] != chain.head().sha256
+
+
+def test_another_database_of_the_server_holds_nothing_back(committed_db: CommittedDatabase) -> None:
+    """R-ADM-07: its transactions count from the same numbers, and cannot write here."""
+    elsewhere = urlsplit(committed_db.owner_url)._replace(path="/postgres").geturl()
+    with psycopg.connect(elsewhere) as other:
+        other.execute("SELECT pg_current_xact_id()")
+        build.customer("Here")
+        assert chain.link() == AuditRecord.objects.count()
 
 
 @pytest.mark.breaks_the_books
