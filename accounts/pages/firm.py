@@ -124,7 +124,7 @@ def _page(
     asked = {act: now is not None and getattr(now, act) for act in ACTS}
     context = {
         "firm": customer,
-        "members": [(row, _may(row)) for row in members],
+        "members": members,
         "me": user_of(request).pk,
         "policy": now,
         "asked": [(words, asked[act]) for act, words in ACTS.items()],
@@ -140,10 +140,6 @@ def _page(
 def _members(customer: Customer) -> list[Membership]:
     rows = customer.memberships.filter(user__is_active=True).select_related("user", "account")
     return list(rows.order_by("user__name", "pk"))
-
-
-def _may(row: Membership) -> str:
-    return _words(powers_of(row.role, one_account=row.account is not None))
 
 
 def _words(powers: frozenset[Power]) -> str:

@@ -20,6 +20,7 @@ from risk.call_records import Followed
 from risk.call_stages import Promise, Stage
 from risk.levels import Band, band
 from risk.models import CallRecord, LiquidationDelay, MarginCall, RiskEvent
+from risk.pages.groups import event_words
 from risk.pages.standing import Standing, Way, standing_of, ways_out
 
 MOST_CALLS: Final = 1000  # of which the worst are looked for
@@ -133,6 +134,13 @@ class Entry:
     @property
     def kind(self) -> str:
         return kind_name(self.notice.kind) if self.notice else ""
+
+    @property
+    def happened(self) -> str:
+        if self.event is None:
+            return ""
+        to = self.event.facts.get("to", "") if self.event.kind == RiskEvent.Kind.BAND else ""
+        return f"{event_words(self.event)} {to}".strip()
 
 
 def story_of(followed: Followed, *, at: datetime) -> list[Entry]:

@@ -153,9 +153,13 @@ def tranche(request: HttpRequest, tranche_id: int) -> HttpResponse:
 @require_safe
 @for_staff
 def ladder(request: HttpRequest) -> HttpResponse:
-    """Loans against tranches, by when they fall due."""
+    """Loans against tranches, by when they fall due; coins with neither are named only."""
     at = timezone.now()
-    return render(request, "loans/desk_funding_ladder.html", {"at": at, "ladders": pools.ladder(at=at)})
+    found = pools.ladder(at=at)
+    used = [each for each in found if any(rung.loans or rung.tranches for rung in each.rungs)]
+    idle = [each.asset.pk for each in found if each not in used]
+    context = {"at": at, "ladders": used, "idle": idle}
+    return render(request, "loans/desk_funding_ladder.html", context)
 
 
 @require_safe

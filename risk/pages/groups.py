@@ -150,13 +150,18 @@ def _held_back(standing: Standing, frozen: list[Freeze]) -> Standing:
     return standing
 
 
+def event_words(event: RiskEvent) -> str:
+    """What happened, in words."""
+    return WORDS.get(Kind(event.kind), event.get_kind_display())
+
+
 def _events(group: CollateralGroup) -> list[Event]:
     """The latest first."""
     rows = group.events.select_related("debt__asset").order_by("-pk")[:EVENTS_SHOWN]
     return [
         Event(
             row,
-            WORDS.get(Kind(row.kind), row.kind),
+            event_words(row),
             str(row.facts.get("to", "")) if row.kind == Kind.BAND else "",
         )
         for row in rows

@@ -225,7 +225,7 @@ def test_the_record_tells_events_notices_channels_and_what_was_said(house: Desk,
     assert b"<script>alert(1)" not in response.content
     assert b"<b>desk" not in response.content
     text = text_of(response)
-    assert "Called the engine LTV 80.00 %" in text
+    assert "Margin call the engine LTV 80.00 %" in text
     assert "E-mail: sent, accepted for 1 of 1" in text
     assert (
         "E-mail to Night <b>desk</b>: waits, until it is due, unless somebody acknowledges it before" in text
