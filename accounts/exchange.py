@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-from typing import Protocol
+from typing import Final, Protocol
 
 from django.conf import settings
 from django.utils.module_loading import import_string
@@ -18,6 +18,8 @@ from django.utils.module_loading import import_string
 from accounts import books, ledger
 from accounts.models import Asset, JournalEntry, LedgerAccount
 from accounts.money import ONE, exact
+
+SEIZURE: Final = "seizure"  # the cause in the journal, for those who read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ class BuiltIn:
             ledger.Line(debit=wallet, credit=books.custody(coin), amount=amount),
             ledger.Line(debit=into or books.pool(coin), credit=books.position(coin), amount=amount),
         ]
-        return ledger.post(kind="seizure", reference=key, lines=lines, at=at)
+        return ledger.post(kind=SEIZURE, reference=key, lines=lines, at=at)
 
     @exact
     def quote(self, *, coin: Asset, amount: Decimal, mark: Decimal, slippage: Decimal) -> Fill:

@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Final
 
 from accounts import closing
-from accounts.models import JournalEntry
 from loans import authority, confirmations, statements
 from loans.demo import company
 from loans.demo.company import JOB
@@ -17,6 +16,7 @@ from loans.demo.desk import Desk
 from loans.demo.past import SPAN
 from loans.demo.plots import Event
 from risk import corrections, gate
+from risk.models import Movement
 
 ALONE_USD: Final = Decimal(2_000_000)
 ALONE_LTV: Final = Decimal("0.68")
@@ -117,8 +117,8 @@ def _book_twice(desk: Desk, at: datetime) -> None:
 def _correct(desk: Desk, at: datetime) -> None:
     name, label, _, amount = MISTAKEN
     account = desk.residents[name].accounts[label]
-    deposits = JournalEntry.objects.filter(kind="deposit")
-    entry = deposits.filter(transfers__credit__account=account, transfers__amount=amount).latest("pk")
+    deposits = Movement.objects.filter(kind=Movement.Kind.DEPOSIT, target=account, amount=amount)
+    entry = deposits.select_related("entry").latest("pk").entry
     company.release(
         command="corrections.reverse",
         arguments={"entry_id": entry.pk},

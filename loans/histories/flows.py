@@ -16,6 +16,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from accounts.exchange import SEIZURE
 from accounts.models import LedgerAccount, Transfer
 from loans.histories.charges import CHARGES, PAYING, WAYS
 from loans.histories.scope import Asked, Part, Scope
@@ -246,7 +247,7 @@ def _of_wallets(scope: Scope, asked: Asked) -> list[_Source]:
     found = _spans(scope, asked)
     ask = partial(pledged.transfers, found, since=asked.since, until=asked.until)
     arrived, left = ask(side="credit"), ask(side="debit")
-    sold, back = Q(entry__kind="seizure"), Q(entry__kind="liquidation")
+    sold, back = Q(entry__kind=SEIZURE), Q(entry__kind="liquidation")
     by_wallet: dict[int, list[Span]] = {}
     for span in found:
         by_wallet.setdefault(span.wallet, []).append(span)

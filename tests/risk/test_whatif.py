@@ -137,7 +137,7 @@ def really(market: Desk, group: CollateralGroup, change: whatif.Change) -> str:
     return ""
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     amount=st.integers(700_000, 1_200_000),
     moved=price_changes,
