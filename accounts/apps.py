@@ -6,7 +6,7 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import chain, closing, exports, journal, ledger, membership
-        from accounts.models import Approval, LedgerAccount, Notice, NoticeContact
+        from accounts.models import ApiKey, Approval, LedgerAccount, Notice, NoticeContact
 
         ledger.checks.append(chain.problems)
         ledger.checks.append(closing.tampered)
@@ -15,6 +15,7 @@ class AccountsConfig(AppConfig):
         membership.owners["notice_id"] = membership.owner_in(Notice)
         membership.owners["contact_id"] = membership.owner_in(NoticeContact)
         membership.owners["approval_id"] = membership.owner_in(Approval)
+        membership.owners["api_key_id"] = membership.owner_in(ApiKey, "account__customer_id")
         membership.owners["entry_id"] = ledger.customer_of
         membership.owners["ledger_code"] = membership.owner_in(
             LedgerAccount, "account__customer_id", key="code"

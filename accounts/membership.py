@@ -6,6 +6,7 @@ Staff and jobs pass here; what they may do is each command's own question.
 """
 
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import datetime
 from typing import Any, Final
 
@@ -45,6 +46,9 @@ owners: dict[str, Callable[[Any], int | None]] = {
     "source_uid": owner_in(Account),
 }
 """Whom the row behind an argument of that name belongs to; None: there is no such row. Apps add their own."""
+
+bound_to: ContextVar[Account | None] = ContextVar("bound_to", default=None)
+"""The one account that a program's key reaches (accounts/keys.py); None: as far as its member does."""
 
 ACCOUNTS: Final = ("account_uid", "source_uid", "target_uid")
 
@@ -109,7 +113,11 @@ def of_user(user_id: int | None, customer_id: int | None) -> Membership | None:
     if user_id is None or customer_id is None:
         return None
     rows = Membership.objects.filter(user_id=user_id, user__is_active=True, customer=customer_id)
-    return rows.select_related("customer", "account", "user").first()
+    mine = rows.select_related("customer", "account", "user").first()
+    only = bound_to.get()
+    if mine is not None and only is not None:
+        mine.account = only  # for this request; the row is not saved
+    return mine
 
 
 def holders(customer_id: int, power: Power) -> QuerySet[Membership]:

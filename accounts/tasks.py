@@ -7,7 +7,7 @@ from celery import shared_task
 from django.db import connection
 from django.utils import timezone
 
-from accounts import approvals, chain, closing, exports, notices
+from accounts import approvals, chain, closing, exports, keys, notices
 from accounts.commands import Actor
 
 
@@ -69,3 +69,9 @@ def make_exports(**_: Any) -> None:
 def link_audit_records(**_: Any) -> None:
     """Take the audit trail's newest records into its chain of hashes (R-ADM-07)."""
     chain.link()
+
+
+@shared_task
+def forget_signatures(**_: Any) -> None:
+    """Drop used signatures that are long out of their window (TRUST I-26)."""
+    keys.forget_signatures(at=timezone.now())

@@ -40,6 +40,7 @@ TIMETABLE = {
     "deliver notices": _every("accounts.tasks.deliver_notices", timedelta(seconds=5)),
     "link the audit trail": _every("accounts.tasks.link_audit_records", timedelta(seconds=60)),
     "make exports": _every("accounts.tasks.make_exports", timedelta(seconds=5)),
+    "forget used signatures": _every("accounts.tasks.forget_signatures", timedelta(minutes=10)),
     "issue monthly statements": _every("loans.tasks.issue_statements", timedelta(hours=1)),
     "check the books": _every("accounts.tasks.check_books", timedelta(hours=1)),
 }

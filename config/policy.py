@@ -1,14 +1,18 @@
 """Policies the frameworks ask for by dotted path: who may sign up, and what a page may run."""
 
+import re
 from collections.abc import Callable
+from typing import Final
 
 from allauth.account.adapter import DefaultAccountAdapter
 from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware
 from django.conf import settings
-from django.http import HttpRequest, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponseBadRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+
+_DIALECT: Final = re.compile("^/*(sapi|api/+v3)(/|$)")
 
 
 class ClosedDesk(DefaultAccountAdapter):
@@ -29,11 +33,21 @@ class Manners:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
-            answer: HttpResponseBase = HttpResponseBadRequest(render_to_string("400.html"))
+            answer: HttpResponseBase = _refused(request)
         else:
             answer = self.get_response(request)
         answer.headers.setdefault("Cache-Control", "private, no-store")
         return answer
+
+
+def _refused(request: HttpRequest) -> HttpResponseBase:
+    """In the form its asker reads: a page, or the error of the API that was called."""
+    words = "Illegal characters found in the address."
+    if _DIALECT.match(request.path_info):
+        return JsonResponse({"code": -1100, "msg": words}, status=400)
+    if request.path_info.startswith("/api/"):
+        return JsonResponse({"code": "bad_input", "message": words}, status=400)
+    return HttpResponseBadRequest(render_to_string("400.html"))
 
 
 class ContentPolicy(CSPMiddleware):

@@ -33,6 +33,10 @@ if _missing:
 
 # -- Where and how it is served
 SECRET_KEY = env.str("SECRET_KEY")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+SECRET_SEALS = env.list(
+    "SECRET_SEALS", default=[]
+)  # seal what is secret in the database; else derived from these
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS")
 DEBUG = env.bool("DEBUG", default=False)
 DEMO = env.bool("DEMO", default=False)  # shows the panel that pushes the simulated prices
@@ -62,6 +66,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -177,10 +184,43 @@ ACCOUNT_SESSION_REMEMBER = None
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Lombard"
 
+# -- Programs: weights a minute, as the exchange counts them (accounts/sapi/weights.py)
+SAPI_IP_WEIGHT = env.int("SAPI_IP_WEIGHT", default=12000)  # per endpoint, address and caller
+SAPI_UID_WEIGHT = env.int("SAPI_UID_WEIGHT", default=180000)  # per endpoint and account
+API_WEIGHT = env.int("API_WEIGHT", default=6000)  # of /api/v3 together, per address
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.api.access.Bearer",
+        "accounts.api.access.Session",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.api.access.Member"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.api.wire.StrictJSON"],
+    "DEFAULT_PAGINATION_CLASS": None,
+    "EXCEPTION_HANDLER": "accounts.api.errors.answer",
+    "DEFAULT_SCHEMA_CLASS": "accounts.api.schema.Described",
+    "UNAUTHENTICATED_USER": None,
+    "COERCE_DECIMAL_TO_STRING": True,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Lombard",
+    "DESCRIPTION": "What the exchange's dialect lacks: negotiation, groups, what-if, cures, statements, notices.",
+    "VERSION": "1",
+    "SERVE_PUBLIC": True,
+    "SERVE_PERMISSIONS": [],
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "ENUM_NAME_OVERRIDES": {},
+}
+
 # -- The browser
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not INSECURE_HTTP
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
+SECURE_REDIRECT_EXEMPT = [r"^/*s?api/"]  # a program is told, not sent elsewhere with its key in the open
 SECURE_HSTS_SECONDS = 0 if INSECURE_HTTP else int(timedelta(days=365).total_seconds())
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not INSECURE_HTTP
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if BEHIND_PROXY else None

@@ -1,15 +1,26 @@
 """Every address of the desk. The pages of an app are found where the app keeps them."""
 
+from importlib import import_module
 from importlib.util import find_spec
 
 from django.contrib import admin
 from django.templatetags.static import static
-from django.urls import include, path
+from django.urls import include, path, re_path
 from django.views.generic import RedirectView
+
+from accounts.sapi.door import door
 
 _pages = [f"{app}.pages.urls" for app in ("accounts", "risk", "loans") if find_spec(f"{app}.pages")]
 
+_native = [f"{app}.api.urls" for app in ("accounts", "risk", "loans") if find_spec(f"{app}.api")]
+for app in ("accounts", "risk", "loans"):
+    if find_spec(f"{app}.sapi"):
+        import_module(f"{app}.sapi")  # registers its endpoints
+
 urlpatterns = [
+    re_path(r"^[/]*sapi(?:/.*)?$", door),
+    re_path(r"^[/]*api/+v3(?:/.*)?$", door),
+    *[path("api/v1/", include(module)) for module in _native if find_spec(module)],
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),  # asked for by the browser unasked
     path("accounts/", include("allauth.urls")),

@@ -4,6 +4,7 @@ Facts only. Money is moved by `accounts/ledger.py` and the triggers of migration
 """
 
 from accounts.models.fields import ClockTimestamp, amount_field, rate_field
+from accounts.models.keys import ApiKey, ApiKeyQuerySet, ApiKeyUse, UsedSignature
 from accounts.models.money import Asset, ControlSum, JournalEntry, LedgerAccount, PeriodClose, Transfer
 from accounts.models.people import (
     UID_LIMIT,
@@ -37,6 +38,9 @@ __all__ = [
     "Account",
     "AccountQuerySet",
     "Agreement",
+    "ApiKey",
+    "ApiKeyQuerySet",
+    "ApiKeyUse",
     "Approval",
     "ApprovalPolicy",
     "Asset",
@@ -60,6 +64,7 @@ __all__ = [
     "Screening",
     "Transfer",
     "UID_LIMIT",
+    "UsedSignature",
     "User",
     "UserManager",
     "amount_field",

@@ -12,6 +12,7 @@ from loans.models.applications import (
 from loans.models.contracts import Loan, LoanEvent, LoanQuerySet
 from loans.models.desk import BalanceConfirmation, ClientDocument, ClientNote, Statement
 from loans.models.products import Authority, ClientTerms, Product, RateCard, RateType
+from loans.models.supply import SupplyOrder, SupplyTake
 
 __all__ = [
     "Application",
@@ -33,4 +34,6 @@ __all__ = [
     "RateType",
     "SignedSheet",
     "Statement",
+    "SupplyOrder",
+    "SupplyTake",
 ]

@@ -1,0 +1,66 @@
+"""The one error shape of our own API: `{code, message}`, and `fields` where single fields are wrong.
+
+A rule's no is 409, bad input 400, not yours and not there 404 alike, a bug 500.
+"""
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from accounts.errors import BadAmount, Refused
+from accounts.membership import NotYours
+
+logger = logging.getLogger(__name__)
+
+CODES = {
+    exceptions.NotAuthenticated: ("not_authenticated", "Sign in, or send a bearer token."),
+    exceptions.AuthenticationFailed: ("not_authenticated", ""),
+    exceptions.PermissionDenied: ("not_permitted", "Your token or session may not do this."),
+    exceptions.MethodNotAllowed: ("method_not_allowed", ""),
+    exceptions.UnsupportedMediaType: ("unsupported_media_type", "Send application/json."),
+    exceptions.NotAcceptable: ("not_acceptable", "The answer is application/json."),
+    exceptions.Throttled: ("too_many_requests", ""),
+    exceptions.ParseError: ("bad_input", ""),
+}
+
+
+def answer(error: Exception, context: dict[str, Any]) -> Response:
+    """What a raised error becomes."""
+    set_rollback()
+    if isinstance(error, (Http404, NotYours)):
+        return told(404, "not_found", "There is nothing like that here.")
+    if isinstance(error, PermissionDenied):
+        return told(403, "not_permitted", "Your token or session may not do this.")
+    if isinstance(error, BadAmount):
+        return told(400, error.code, error.message)
+    if isinstance(error, Refused):
+        return told(409, error.code, error.message)
+    if isinstance(error, exceptions.ValidationError):
+        fields = error.detail if isinstance(error.detail, dict) else {"body": error.detail}
+        return told(400, "bad_input", "Some fields are not as they should be.", fields=fields)
+    if isinstance(error, exceptions.APIException):
+        code, words = CODES.get(type(error), ("refused", ""))
+        response = told(error.status_code, code, words or str(error.detail))
+        for name in ("auth_header", "wait"):
+            if getattr(error, name, None):
+                response["WWW-Authenticate" if name == "auth_header" else "Retry-After"] = getattr(
+                    error, name
+                )
+        return response
+    if isinstance(error, OperationalError):
+        logger.exception("the database could not serve %s", context["request"].path)
+        response = told(503, "try_again", "The desk is busy; nothing was changed. Try again in a second.")
+        response["Retry-After"] = "1"
+        return response
+    logger.error("%s failed", context["request"].path, exc_info=error)
+    return told(500, "internal_error", "Something went wrong here; nothing was changed.")
+
+
+def told(status: int, code: str, message: str, **more: Any) -> Response:
+    return Response({"code": code, "message": message, **more}, status=status)

@@ -1,0 +1,97 @@
+"""Whether a request of the exchange's dialect was signed by who has the key. Pure; bytes in, yes or no out.
+
+What is signed is the raw query and the raw body, without the `signature` pair, one after the other with nothing in
+between. Some clients sign the text before it is percent-encoded, so that reading is tried as well; what is used up
+is the signature's bytes, whichever reading matched.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+_NAME: Final = b"signature"
+SMALLEST_RSA: Final = 2048  # bits
+LARGEST_RSA: Final = 4096
+HMAC, RSA, ED25519 = "hmac", "rsa", "ed25519"
+
+
+class BadPublicKey(ValueError):
+    """Not the PEM text of a public key that can be used here; the message says why."""
+
+
+def split(raw: bytes) -> tuple[bytes, list[bytes]]:
+    """A raw query or body without its `signature` pairs, and the values of those, still encoded."""
+    kept, found = [], []
+    for pair in raw.split(b"&"):
+        name, _, value = pair.partition(b"=")
+        if name == _NAME:
+            found.append(value)
+        else:
+            kept.append(pair)
+    return b"&".join(kept), found
+
+
+def signature_bytes(encoded: bytes, *, kind: str) -> bytes | None:
+    """The bytes of a signature as it arrived; None when it is none of this kind. Hex may be of either case."""
+    text = unquote_to_bytes(encoded)
+    try:
+        if kind == HMAC:
+            return bytes.fromhex(text.decode("ascii")) if len(text) == 64 else None
+        return base64.b64decode(text, validate=True)
+    except (ValueError, binascii.Error):
+        return None
+
+
+def is_signed(payload: bytes, signature: bytes, *, kind: str, secret: str = "", public_key: str = "") -> bool:
+    """Whether `signature` is of the payload as it arrived, or of its text before it was percent-encoded."""
+    readings = dict.fromkeys(
+        (payload, unquote_to_bytes(payload), unquote_to_bytes(payload.replace(b"+", b" ")))
+    )
+    return any(_matches(reading, signature, kind, secret, public_key) for reading in readings)
+
+
+def public_key_of(pem: str, *, kind: str) -> str:
+    """The key as PEM text in one form, checked.
+
+    Raises:
+        BadPublicKey: no PEM, a private key, another algorithm, or RSA of fewer than 2048 or more than 4096 bits.
+    """
+    if "PRIVATE" in pem:
+        raise BadPublicKey("That is a private key. Keep it to yourself, and paste the public one.")
+    try:
+        key = serialization.load_pem_public_key(pem.strip().encode())
+    except Exception:  # the library raises several kinds, all of which mean the same here
+        raise BadPublicKey("That is no public key as PEM text (-----BEGIN PUBLIC KEY-----).") from None
+    if kind == RSA and isinstance(key, RSAPublicKey):
+        if not SMALLEST_RSA <= key.key_size <= LARGEST_RSA:
+            raise BadPublicKey(f"An RSA key has {SMALLEST_RSA} to {LARGEST_RSA} bits, not {key.key_size}.")
+    elif not (kind == ED25519 and isinstance(key, Ed25519PublicKey)):
+        raise BadPublicKey(f"That is a public key, but not an {kind.upper()} one.")
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
+
+
+def _matches(payload: bytes, signature: bytes, kind: str, secret: str, public_key: str) -> bool:
+    if kind == HMAC:
+        wanted = hmac.new(secret.encode(), payload, hashlib.sha256).digest()
+        return hmac.compare_digest(wanted, signature)
+    key = serialization.load_pem_public_key(public_key.encode())
+    try:
+        if isinstance(key, RSAPublicKey):
+            key.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
+        elif isinstance(key, Ed25519PublicKey):
+            key.verify(signature, payload)
+        else:
+            return False
+    except InvalidSignature:
+        return False
+    return True
