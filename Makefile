@@ -11,9 +11,12 @@ TAILWIND := $(VENV)/bin/tailwindcss -i static/css/input.css --minify
 # Tools that read the settings need no server: nothing answers on port 9.
 UNPLUGGED := SECRET_KEY=unplugged ALLOWED_HOSTS=localhost LOMBARD_ENV_FILE= REDIS_URL=redis://127.0.0.1:9/0 \
 	DATABASE_URL=postgresql://nobody@127.0.0.1:9/none
+# The exchange's clients: an environment for each set that can live together, from a lock of its own.
+CLIENTS := official pybinance connector typed
+CLIENT_STAMPS := $(CLIENTS:%=.venv-clients/%/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check rules drill lint format format-check types imports migrations templates css css-check lock clean
+.PHONY: help setup run test check clients client-envs rules drill bench-reads lint format format-check types imports migrations templates css css-check lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,11 +52,28 @@ check: $(STAMP) ## every gate: format, lint, types, imports, migrations, templat
 	echo "check: $$passed gates passed, $$(wc -w <<< "$$failed") failed$${failed:+ ($${failed# })}, $${tests:-no tests ran}"; \
 	[ -z "$$failed" ]
 
+client-envs: $(CLIENT_STAMPS) ## install the exchange's clients, each set into an environment of its own
+
+.venv-clients/%/.installed: requirements/clients/%.lock $(STAMP)
+	@echo "  setup | installing $$(grep -c '==' $<) locked packages into $(@D)"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv --without-pip $(@D)
+	@$(PYTHON) -m pip --disable-pip-version-check --python $(@D)/bin/python install -qq --no-compile --require-hashes -r $<
+	@touch $@
+
+# The run first, then its table; a run that failed leaves the table as it was.
+clients: $(CLIENT_STAMPS) ## drive every real client against a live site, and write docs/api.md's table of who calls what
+	@rm -rf .local/clients
+	@$(PY) -m pytest tests/clients/test_clients.py -p no:randomly -q -s $(ARGS)
+	@$(PY) -m tests.clients.table
+
 rules: $(STAMP) ## every rule with the tests that cite it; fails when one has none (ID=R-GEN-30 lists them all)
 	@$(PY) -m tests.rules $(ID)
 
 drill: $(STAMP) ## kill the running demo's processes while it charges day after day, then prove the books (MINUTES=15)
 	@$(PY) -m tests.drills.kill --minutes $(or $(MINUTES),15)
+
+bench-reads: $(STAMP) ## signed reads of ten loans against a signed endpoint that answers nothing, on this machine
+	@$(PY) -m bench.signed_reads
 
 format: $(STAMP) ## put every file into its one format
 	@$(PY) -m ruff format -q . && $(PY) -m ruff check -q --select I --fix .
@@ -92,14 +112,17 @@ css-check: $(STAMP) ## the built CSS is what input.css and the templates make
 	else new=$$(mktemp) && trap 'rm -f '"$$new" EXIT && $(TAILWIND) -o "$$new" 2> /dev/null && \
 		if cmp -s "$$new" $(CSS); then echo "css-check: $(CSS) is fresh"; else echo "css-check: $(CSS) is stale: make css"; exit 1; fi; fi
 
-lock: $(STAMP) ## resolve pyproject.toml into the two hash-locked files
+lock: $(STAMP) ## resolve pyproject.toml and the clients' lists into hash-locked files
 	@$(PY) -m uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 \
 		--extra embedded --extra test --extra lint -o $(LOCK) pyproject.toml > /dev/null
 	@sed -n '/^css = \[/s/.*"\(.*\)".*/\1/p' pyproject.toml | \
 		$(PY) -m uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 \
 		-o requirements/css.lock - > /dev/null
+	@for name in $(CLIENTS); do \
+		$(PY) -m uv pip compile -q --universal --generate-hashes --no-annotate --no-header --no-emit-index-url --python-version 3.11 \
+			-o requirements/clients/$$name.lock requirements/clients/$$name.in > /dev/null || exit 1; done
 	@echo "locked $$(grep -c '==' $(LOCK)) packages"
 
 clean: ## remove .venv, .local (the demo's data!) and what had to live outside the folder
 	@test ! -x $(PY) || $(PY) -m config.embedded
-	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .venv-clients .local .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

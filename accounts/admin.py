@@ -8,12 +8,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from accounts import firms, members, people, users
+from accounts import firms, keys, members, people, users
 from accounts.console import CommandForm, History, ReadOnly, Rows, button, row_or_404, run_command
 from accounts.models import (
     Acceptance,
     Account,
     Agreement,
+    ApiKey,
     Asset,
     AuditRecord,
     Customer,
@@ -219,6 +220,59 @@ class AccountAdmin(ReadOnly):
     list_filter = ("kind",)
     search_fields = ("=uid", "label", "email", "customer__name")
     ordering = ("uid",)
+
+
+class RevokeForm(CommandForm):
+    """Only why."""
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnly):
+    """Keys of clients' programs, without what is secret about them."""
+
+    plural = "API keys"
+    list_display = ("label", "begins", "kind", "account", "user", "may", "created_at", "used", "revoked_at")
+    list_select_related = ("account__customer", "user", "use")
+    list_filter = ("kind",)
+    search_fields = ("label", "key__startswith", "account__label", "account__customer__name", "user__email")
+    ordering = ("-pk",)
+    fields = readonly_fields = (
+        *("label", "begins", "kind", "account", "user", "may", "networks"),
+        *("created_at", "expires_at", "used", "revoked_at", "revoked_by"),
+    )
+    actions_detail = ("revoke",)
+
+    @admin.display(description="Key")
+    def begins(self, row: ApiKey) -> str:
+        return f"{row.key[:8]}…"
+
+    @admin.display(description="It may")
+    def may(self, row: ApiKey) -> str:
+        given = [name.removeprefix("can_") for name in ApiKey.PERMISSIONS if getattr(row, name)]
+        return ", ".join(given) or "nothing"
+
+    @admin.display(description="Used last")
+    def used(self, row: ApiKey) -> str:
+        last = getattr(row, "use", None)
+        return f"{last.at:%-d %b %Y, %H:%M} UTC from {last.address}" if last else "never"
+
+    def has_halt_permission(self, request: HttpRequest, object_id: object = None) -> bool:
+        return isinstance(request.user, User) and request.user.is_active and request.user.role in keys.HALTERS
+
+    @button(title="Revoke", path="revoke", permissions=("halt",))
+    def revoke(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        row = row_or_404(ApiKey, object_id)
+        form = RevokeForm(request.POST or None)
+        back = reverse("admin:accounts_apikey_change", args=[row.pk])
+        return run_command(
+            request,
+            self,
+            form,
+            title=f"Revoke {row}; it opens nothing from its next request on",
+            run=lambda given: keys.revoke(api_key_id=row.pk, **given),
+            back=back,
+            verb="Revoke with this reason",
+        )
 
 
 class AgreementForm(CommandForm):

@@ -37,16 +37,19 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 class KeyReused(Refused):
     code = "idempotency_key_reused"
+    sapi = -1130
 
 
 class BadKey(Refused):
     code = "bad_idempotency_key"
+    sapi = -1130
 
 
 class NeedsApproval(Refused):
     """R-ADM-03, R-ADM-09: propose it (accounts/approvals.py); it runs when another person releases it."""
 
     code = "needs_approval"
+    sapi = -1002
 
 
 class NotYourRole(Refused):

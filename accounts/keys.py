@@ -6,6 +6,7 @@ given, and may be bound to addresses. A key of a sub-account is treated like a m
 """
 
 import ipaddress
+import logging
 import secrets
 import string
 from collections.abc import Collection, Iterator, Sequence
@@ -14,15 +15,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from cryptography.fernet import InvalidToken
 from django.db import IntegrityError, connection, transaction
 
 from accounts import signing, vault
-from accounts.commands import Actor, command
+from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
-from accounts.membership import bound_to, of_user, refuse_without
+from accounts.membership import NotYours, bound_to, of_user, refuse_without
 from accounts.models import Account, ApiKey, Customer, Membership, UsedSignature, User
 from accounts.powers import MemberRule, Power
 
+logger = logging.getLogger(__name__)
+
+HALTERS: Final = (User.Role.OPS, User.Role.ADMIN)  # of the desk; they revoke a client's key, with a reason
 KEY_LENGTH: Final = 64
 SECRET_BYTES: Final = 48  # 64 characters of URL-safe base64
 MOST_KEYS: Final = 30  # in force, per account
@@ -30,7 +35,12 @@ MOST_NETWORKS: Final = 30
 LONGEST_LABEL: Final = 60
 UNBOUND_LIFE: Final = timedelta(days=90)  # of a key that may be used from anywhere
 USE_KEPT_EVERY: Final = timedelta(minutes=1)
+WIDEST: Final = {
+    4: 8,
+    6: 32,
+}  # bits that a network names at least, by its version; "from anywhere" is no list
 ENOUGH: Final = timedelta(minutes=10)  # longer than any window a signature can be in
+NOT_LET_IN: Final = "Invalid API-key, IP, or permissions for action."
 _ALPHABET: Final = string.ascii_letters + string.digits
 
 Kind = ApiKey.Kind
@@ -168,7 +178,7 @@ def create(
         )
     if account.api_keys.filter(revoked_at=None).count() >= MOST_KEYS:
         raise TooManyKeys(f"{account} has {MOST_KEYS} keys; revoke one that is not used any more first.")
-    return ApiKey.objects.create(
+    row = ApiKey.objects.create(
         key="".join(secrets.choice(_ALPHABET) for _ in range(KEY_LENGTH)),
         kind=kind,
         label=_label(label),
@@ -180,18 +190,36 @@ def create(
         **_credential(kind, public_key),
         **dict.fromkeys(permissions, True),
     )
+    row.is_fresh = True  # type: ignore[attr-defined]  # of this object: a repeat reads the row from the database
+    return row
 
 
 @command("keys.revoke", returns=ApiKey, member=MemberRule(Power.LOOK))
-def revoke(*, api_key_id: int, actor: Actor, at: datetime, key: str = "", reason: str = "") -> ApiKey:
+def revoke(
+    *,
+    api_key_id: int,
+    actor: Actor,
+    at: datetime,
+    account_uid: int | None = None,
+    key: str = "",
+    reason: str = "",
+) -> ApiKey:
     """The key opens nothing any more, from the next request on. Its maker does it, who governs the firm, or the desk.
+
+    Who acts for one account names it, as in every command.
 
     Raises:
         KeyRevoked: it is already.
+        membership.NotYours: the account named is not the key's.
         membership.NotYourPart: somebody else's key, and the member does not govern (R-ADM-09).
+        commands.NotYourRole: somebody of the desk, but neither operations nor an admin.
     """
     row = ApiKey.objects.select_for_update(of=("self",)).select_related("account").get(pk=api_key_id)
+    if account_uid not in (None, row.account_id):
+        raise NotYours("There is nothing like that among what you act for.")
     mine = of_user(actor.user_id, row.account.customer_id)
+    if mine is None and actor.user_id is not None:
+        acting_user(actor, roles=HALTERS, doing="revoke a client's key")
     if mine is not None and row.user_id != actor.user_id:
         refuse_without(mine, Power.GOVERN)
     if row.revoked_at is not None:
@@ -201,9 +229,22 @@ def revoke(*, api_key_id: int, actor: Actor, at: datetime, key: str = "", reason
     return row
 
 
+def is_fresh(row: ApiKey) -> bool:
+    """Whether this very call made it; then, and only then, its secret may be shown."""
+    return getattr(row, "is_fresh", False)
+
+
 def secret_of(row: ApiKey) -> str:
-    """The secret of an HMAC key, or the whole bearer token; for whoever just made it, and for checking signatures."""
-    secret = vault.unseal(row.secret)
+    """The secret of an HMAC key, or the whole bearer token; for whoever just made it, and for checking signatures.
+
+    Raises:
+        NoSuchKey: it was sealed with a key that is not listed any more; nobody can use it, and the log says so.
+    """
+    try:
+        secret = vault.unseal(row.secret)
+    except InvalidToken:
+        logger.error("the secret of API key %s does not open: list in SECRET_SEALS what sealed it", row.pk)
+        raise NoSuchKey(NOT_LET_IN) from None
     return f"{row.key}.{secret}" if row.kind == Kind.TOKEN else secret
 
 
@@ -211,37 +252,45 @@ def secret_of(row: ApiKey) -> str:
 
 
 def find(key: str, *, address: str, at: datetime) -> Caller:
-    """Whose request this is, if the key is in force and may be used from `address`. Its use is noted by the minute.
+    """Whose request this is, if the key is in force and may be used from `address`. What it signed is still to check.
 
     Raises:
         BadKeyFormat: nothing that could be a key.
-        NoSuchKey: unknown, revoked, expired, from elsewhere, or its member is gone.
+        NoSuchKey: unknown, revoked, expired, a bearer token's, from elsewhere, or its member is gone.
     """
-    if not (0 < len(key) <= KEY_LENGTH and key.isascii() and key.isalnum()):
-        raise BadKeyFormat("API-key format invalid.")
-    row = ApiKey.objects.select_related("account__customer", "user", "use").filter(key=key).first()
-    if row is None or not is_in_force(row, at=at) or not _may_come_from(row, address):
-        raise NoSuchKey("Invalid API-key, IP, or permissions for action.")
-    mine = of_user(row.user_id, row.account.customer_id)
-    if mine is None or mine.account_id not in (None, row.account_id):
-        raise NoSuchKey("Invalid API-key, IP, or permissions for action.")
-    _note_use(row, address=address, at=at)
-    return Caller(key=row, membership=mine)
+    caller = _found(key, address=address, at=at)
+    if caller.key.kind == Kind.TOKEN:
+        raise NoSuchKey(NOT_LET_IN)
+    return caller
 
 
 def find_bearer(token: str, *, address: str, at: datetime) -> Caller:
-    """As `find`, by a bearer token of our own API.
+    """As `find`, by a bearer token of our own API. Its use is noted.
 
     Raises:
         BadKeyFormat, NoSuchKey: as `find`; also when the secret half is wrong.
     """
-    key, _, secret = token.partition(".")
-    caller = find(key, address=address, at=at)
+    caller = _found(token.partition(".")[0], address=address, at=at)
     if caller.key.kind != Kind.TOKEN or not secrets.compare_digest(
-        vault.unseal(caller.key.secret).encode(), secret.encode()
+        secret_of(caller.key).encode(), token.encode(errors="replace")
     ):
-        raise NoSuchKey("Invalid API-key, IP, or permissions for action.")
+        raise NoSuchKey(NOT_LET_IN)
+    note_use(caller, address=address, at=at)
     return caller
+
+
+def note_use(caller: Caller, *, address: str, at: datetime) -> None:
+    """Keep when and from where it was used, by the minute; for a request that has proven whose it is."""
+    last = getattr(caller.key, "use", None)
+    if last is not None and at - last.at < USE_KEPT_EVERY:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO accounts_apikeyuse (api_key_id, at, address) VALUES (%s, %s, %s)"
+            " ON CONFLICT (api_key_id) DO UPDATE SET at = EXCLUDED.at, address = EXCLUDED.address"
+            " WHERE accounts_apikeyuse.at < EXCLUDED.at",
+            [caller.key.pk, at, address[:45]],
+        )
 
 
 def require(caller: Caller, permission: str) -> None:
@@ -251,7 +300,7 @@ def require(caller: Caller, permission: str) -> None:
         NoSuchKey: said as for a key that does not exist.
     """
     if not getattr(caller.key, permission):
-        raise NoSuchKey("Invalid API-key, IP, or permissions for action.")
+        raise NoSuchKey(NOT_LET_IN)
 
 
 def is_in_force(row: ApiKey, *, at: datetime) -> bool:
@@ -288,9 +337,13 @@ def _credential(kind: str, public_key: str) -> dict[str, str]:
     if kind not in (Kind.RSA, Kind.ED25519):
         raise BadKeyDetails("A key is HMAC, RSA, Ed25519 or a bearer token.")
     try:
-        return {"public_key": signing.public_key_of(public_key, kind=kind)}
+        half = signing.public_key_of(public_key, kind=kind)
     except signing.BadPublicKey as error:
         raise BadKeyDetails(str(error)) from None
+    # Which key a request names is not signed: under two keys of one pair a signature would serve twice. TRUST I-26
+    if ApiKey.objects.filter(public_key=half).exists():
+        raise BadKeyDetails("A key with this public half was made before; make a new pair for each key.")
+    return {"public_key": half}
 
 
 def _label(text: str) -> str:
@@ -306,12 +359,27 @@ def _networks(texts: Sequence[str]) -> list[str]:
     found = []
     for text in texts:
         try:
-            found.append(str(ipaddress.ip_network(text.strip())))
+            network = ipaddress.ip_network(text.strip())
         except ValueError:
             raise BadKeyDetails(
                 "An address is like 203.0.113.7 or 2001:db8::7, a network like 203.0.113.0/24."
             ) from None
+        if network.prefixlen < WIDEST[network.version]:
+            raise BadKeyDetails(f"{network} is too wide; name at least /{WIDEST[network.version]} of it.")
+        found.append(str(network))
     return list(dict.fromkeys(found))
+
+
+def _found(key: str, *, address: str, at: datetime) -> Caller:
+    if not (0 < len(key) <= KEY_LENGTH and key.isascii() and key.isalnum()):
+        raise BadKeyFormat("API-key format invalid.")
+    row = ApiKey.objects.select_related("account__customer", "user", "use").filter(key=key).first()
+    if row is None or not is_in_force(row, at=at) or not _may_come_from(row, address):
+        raise NoSuchKey(NOT_LET_IN)
+    mine = of_user(row.user_id, row.account.customer_id)
+    if mine is None or mine.account_id not in (None, row.account_id):
+        raise NoSuchKey(NOT_LET_IN)
+    return Caller(key=row, membership=mine)
 
 
 def _may_come_from(row: ApiKey, address: str) -> bool:
@@ -321,17 +389,6 @@ def _may_come_from(row: ApiKey, address: str) -> bool:
         come = ipaddress.ip_address(address)
     except ValueError:
         return False
+    # A server that listens on both calls 1.2.3.4 ::ffff:1.2.3.4.
+    come = getattr(come, "ipv4_mapped", None) or come
     return any(come in ipaddress.ip_network(network) for network in row.networks)
-
-
-def _note_use(row: ApiKey, *, address: str, at: datetime) -> None:
-    last = getattr(row, "use", None)
-    if last is not None and at - last.at < USE_KEPT_EVERY:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO accounts_apikeyuse (api_key_id, at, address) VALUES (%s, %s, %s)"
-            " ON CONFLICT (api_key_id) DO UPDATE SET at = EXCLUDED.at, address = EXCLUDED.address"
-            " WHERE accounts_apikeyuse.at < EXCLUDED.at",
-            [row.pk, at, address[:45]],
-        )

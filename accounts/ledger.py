@@ -25,7 +25,7 @@ class AlreadyPosted(Refused):
 
 class Overdrawn(Refused):
     code = "insufficient_balance"
-    sapi = -2010
+    sapi = -5002
 
 
 class PeriodClosed(Refused):
@@ -112,7 +112,8 @@ def balances(
 ) -> dict[tuple[int, str, str], Decimal]:
     """Wallet balances by (uid, kind, asset); wallets never opened are absent."""
     rows = LedgerAccount.objects.filter(account_id__in=list(account_ids), kind__in=list(kinds))
-    return {(row.account_id or 0, row.kind, row.asset_id): row.balance for row in rows}
+    found = rows.values_list("account_id", "kind", "asset_id", "credits", "debits")
+    return {(uid or 0, kind, asset): credit - debit for uid, kind, asset, credit, debit in found}
 
 
 def balances_at(

@@ -24,6 +24,7 @@ class NotYourPart(Refused):
     """A member's role, or the one account they act for, does not reach that far."""
 
     code = "not_your_part"
+    sapi = -1002
 
 
 class NotYours(Refused):
@@ -50,7 +51,8 @@ owners: dict[str, Callable[[Any], int | None]] = {
 bound_to: ContextVar[Account | None] = ContextVar("bound_to", default=None)
 """The one account that a program's key reaches (accounts/keys.py); None: as far as its member does."""
 
-ACCOUNTS: Final = ("account_uid", "source_uid", "target_uid")
+TAKEN_FROM: Final = ("account_uid", "source_uid")
+ACCOUNTS: Final = (*TAKEN_FROM, "target_uid")
 
 
 def customer_of(arguments: Arguments) -> int | None:
@@ -73,7 +75,7 @@ def admit(rule: MemberRule, arguments: Arguments, *, user_id: int, at: datetime)
             return False
         raise NotYours("There is nothing like that among what you act for.")
     refuse_without(mine, rule.power)
-    if mine.account is not None and {arguments.get(name) for name in ACCOUNTS} - {None} != {mine.account_id}:
+    if mine.account is not None and _reached(mine, arguments) != {mine.account_id}:
         raise NotYourPart(f"You act for {mine.account} only. {_way_out(rule.power)}")
     return needs_second(rule, arguments, customer_id=mine.customer_id, at=at)
 
@@ -126,6 +128,18 @@ def holders(customer_id: int, power: Power) -> QuerySet[Membership]:
     return Membership.objects.filter(
         customer=customer_id, account=None, role__in=roles, user__is_active=True
     ).select_related("user")
+
+
+def _reached(mine: Membership, arguments: Arguments) -> set[Any]:
+    """The accounts a call is about, for somebody who acts for one of them.
+
+    A key of a sub-account takes from that one only; but if its member acts for the whole customer, it may put coins
+    into any of their accounts, as the exchange's do. Of whose the target is, the command knows.
+    """
+    names: tuple[str, ...] = ACCOUNTS
+    if bound_to.get() is not None and Membership.objects.filter(pk=mine.pk, account=None).exists():
+        names = TAKEN_FROM
+    return {arguments.get(name) for name in names} - {None}
 
 
 def _way_out(power: Power) -> str:

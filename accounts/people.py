@@ -16,6 +16,7 @@ from accounts.models import Acceptance, Account, Agreement, Customer, Membership
 from accounts.powers import MemberRule, Power
 
 HIGHEST_VIP_LEVEL = 9
+MOST_SUB_ACCOUNTS = 1000  # of one customer; a program may open them
 MANAGERS = frozenset({User.Role.VIP_MANAGER, User.Role.ADMIN})
 ADMINS = frozenset({User.Role.ADMIN})
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -36,10 +37,17 @@ class BadDetails(Refused):
     """A name, e-mail address or kind that cannot be kept."""
 
     code = "bad_details"
+    sapi = -1130
 
 
 class EmailTaken(Refused):
     code = "email_taken"
+    sapi = -1130
+
+
+class TooManySubAccounts(Refused):
+    code = "too_many_sub_accounts"
+    sapi = -1130
 
 
 class NotABorrower(Refused):
@@ -105,7 +113,7 @@ def open_customer(
     return customer
 
 
-@command("people.open_sub_account", returns=Account)
+@command("people.open_sub_account", returns=Account, member=MemberRule(Power.OPEN))
 def open_sub_account(
     *,
     customer_id: int,
@@ -122,8 +130,14 @@ def open_sub_account(
     Raises:
         BadDetails: no kind of sub-account, label or address, or a virtual label beyond letters and digits.
         EmailTaken: another account has this address.
+        TooManySubAccounts: the customer has a thousand.
+        membership.NotYourPart: a member whose role does not open accounts, or who acts for one only (R-ADM-09).
     """
     customer = Customer.objects.get(pk=customer_id)
+    if customer.accounts.count() > MOST_SUB_ACCOUNTS:
+        raise TooManySubAccounts(
+            f"{customer.name} has {MOST_SUB_ACCOUNTS} sub-accounts already, which is the most; use one of them."
+        )
     label = _named(label, 60)
     if kind not in Account.Kind.values or kind == Account.Kind.MASTER:
         raise BadDetails("A sub-account is real, virtual or managed; a customer has only one master account.")

@@ -21,6 +21,7 @@ class Power(StrEnum):
     ACCEPT = "accept"
     REPAY = "repay"
     PLEDGE = "pledge"
+    OPEN = "open"
     RULES = "rules"
     GOVERN = "govern"
 
@@ -34,6 +35,7 @@ WORDS: Final[Mapping[Power, str]] = {
     Power.ACCEPT: "accept or decline offers, and accept the agreement",
     Power.REPAY: "repay and renew loans",
     Power.PLEDGE: "add and remove collateral accounts",
+    Power.OPEN: "open sub-accounts",
     Power.RULES: "set warnings, automatic rules and who is told",
     Power.GOVERN: "say who may do what, and what needs two people",
 }

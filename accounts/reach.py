@@ -27,6 +27,7 @@ CAN_WAIT: Final = frozenset(
         "enquiry_answered",
         "firm_proposal",
         "instalment_taken",
+        "loan_converted",
         "loan_paid_out",
         "loan_renewed",
         "loan_repaid",

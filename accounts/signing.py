@@ -1,14 +1,16 @@
 """Whether a request of the exchange's dialect was signed by who has the key. Pure; bytes in, yes or no out.
 
 What is signed is the raw query and the raw body, without the `signature` pair, one after the other with nothing in
-between. Some clients sign the text before it is percent-encoded, so that reading is tried as well; what is used up
-is the signature's bytes, whichever reading matched.
+between. Some clients sign the text before it is percent-encoded, so that reading is tried as well, where it says the
+same; what is used up is the signature's bytes, whichever reading matched.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
+import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -22,6 +24,8 @@ _NAME: Final = b"signature"
 SMALLEST_RSA: Final = 2048  # bits
 LARGEST_RSA: Final = 4096
 HMAC, RSA, ED25519 = "hmac", "rsa", "ed25519"
+_HEX: Final = re.compile(b"[0-9A-Fa-f]{64}")
+_ESCAPE: Final = re.compile(b"%[0-9A-Fa-f]{2}")
 
 
 class BadPublicKey(ValueError):
@@ -43,20 +47,31 @@ def split(raw: bytes) -> tuple[bytes, list[bytes]]:
 def signature_bytes(encoded: bytes, *, kind: str) -> bytes | None:
     """The bytes of a signature as it arrived; None when it is none of this kind. Hex may be of either case."""
     text = unquote_to_bytes(encoded)
+    if kind == HMAC:
+        return bytes.fromhex(text.decode("ascii")) if _HEX.fullmatch(text) else None
     try:
-        if kind == HMAC:
-            return bytes.fromhex(text.decode("ascii")) if len(text) == 64 else None
-        return base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
+        return base64.b64decode(text, validate=True) if kind in (RSA, ED25519) else None
+    except binascii.Error:
         return None
 
 
 def is_signed(payload: bytes, signature: bytes, *, kind: str, secret: str = "", public_key: str = "") -> bool:
     """Whether `signature` is of the payload as it arrived, or of its text before it was percent-encoded."""
-    readings = dict.fromkeys(
-        (payload, unquote_to_bytes(payload), unquote_to_bytes(payload.replace(b"+", b" ")))
-    )
-    return any(_matches(reading, signature, kind, secret, public_key) for reading in readings)
+    return any(_matches(reading, signature, kind, secret, public_key) for reading in readings(payload))
+
+
+def readings(payload: bytes) -> list[bytes]:
+    """What the client may have signed, its own bytes first.
+
+    The text before it was encoded counts only where it splits into the very same names and values: otherwise who
+    carries a request could turn `a=1&b=2` into `a=1%26b=2`, or add a layer of escapes, under the client's signature.
+    """
+    found = [payload]
+    for encoded in (payload, payload.replace(b"+", b" ")):
+        text = unquote_to_bytes(encoded)
+        if text not in found and _says_the_same(encoded, text):
+            found.append(text)
+    return found
 
 
 def public_key_of(pem: str, *, kind: str) -> str:
@@ -80,11 +95,19 @@ def public_key_of(pem: str, *, kind: str) -> str:
     return key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 
 
+def _says_the_same(encoded: bytes, text: bytes) -> bool:
+    if _ESCAPE.search(text):
+        return False
+    pairs = [pair.partition(b"=") for pair in encoded.split(b"&")]
+    decoded = [tuple(unquote_to_bytes(part) for part in pair) for pair in pairs]
+    return decoded == [pair.partition(b"=") for pair in text.split(b"&")]
+
+
 def _matches(payload: bytes, signature: bytes, kind: str, secret: str, public_key: str) -> bool:
     if kind == HMAC:
         wanted = hmac.new(secret.encode(), payload, hashlib.sha256).digest()
         return hmac.compare_digest(wanted, signature)
-    key = serialization.load_pem_public_key(public_key.encode())
+    key = _loaded(public_key)
     try:
         if isinstance(key, RSAPublicKey):
             key.verify(signature, payload, padding.PKCS1v15(), hashes.SHA256())
@@ -95,3 +118,8 @@ def _matches(payload: bytes, signature: bytes, kind: str, secret: str, public_ke
     except InvalidSignature:
         return False
     return True
+
+
+@lru_cache(maxsize=1024)
+def _loaded(public_key: str) -> object:
+    return serialization.load_pem_public_key(public_key.encode())

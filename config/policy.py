@@ -13,6 +13,7 @@ from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 
 _DIALECT: Final = re.compile("^/*(sapi|api/+v3)(/|$)")
+_PROGRAM: Final = re.compile("^/*s?api(/|$)")
 
 
 class ClosedDesk(DefaultAccountAdapter):
@@ -34,8 +35,12 @@ class Manners:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if "\0" in request.path_info or "%00" in request.META.get("QUERY_STRING", ""):
             answer: HttpResponseBase = _refused(request)
+        elif settings.SECURE_SSL_REDIRECT and not request.is_secure() and _PROGRAM.match(request.path_info):
+            answer = _in_the_clear(request)
         else:
             answer = self.get_response(request)
+        if answer.status_code >= 400 and _DIALECT.match(request.path_info) and not _is_json(answer):
+            answer = _unserved(answer.status_code)
         answer.headers.setdefault("Cache-Control", "private, no-store")
         return answer
 
@@ -48,6 +53,25 @@ def _refused(request: HttpRequest) -> HttpResponseBase:
     if request.path_info.startswith("/api/"):
         return JsonResponse({"code": "bad_input", "message": words}, status=400)
     return HttpResponseBadRequest(render_to_string("400.html"))
+
+
+def _in_the_clear(request: HttpRequest) -> HttpResponseBase:
+    """A page is sent to https; a program is told, or it would go on sending its key where all can read it."""
+    words = "Use https: what you sent could be read on its way."
+    if _DIALECT.match(request.path_info):
+        return JsonResponse({"code": -1002, "msg": words}, status=403)
+    return JsonResponse({"code": "https_only", "message": words}, status=403)
+
+
+def _is_json(answer: HttpResponseBase) -> bool:
+    return answer.headers.get("Content-Type", "").startswith("application/json")
+
+
+def _unserved(status: int) -> HttpResponseBase:
+    """A request of the dialect that never came to its door, such as one with a forged Host: in its form, too."""
+    if status < 500:
+        return JsonResponse({"code": -1100, "msg": "This request cannot be read."}, status=status)
+    return JsonResponse({"code": -1000, "msg": "An unknown error occurred."}, status=status)
 
 
 class ContentPolicy(CSPMiddleware):

@@ -188,6 +188,7 @@ MFA_TOTP_ISSUER = "Lombard"
 SAPI_IP_WEIGHT = env.int("SAPI_IP_WEIGHT", default=12000)  # per endpoint, address and caller
 SAPI_UID_WEIGHT = env.int("SAPI_UID_WEIGHT", default=180000)  # per endpoint and account
 API_WEIGHT = env.int("API_WEIGHT", default=6000)  # of /api/v3 together, per address
+SAPI_FAILURES = env.int("SAPI_FAILURES", default=600)  # wrong keys and signatures, per address
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "accounts.api.access.Bearer",
@@ -200,12 +201,14 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "accounts.api.errors.answer",
     "DEFAULT_SCHEMA_CLASS": "accounts.api.schema.Described",
     "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,  # "format" is no parameter of ours
     "COERCE_DECIMAL_TO_STRING": True,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Lombard",
     "DESCRIPTION": "What the exchange's dialect lacks: negotiation, groups, what-if, cures, statements, notices.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",  # its shapes are JSON Schema, so answers can be checked against them
     "SERVE_PUBLIC": True,
     "SERVE_PERMISSIONS": [],
     "SERVE_AUTHENTICATION": [],
@@ -213,7 +216,7 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "ENUM_NAME_OVERRIDES": {},
+    "POSTPROCESSING_HOOKS": [],  # choices stand where they are used: two fields of a name may have different ones
 }
 
 # -- The browser

@@ -18,8 +18,8 @@ for app in ("accounts", "risk", "loans"):
         import_module(f"{app}.sapi")  # registers its endpoints
 
 urlpatterns = [
-    re_path(r"^[/]*sapi(?:/.*)?$", door),
-    re_path(r"^[/]*api/+v3(?:/.*)?$", door),
+    re_path(r"^[/]*sapi(?:/[\s\S]*)?$", door),  # whatever follows: its errors are JSON
+    re_path(r"^[/]*api/+v3(?:/[\s\S]*)?$", door),
     *[path("api/v1/", include(module)) for module in _native if find_spec(module)],
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),  # asked for by the browser unasked

@@ -100,6 +100,7 @@ LOAN_WORDS: Final = {
     "repayment": "repaid in part",
     "repaid": "repaid in full",
     "renewed": "renewed",
+    "converted": "goes on at the flexible rate",
     "overdue": "overdue",
     "called": "called back",
     "auto_repay_on": "repays itself at expiry",

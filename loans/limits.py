@@ -45,6 +45,7 @@ class OverPlatformCap(Refused):
     """What the desk lends of a coin would pass its cap."""
 
     code = "platform_limit"
+    sapi = -10041
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,15 @@ class Ceilings:
         rooms = [usage.left for usage in self._usages(asset)]
         maximum = self.maximum(asset)
         return min([*rooms, *([] if maximum is None else [maximum])], default=None)
+
+    def most(self, asset: Asset, *, price: Decimal, lendable: Decimal) -> Decimal | None:
+        """Of the coin in one more request, by every limit and the pool; None: it is not lent online. R-GEN-45"""
+        if asset.pk not in self.orders:
+            return None
+        if not self.policy.may_borrow(asset.pk) or (self.exposure is not None and self.unpriced):
+            return ZERO
+        room = self.room(asset.pk)
+        return lendable if room is None else min(divide_down(room, price, asset.places), lendable)
 
     @exact
     def declines(self, asset: str, *, said: str, value: Decimal, taken: Decimal) -> Declined | None:

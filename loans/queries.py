@@ -4,7 +4,7 @@ Each list costs a constant number of queries, however many rows it has. Access i
 came through `visible_to(user)`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,7 +14,8 @@ from django.db.models import QuerySet
 from loans.lifecycle import DebtFacts, LoanStatus, status
 from loans.models import Application, ApplicationLine, Loan, LoanEvent
 from risk import debts, overdue
-from risk.interest import daily_charge, is_paused, midnights
+from risk.book import GroupState
+from risk.interest import daily_charge, is_paused, midnights, minimum_charge
 from risk.models import DebtEntry, Liquidation
 from risk.waterfall import Parts
 
@@ -30,10 +31,16 @@ class LoanRow:
     daily_interest: Decimal  # at the next 00:00 UTC, late fee included when overdue
     liquidated_from: datetime | None  # overdue: when its collateral may be sold (R-VIP-44)
     hours_left: int | None  # until then, whole hours, never below 0
+    first_day: Decimal  # interest still missing to the one day that closing it costs at least (R-VIP-31)
 
     @property
     def is_open(self) -> bool:
         return self.owed.total > 0
+
+    @property
+    def payoff(self) -> Decimal:
+        """What closes it now: all it owes, and the one day a loan pays at least. R-VIP-31"""
+        return self.owed.total + self.first_day
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +59,21 @@ class RequestRow:
 
 def loan_rows(loans: QuerySet[Loan], *, at: datetime) -> list[LoanRow]:
     """The loans with what they owe at `at`, newest first. R-GEN-91, R-GEN-92"""
-    rows = list(
-        loans.select_related("debt__asset", "asset", "group__receiver", "customer").order_by(
-            "-drawn_at", "-pk"
-        )
-    )
-    owed = debts.owed_at([row.debt for row in rows], at=at)
-    liquidating = _liquidating({row.group_id for row in rows})
+    loans = loans.select_related("debt", "asset", "group__receiver", "customer")
+    return rows_of(loans.order_by("-drawn_at", "-pk"), at=at)
+
+
+def rows_of(
+    loans: Iterable[Loan], *, at: datetime, states: Mapping[int, GroupState] | None = None
+) -> list[LoanRow]:
+    """As `loan_rows`, of loans read with debt and asset, in their order. What `states` know is not read again."""
+    rows, states = list(loans), states or {}
+    for row in rows:
+        row.debt.asset = row.asset  # the same one; no need to read it twice
+    owed = {owed.debt.pk: owed for state in states.values() for owed in state.debts}
+    owed |= debts.owed_at([row.debt for row in rows if row.debt_id not in owed], at=at)
+    liquidating = _liquidating({row.group_id for row in rows} - set(states))
+    liquidating |= {pk for pk, state in states.items() if state.is_liquidating}
     ends = overdue.ends([row.debt for row in rows if row.debt.closed_at is None])
     pauses = overdue.pauses_of([row.debt for row in rows], at=at)
     [midnight] = midnights(after=at, until=at + timedelta(days=1))
@@ -178,9 +193,25 @@ def _loan_row(
         daily_interest=day.interest + day.late_fee,
         liquidated_from=ends_at,
         hours_left=None if ends_at is None else max((ends_at - at) // timedelta(hours=1), 0),
+        first_day=_first_day(loan, at=at) if is_charged else Decimal(0),
     )
 
 
-def _liquidating(group_ids: Iterable[int]) -> set[int]:
+def _first_day(loan: Loan, *, at: datetime) -> Decimal:
+    """What `debts.payoff_at` adds, without asking the database again; a renewal lends nothing. R-VIP-31"""
+    is_charged = any(midnights(after=loan.debt.opened_at, until=at))
+    if is_charged or loan.renews_id is not None:
+        return Decimal(0)
+    return minimum_charge(
+        principal=loan.amount,
+        annual_rate=loan.annual_rate,
+        places=loan.asset.places,
+        days_charged=0,
+    ).interest
+
+
+def _liquidating(group_ids: Collection[int]) -> set[int]:
+    if not group_ids:
+        return set()
     running = Liquidation.objects.filter(group__in=group_ids, status=Liquidation.Status.RUNNING)
     return set(running.values_list("group_id", flat=True))

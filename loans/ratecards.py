@@ -28,6 +28,7 @@ TOP_RATE = Decimal(10)  # exclusive; 1000 % a year is a slip of the pen
 
 class NoRate(Refused):
     code = "no_rate"
+    sapi = -10019
 
 
 class BadCard(Refused):

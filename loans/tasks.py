@@ -24,7 +24,7 @@ STATEMENT_SECONDS: Final = 200  # of one run, below the time limit of tasks
 
 @shared_task(acks_late=True)
 def expire(**_: Any) -> None:
-    """Settle every expiry that has passed: repaid from Spot, or overdue. Safe to run twice, or two at once."""
+    """Settle every expiry that has passed: repaid from Spot, gone on, or overdue. Safe to run twice, or two at once."""
     expiry.expire_due(at=timezone.now())
 
 

@@ -10,6 +10,8 @@ may repay it with the figures of the expiry (R-VIP-47), and after an outage this
 import logging
 from datetime import UTC, datetime, time
 
+from django.db.models import Q, QuerySet
+
 from accounts.commands import Actor, acting
 from risk import debts
 from risk.models import Debt
@@ -53,13 +55,19 @@ def accrue(*, at: datetime, chunk: int = CHUNK) -> int:
 
 
 def still_to_charge(through: datetime) -> list[str]:
-    """What keeps the books until `through`, a 00:00 UTC, from being closed: charges not booked yet (R-ADM-11)."""
-    rows = Debt.objects.watched().filter(accrued_through__lt=through, principal__gt=0)
+    """What keeps the books until `through`, a 00:00 UTC, from being closed: what is not booked yet (R-ADM-11)."""
+    rows = unsettled(through)
     waiting = list(rows.order_by("pk")[:3])
     if not waiting:
         return []
     count, named = rows.count(), ", ".join(map(str, waiting))
     return [f"the interest of {count} debt(s), such as {named}, until then"]
+
+
+def unsettled(through: datetime) -> QuerySet[Debt]:
+    """Running debts that a charge, or what follows their expiry, may still be booked on, dated `through` or before."""
+    late = Q(accrued_through__lt=through) | Q(due_at__lte=through, overdue_since__isnull=True)
+    return Debt.objects.watched().filter(late, principal__gt=0)
 
 
 def _behind(*, at: datetime, after_pk: int, limit: int) -> list[int]:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from django.db import connection
+
 from accounts import ledger
 from accounts.models import Account, Asset, Customer
 from accounts.money import ZERO
@@ -18,7 +20,7 @@ from risk import freezes, parameters, prices, valuation
 from risk.debts import OwedDebt
 from risk.handling import Handling
 from risk.levels import Lines
-from risk.models import CollateralGroup, Debt, GroupCoin, Liquidation, Member
+from risk.models import CollateralGroup, Debt
 
 WALLET = "spot"  # what counts for VIP loans (R-VIP-51)
 
@@ -153,20 +155,21 @@ def state_of(group: CollateralGroup, *, at: datetime) -> GroupState:
 def states(groups: Iterable[CollateralGroup], *, at: datetime) -> dict[int, GroupState]:
     """The state of each group, in a constant number of queries."""
     groups = list(groups)
-    members, coins = _members(groups), _coins(groups)
-    owed = _owed(groups, at=at)
+    shapes = _shapes(groups)
+    members = {pk: shape.members for pk, shape in shapes.items()}
+    coins = {pk: shape.coins for pk, shape in shapes.items()}
+    rows = list(Debt.objects.watched().filter(group__in=list(shapes)).order_by("pk"))
+    market = _market(at=at, symbols={a for c in coins.values() for a in c} | {row.asset_id for row in rows})
+    owed = _owed(rows, market.assets, at=at)
     owed_assets = {pk: {row.debt.asset_id for row in rows} for pk, rows in owed.items()}
     lines = parameters.lines_by_group(
         groups, at=at, owed={g.pk: owed_assets.get(g.pk, set()) for g in groups}
     )
     handling = _handling(groups, at=at)
-    running = Liquidation.objects.filter(group__in=groups, status=Liquidation.Status.RUNNING)
-    liquidating = set(running.values_list("group_id", flat=True))
     balances = ledger.balances(account_ids=[uid for uids in members.values() for uid in uids], kinds=[WALLET])
     wallets: dict[int, list[Wallet]] = defaultdict(list)
     for (uid, _, asset), balance in sorted(balances.items()):
         wallets[uid].append(Wallet(uid, asset, balance))
-    market = _market(at=at, symbols={a for c in coins.values() for a in c}.union(*owed_assets.values()))
     return {
         group.pk: GroupState(
             group=group,
@@ -179,7 +182,7 @@ def states(groups: Iterable[CollateralGroup], *, at: datetime) -> dict[int, Grou
             quotes=market.quotes,
             terms=market.terms,
             assets=market.assets,
-            is_liquidating=group.pk in liquidating,
+            is_liquidating=shapes[group.pk].is_liquidating,
             handling=handling[group.pk],
             frozen_coins=market.frozen_coins & frozenset(coins.get(group.pk, ())),
         )
@@ -266,23 +269,37 @@ def _handling(groups: list[CollateralGroup], *, at: datetime) -> dict[int, Handl
     return found
 
 
-def _members(groups: list[CollateralGroup]) -> dict[int, list[int]]:
-    rows = Member.objects.filter(group__in=groups, released_at__isnull=True).order_by("account_id")
-    found: dict[int, list[int]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """Who and what belongs to a group now, and whether it is being sold."""
+
+    members: tuple[int, ...]
+    coins: tuple[str, ...]
+    is_liquidating: bool
+
+
+_SHAPES = """
+    SELECT g.id,
+        ARRAY(SELECT account_id FROM risk_member WHERE group_id = g.id AND released_at IS NULL ORDER BY account_id),
+        ARRAY(SELECT asset_id FROM risk_groupcoin WHERE group_id = g.id AND released_at IS NULL ORDER BY asset_id),
+        EXISTS(SELECT FROM risk_liquidation WHERE group_id = g.id AND status = 'running')
+    FROM unnest(%s::bigint[]) AS g(id)
+"""
+
+
+def _shapes(groups: list[CollateralGroup]) -> dict[int, _Shape]:
+    """One query: every page, the gate and the sweep ask this of each group they look at."""
+    with connection.cursor() as cursor:
+        cursor.execute(_SHAPES, [[group.pk for group in groups]])
+        return {
+            pk: _Shape(tuple(members), tuple(coins), is_liquidating)
+            for pk, members, coins, is_liquidating in cursor.fetchall()
+        }
+
+
+def _owed(rows: list[Debt], assets: Mapping[str, Asset], *, at: datetime) -> dict[int, list[OwedDebt]]:
     for row in rows:
-        found[row.group_id].append(row.account_id)
-    return found
-
-
-def _coins(groups: list[CollateralGroup]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = defaultdict(list)
-    for row in GroupCoin.objects.filter(group__in=groups, released_at__isnull=True):
-        found[row.group_id].append(row.asset_id)
-    return found
-
-
-def _owed(groups: list[CollateralGroup], *, at: datetime) -> dict[int, list[OwedDebt]]:
-    rows = list(Debt.objects.watched().filter(group__in=groups).select_related("asset").order_by("pk"))
+        row.asset = assets[row.asset_id]  # read for the market already
     owed = debt_chapter.owed_at(rows, at=at)
     found: dict[int, list[OwedDebt]] = defaultdict(list)
     for row in rows:

@@ -13,7 +13,7 @@ liquidation does not. That takes what is owed at its time and its fee (R-VIP-45,
                                       late_fee_income
     repayment   wallet, pool          custody, late_fee,   -late_fee, -interest, -principal
                                       interest, principal
-    renewal     (nothing moves)                            -principal on the old, +principal on the new
+    renewal     (nothing moves)                            each part off the old, on the new
     correction  what the entry credited   what it debited  the entry's changes, negated
 """
 
@@ -35,11 +35,12 @@ from risk.waterfall import Parts, allocate
 
 class PoolEmpty(Refused):
     code = "pool_empty"
-    sapi = -3045
+    sapi = -10041
 
 
 class NothingOwed(Refused):
     code = "nothing_owed"
+    sapi = -10032
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,8 @@ def open_debt(
 
 def owed_at(debts: Sequence[Debt], *, at: datetime) -> dict[int, OwedDebt]:
     """What each debt owes at `at`: booked plus every charge due and not yet booked (R-GEN-40)."""
+    if not debts:
+        return {}
     steps, pauses = rates.steps_of(debts), overdue.pauses_of(debts, at=at)
     owed = {}
     for debt in debts:
@@ -206,14 +209,14 @@ def control_lines(debt: Debt, parts: Parts, *, paid_into: LedgerAccount) -> list
 
 
 def renew(
-    *, old: Debt, due_at: datetime, fixed_rate: Decimal | None, at: datetime, spread: Decimal = ZERO
+    *, old: Debt, due_at: datetime | None, fixed_rate: Decimal | None, at: datetime, spread: Decimal = ZERO
 ) -> Debt:
-    """Carry the principal into a new debt; the old rate runs to the old expiry, the new one from there (R-VIP-42).
+    """Carry all that is owed into a new debt; the old rate runs to the old expiry, the new one from there (R-VIP-42).
 
-    The old debt must be locked, up to date and owe principal only. Inside a command.
+    Each part stays what it is: interest that is carried bears none (R-VIP-26). `due_at` None: an open term. The old
+    debt must be locked and up to date. Inside a command.
     """
     assert old.due_at is not None, "open debts do not renew"
-    assert old.interest == old.late_fee == 0, "interest is paid before a renewal"
     new = Debt.objects.create(
         product=old.product,
         group_id=old.group_id,
@@ -225,19 +228,18 @@ def renew(
         late_multiplier=old.late_multiplier,
         overdue_hours=old.overdue_hours,
     )
-    running = old.rates.filter(starts_at__lte=at).order_by("starts_at").last()
-    assert running is not None
-    rates.open_segment(debt=new, starts_at=at, fixed_rate=running.fixed_rate, spread=running.spread)
-    if old.due_at > at:
-        rates.open_segment(debt=new, starts_at=old.due_at, fixed_rate=fixed_rate, spread=spread)
+    if at < old.due_at:
+        running = old.rates.filter(starts_at__lte=at).order_by("starts_at").last()
+        assert running is not None
+        rates.open_segment(debt=new, starts_at=at, fixed_rate=running.fixed_rate, spread=running.spread)
+    rates.open_segment(debt=new, starts_at=max(at, old.due_at), fixed_rate=fixed_rate, spread=spread)
     entry = ledger.post(kind="renewal", reference=f"renewal:{old.pk}", lines=[], at=at)
-    kind = DebtEntry.Kind.RENEWAL
-    _book(
-        [
-            DebtEntry(debt=old, entry=entry, kind=kind, at=at, principal=-old.principal),
-            DebtEntry(debt=new, entry=entry, kind=kind, at=at, principal=old.principal),
-        ]
-    )
+    parts = {"principal": old.principal, "interest": old.interest, "late_fee": old.late_fee}
+    less = {part: -amount for part, amount in parts.items()}
+    rows = [DebtEntry(debt=old, **less), DebtEntry(debt=new, **parts)]
+    for row in rows:
+        row.entry, row.kind, row.at = entry, DebtEntry.Kind.RENEWAL, at
+    _book(rows)
     _read_again([old, new])
     close(old, reason=Debt.Closed.RENEWED, at=at)
     return new

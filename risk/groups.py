@@ -65,6 +65,7 @@ class NotPermitted(Refused):
     """The permission matrix R-VIP-52 says no; the message says which line and where LTV stands."""
 
     code = "ltv_too_high"
+    sapi = -3005
 
 
 class NeedsConfirmation(NotPermitted):
@@ -77,6 +78,7 @@ class PriceTooOld(Refused):
     """R-GEN-22: what is owed cannot be valued, so nothing may leave."""
 
     code = "price_too_old"
+    sapi = -3042
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +294,7 @@ def permit(
 
 
 def ltv_of(state: book.GroupState) -> Decimal | None:
-    """LTV for rows and people: None when it is infinite, or what is owed cannot be valued.
-
-    A crumb of collateral under a large debt gives a figure no column holds; that is as good as infinite.
-    """
+    """LTV for rows and people: None when infinite, beyond what a column holds, or not to be valued."""
     ltv = None if state.stale_debts else state.worth().ltv
     return None if ltv is None or ltv >= UNTOLD_LTV else ltv
 

@@ -31,16 +31,29 @@ from risk.models import Movement
 Kind = Movement.Kind
 
 
+class NoSuchCoin(BadAmount):
+    sapi = -5003
+
+
+class TooFine(BadAmount):
+    """More decimals than the coin has, or no amount at all."""
+
+    sapi = -1111
+
+
 class BadWallet(Refused):
     code = "bad_wallet"
+    sapi = -5010
 
 
 class BadAddress(Refused):
     code = "bad_address"
+    sapi = -4033
 
 
 class NotYourAccount(Refused):
     code = "not_your_account"
+    sapi = -5021
 
 
 class BadTrade(Refused):
@@ -203,14 +216,14 @@ def _post_trade(move: Move, reference: str, *, at: datetime) -> JournalEntry:
 def _asset(symbol: str) -> Asset:
     asset = Asset.objects.filter(pk=symbol).first()
     if asset is None:
-        raise BadAmount("There is no such coin here.")
+        raise NoSuchCoin("There is no such coin here.")
     return asset
 
 
 def _checked(amount: Decimal, asset: Asset) -> Decimal:
     """Edges parse text; this stops an amount the ledger could not hold, whoever calls."""
     if not amount.is_finite() or not ZERO < amount < MAX_AMOUNT or round_down(amount, asset.places) != amount:
-        raise BadAmount(f"An amount of {asset.pk} is more than zero and has at most {asset.places} decimals.")
+        raise TooFine(f"An amount of {asset.pk} is more than zero and has at most {asset.places} decimals.")
     return amount
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import pairwise
+from typing import NamedTuple
 
 from accounts.money import ZERO, exact
 from risk.interest import RateStep
@@ -19,9 +20,10 @@ def open_segment(*, debt: Debt, starts_at: datetime, fixed_rate: Decimal | None,
 def steps_of(debts: Iterable[Debt]) -> dict[int, tuple[RateStep, ...]]:
     """Every rate change of each debt, oldest first. Two queries, however many debts (R-GEN-53)."""
     debts = list(debts)
-    segments: dict[int, list[DebtRate]] = defaultdict(list)
-    for segment in DebtRate.objects.filter(debt__in=debts).order_by("starts_at", "pk"):
-        segments[segment.debt_id].append(segment)
+    segments: dict[int, list[_Segment]] = defaultdict(list)
+    rows = DebtRate.objects.filter(debt__in=[debt.pk for debt in debts]).order_by("starts_at", "pk")
+    for debt_id, *segment in rows.values_list("debt_id", "starts_at", "fixed_rate", "spread"):
+        segments[debt_id].append(_Segment(*segment))
     is_flexible = any(row.fixed_rate is None for rows in segments.values() for row in rows)
     published = _published(debts) if is_flexible else {}
     return {
@@ -36,16 +38,32 @@ def rate_at(steps: Sequence[RateStep], at: datetime) -> Decimal:
     return in_force[-1].annual_rate
 
 
-def _published(debts: list[Debt]) -> dict[tuple[str, str], list[FlexibleRate]]:
-    rows: dict[tuple[str, str], list[FlexibleRate]] = defaultdict(list)
+class _Segment(NamedTuple):
+    """As much of a `DebtRate` as its steps take."""
+
+    starts_at: datetime
+    fixed_rate: Decimal | None
+    spread: Decimal
+
+
+class _Published(NamedTuple):
+    """As much of a `FlexibleRate`."""
+
+    effective_at: datetime
+    annual_rate: Decimal
+
+
+def _published(debts: list[Debt]) -> dict[tuple[str, str], list[_Published]]:
+    found: dict[tuple[str, str], list[_Published]] = defaultdict(list)
     wanted = FlexibleRate.objects.filter(asset__in={debt.asset_id for debt in debts})
-    for row in wanted.order_by("effective_at", "pk"):
-        rows[row.product, row.asset_id].append(row)
-    return rows
+    rows = wanted.order_by("effective_at", "pk")
+    for product, asset, *rate in rows.values_list("product", "asset_id", "effective_at", "annual_rate"):
+        found[product, asset].append(_Published(*rate))
+    return found
 
 
 @exact
-def _laid_out(segments: list[DebtRate], published: list[FlexibleRate]) -> list[RateStep]:
+def _laid_out(segments: list[_Segment], published: list[_Published]) -> list[RateStep]:
     steps: list[RateStep] = []
     for segment, following in pairwise([*segments, None]):
         assert segment is not None

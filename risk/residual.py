@@ -32,7 +32,7 @@ class NotResidual(Refused):
 
 class NothingToTake(Refused):
     code = "nothing_to_set_off"
-    sapi = -2010
+    sapi = -10011
 
 
 class NoReason(Refused):

@@ -18,14 +18,12 @@ RULES = ROOT / "docs" / "rules.md"
 
 IN_SCOPE = {
     "R-GEN": "01-06 10-16 20-24 30-38 40-45 50-53 60-65 70-81 90-97",
-    "R-VIP": "01-07 10-25 27 30-34 40-47 50-56 60-63",
+    "R-VIP": "01-07 10-27 30-34 40-47 50-56 60-63",
     "R-ADM": "01-12",
     "R-FTR": "01-05 08 13-18",
     "EX": "01-06 09-13 20 22 23",
 }
-LATER = {
-    "R-VIP": ("26", "the fixed-rate market"),
-}
+LATER: dict[str, tuple[str, str]] = {}
 WAIVED = {
     "R-VIP-08": "a VIP level is set by the exchange in front of the desk; it is not earned by borrowing here"
 }

@@ -8,6 +8,7 @@ from uuid import uuid4
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.utils import timezone
+from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -15,6 +16,8 @@ from accounts import membership
 from accounts.commands import Actor, request_id
 from accounts.keys import Caller
 from accounts.models import Account, Customer, Membership, User
+from accounts.sapi import weights
+from accounts.sapi.transport import address_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,12 @@ class Edge(APIView):
         super().initial(request, *args, **kwargs)
         if isinstance(request.auth, Caller):
             membership.bound_to.set(request.auth.only)
+            who = f"key:{request.auth.key.pk}"
+        else:
+            who = f"user:{request.user.pk}"
+        seconds = weights.wait(f"{who}:{address_of(request)}", at=timezone.now())
+        if seconds:
+            raise Throttled(wait=seconds, detail="Too many requests this minute; wait for the next one.")
 
     def asker(self, *, whole: bool = False) -> Asker:
         """Who asks; with `whole`, only somebody who acts for all of the customer. Others: there is nothing here.

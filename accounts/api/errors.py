@@ -1,4 +1,4 @@
-"""The one error shape of our own API: `{code, message}`, and `fields` where single fields are wrong.
+"""The one error shape of our own API: `{code, message}`, and `fields` or `problems` where single fields are wrong.
 
 A rule's no is 409, bad input 400, not yours and not there 404 alike, a bug 500.
 """
@@ -13,6 +13,7 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
+from accounts.commands import BadKey
 from accounts.errors import BadAmount, Refused
 from accounts.membership import NotYours
 
@@ -37,10 +38,10 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
         return told(404, "not_found", "There is nothing like that here.")
     if isinstance(error, PermissionDenied):
         return told(403, "not_permitted", "Your token or session may not do this.")
-    if isinstance(error, BadAmount):
+    if isinstance(error, (BadAmount, BadKey)):
         return told(400, error.code, error.message)
     if isinstance(error, Refused):
-        return told(409, error.code, error.message)
+        return told(409, error.code, error.message, **_problems(error))
     if isinstance(error, exceptions.ValidationError):
         fields = error.detail if isinstance(error.detail, dict) else {"body": error.detail}
         return told(400, "bad_input", "Some fields are not as they should be.", fields=fields)
@@ -64,3 +65,10 @@ def answer(error: Exception, context: dict[str, Any]) -> Response:
 
 def told(status: int, code: str, message: str, **more: Any) -> Response:
     return Response({"code": code, "message": message, **more}, status=status)
+
+
+def _problems(refusal: Refused) -> dict[str, Any]:
+    """Field by field, where a refusal says so much (`TermsRefused` of the terms check)."""
+    found = getattr(refusal, "problems", ())
+    names = ("field", "code", "message")
+    return {"problems": [{name: getattr(one, name) for name in names} for one in found]} if found else {}

@@ -18,7 +18,7 @@ from django.urls import ResolverMatch
 from accounts import audit
 from accounts.commands import Actor
 from accounts.membership import customer_of, owner_in
-from accounts.models import Customer, User
+from accounts.models import ApiKey, Customer, User
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +69,8 @@ def _shown_by_console(match: ResolverMatch) -> int | None:
     model = apps.get_model(label, name)
     if model is Customer:
         return int(key)
+    if model is ApiKey:
+        return customer_of({"api_key_id": int(key)})
     try:
         model._meta.get_field("customer")
     except FieldDoesNotExist:

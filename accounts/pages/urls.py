@@ -10,6 +10,7 @@ from accounts.pages import (
     firm,
     firm_inbox,
     health,
+    keys,
     notices,
     preferences,
 )
@@ -37,6 +38,8 @@ urlpatterns = [
     path("firm/waiting/<int:approval_id>/release/", firm_inbox.release, name="firm_release"),
     path("firm/waiting/<int:approval_id>/refuse/", firm_inbox.reject, name="firm_refuse"),
     path("firm/waiting/<int:approval_id>/withdraw/", firm_inbox.withdraw, name="firm_withdraw"),
+    path("keys/", keys.index, name="keys"),
+    path("keys/<int:api_key_id>/revoke/", keys.revoke, name="key_revoke"),
     path("agreement/", agreement.agreement, name="agreement"),
     path("livez", health.live, name="livez"),
     path("readyz", health.ready, name="readyz"),

@@ -3,6 +3,6 @@
 Importing this package registers its endpoints (accounts/sapi/registry.py).
 """
 
-from accounts.sapi import general
+from accounts.sapi import general, wallets
 
-__all__ = ["general"]
+__all__ = ["general", "wallets"]

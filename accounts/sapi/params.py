@@ -21,7 +21,8 @@ MOST_PLACES: Final = 8
 LAST_MS: Final = 4_102_444_800_000  # 2100-01-01; nothing is asked about later days
 _WHOLE: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _MILLIS: Final = re.compile(r"[1-9][0-9]{0,15}", re.ASCII)
-_SCIENTIFIC: Final = re.compile(r"[1-9](\.[0-9]{1,17})?[eE][+-]?[0-9]{1,2}", re.ASCII)
+_SCIENTIFIC: Final = re.compile(r"[1-9](\.[0-9]{1,24})?[eE][+-]?[0-9]{1,2}", re.ASCII)
+_FINER: Final = re.compile(r"(0|[1-9][0-9]{0,16})\.[0-9]{9,}", re.ASCII)
 _POINT_ZERO: Final = re.compile(r"([1-9][0-9]{0,16})\.0+", re.ASCII)
 _SYMBOL: Final = re.compile(r"[A-Z0-9]{1,20}", re.ASCII)
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@[A-Za-z0-9.-]{1,189}")
@@ -128,21 +129,16 @@ def amount(name: str, *, required: bool = False, about: str = "") -> Param:
 
 
 def read_amount(text: str) -> Decimal:
-    """An amount as clients print it, by the one grammar (accounts/money.py). Trailing zeros past 8 places are none.
+    """An amount as clients print it: by the one grammar (accounts/money.py), or with an exponent what stands for such.
 
     Raises:
-        Bad: not one.
+        Bad: not one, or with more than 8 decimals.
     """
     if _SCIENTIFIC.fullmatch(text):
-        number = Decimal(text)
+        number = Decimal(text).normalize()
         text = f"{number:f}" if number < MAX_AMOUNT else text
-    if "." in text:
-        whole_part, _, fraction = text.partition(".")
-        if len(fraction) > MOST_PLACES and fraction.isascii() and fraction.isdigit():
-            fraction = fraction[:MOST_PLACES] + fraction[MOST_PLACES:].rstrip("0")
-            if len(fraction) > MOST_PLACES:
-                raise Bad(PRECISION, "Precision is over the maximum defined for parameter '{name}'.")
-            text = f"{whole_part}.{fraction}"
+    if _FINER.fullmatch(text):
+        raise Bad(PRECISION, "Precision is over the maximum defined for parameter '{name}'.")
     try:
         return parse_amount(text, places=MOST_PLACES)
     except BadAmount:
@@ -173,7 +169,7 @@ def symbols(name: str, *, most: int, required: bool = False, earn: bool = False,
     """Symbols with commas between, each once; with `earn`, also `BTC-Earn`."""
 
     def read(text: str) -> tuple[str, ...]:
-        parts = [part.strip() for part in text.split(",")]
+        parts = [part.strip(" ") for part in text.split(",")]
         if len(parts) > most:
             raise Bad(INVALID, f"Parameter '{{name}}' has at most {most} coins.")
         for part in parts:
@@ -190,7 +186,7 @@ def uids(name: str, *, most: int, required: bool = False, about: str = "") -> Pa
     """Account ids with commas between, each once."""
 
     def read(text: str) -> tuple[int, ...]:
-        parts = [part.strip() for part in text.split(",")]
+        parts = [part.strip(" ") for part in text.split(",")]
         if len(parts) > most:
             raise Bad(INVALID, f"Parameter '{{name}}' has at most {most} accounts.")
         if not all(_WHOLE.fullmatch(part) and 0 < int(part) < UID_LIMIT for part in parts):

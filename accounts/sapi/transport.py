@@ -35,8 +35,10 @@ DEFAULT_WINDOW: Final = Decimal(5000)  # milliseconds
 LONGEST_WINDOW: Final = Decimal(60000)
 AHEAD_MS: Final = 1000
 FORM: Final = "application/x-www-form-urlencoded"
-_STAMP: Final = re.compile(r"[1-9][0-9]{11,12}([0-9]{3})?", re.ASCII)
-_WINDOW: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?", re.ASCII)
+MICROSECONDS: Final = 16  # digits; fewer are milliseconds
+_STAMP: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
+_WINDOW: Final = re.compile(r"[0-9]{1,16}(\.[0-9]{1,3})?", re.ASCII)
+_NO_ESCAPE: Final = re.compile(b"%(?![0-9A-Fa-f]{2})")
 OF_TRANSPORT: Final = frozenset({"timestamp", "recvWindow", "signature"})
 
 
@@ -84,9 +86,9 @@ def refuse_outside_window(sent: Mapping[str, str], *, at: datetime) -> None:
     stamp, window = sent.get("timestamp", ""), sent.get("recvWindow")
     if not stamp:
         raise Denied(MISSING, "Mandatory parameter 'timestamp' was not sent, was empty/null, or malformed.")
-    if not stamp.isascii() or not _STAMP.fullmatch(stamp):
+    if not _STAMP.fullmatch(stamp):
         raise Denied(
-            ILLEGAL, "Illegal characters found in parameter 'timestamp'; legal range is '^[0-9]{13,16}$'."
+            ILLEGAL, "Illegal characters found in parameter 'timestamp'; legal range is '^[0-9]{1,16}$'."
         )
     wide = DEFAULT_WINDOW
     if window is not None:
@@ -95,7 +97,7 @@ def refuse_outside_window(sent: Mapping[str, str], *, at: datetime) -> None:
         wide = Decimal(window)
         if not 0 < wide <= LONGEST_WINDOW:
             raise Denied(BAD_WINDOW, "Parameter 'recvWindow' must be above 0 and at most 60000.")
-    made = Decimal(stamp) if len(stamp) < 16 else Decimal(stamp) / 1000
+    made = Decimal(stamp) / (1000 if len(stamp) == MICROSECONDS else 1)
     now = Decimal(ms(at))
     if made >= now + AHEAD_MS:
         raise Denied(BAD_TIME, AHEAD)
@@ -131,6 +133,10 @@ def _body(request: HttpRequest, *, room: int) -> bytes:
         raise Denied(ILLEGAL, "The request has no proper Content-Length.") from None
     if length > room or room < 0:
         raise Denied(ILLEGAL, f"A request has at most {LARGEST} bytes.", status=413)
+    if request.headers.get("Transfer-Encoding"):  # without a length there would be nothing to read
+        raise Denied(ILLEGAL, "Send a body with its Content-Length, in one piece.", status=411)
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Denied(ILLEGAL, "Send the body as it is, not compressed.", status=415)
     try:
         body = request.body
     except (UnreadablePostError, RawPostDataException):
@@ -155,6 +161,8 @@ def _pairs(raw: bytes) -> dict[str, str]:
 
 
 def _decoded(part: bytes) -> str:
+    if _NO_ESCAPE.search(part):
+        raise Denied(ILLEGAL, "Illegal characters found in a parameter: '%' begins no escape there.")
     try:
         text = unquote_to_bytes(part.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:

@@ -21,6 +21,14 @@ def rate(value: Decimal | None, *, places: int = RATE_PLACES) -> str:
     return "0" if value is None else dec(round_down(value, places))
 
 
+def number(value: Decimal) -> int | float:
+    """An amount where the dialect wants a JSON number: the nearest one that fits into 53 bits, for reading only.
+
+    Programs that compute with it ask the newer address, which sends text.
+    """
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
 def ms(at: datetime | None) -> int:
     """Milliseconds since 1970 as a number; no instant is 0."""
     return 0 if at is None else int(at.timestamp()) * 1000 + at.microsecond // 1000

@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from accounts import closing
-from loans import authority, confirmations, statements
+from accounts import closing, keys
+from accounts.models import ApiKey
+from loans import authority, confirmations, statements, supply
 from loans.demo import company
+from loans.demo.cast import MAIN
 from loans.demo.company import JOB
 from loans.demo.desk import Desk
+from loans.demo.parts import MASTER
 from loans.demo.past import SPAN
 from loans.demo.plots import Event
 from risk import corrections, gate
@@ -35,6 +38,9 @@ def events(desk: Desk) -> Iterator[Event]:
             ("25.3", _borrow_short),
             ("14.4", _book_twice),
             ("12.9", _correct),
+            ("6.6", _offer_at_fixed_rate),
+            ("6.5", _offer_for_longer),
+            ("5.2", _give_a_program_a_key),
             ("3.1", _give_authority),
             ("0.4", _ask_to_confirm),
         )
@@ -95,6 +101,48 @@ def _fund(desk: Desk, at: datetime, *, lender: str, amount: int, rate: str, days
         checker=desk.actor("admin"),
         at=at,
         shown={"From": lender},
+    )
+
+
+def _offer_at_fixed_rate(desk: Desk, at: datetime) -> None:
+    _offer(desk, at, asset="USDT", amount=2_000_000, rate="0.0725", days=30)
+
+
+def _offer_for_longer(desk: Desk, at: datetime) -> None:
+    _offer(desk, at, asset="USDC", amount=750_000, rate="0.0780", days=60)
+
+
+def _offer(desk: Desk, at: datetime, *, asset: str, amount: int, rate: str, days: int) -> None:
+    """R-VIP-26"""
+    company.release(
+        command=supply.ENTER,
+        arguments={
+            "asset": asset,
+            "annual_rate": Decimal(rate),
+            "term_days": days,
+            "amount": Decimal(amount),
+            "minimum": Decimal(50_000),
+        },
+        title=f"Offer {amount:,} {asset} for {days} days",
+        reason="The pool holds more than the flexible loans ask for.",
+        maker=desk.actor("finance"),
+        checker=desk.actor("risk"),
+        at=at,
+        shown={"On offer so far": "nothing"},
+    )
+
+
+def _give_a_program_a_key(desk: Desk, at: datetime) -> None:
+    """It may look, and nothing else; nobody kept its secret."""
+    who = desk.residents[MAIN.name]
+    keys.create(
+        account_uid=who.accounts[MASTER].pk,
+        label="Treasury dashboard",
+        kind=ApiKey.Kind.HMAC,
+        permissions=["can_read"],
+        networks=["192.0.2.0/24"],
+        actor=who.actor,
+        at=at,
     )
 
 

@@ -31,6 +31,7 @@ from loans.histories.scope import (
     BadPeriod,
     Part,
     Scope,
+    TooLong,
     period,
 )
 
@@ -54,6 +55,7 @@ __all__ = [
     "Repayment",
     "RequestLine",
     "Scope",
+    "TooLong",
     "adjustments",
     "all_flows",
     "collateral",

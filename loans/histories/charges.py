@@ -1,7 +1,7 @@
 """What was charged and paid: repayments and the interest of each day, row by row as the books have it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -13,7 +13,7 @@ from accounts.money import ZERO
 from loans.histories.scope import Asked, Part, Scope, part
 from loans.models import Loan, LoanEvent
 from risk.interest import DAYS_PER_YEAR
-from risk.models import Debt, DebtEntry
+from risk.models import Debt, DebtEntry, GroupCoin
 
 REPAID, REPAYING, FAILED = "Repaid", "Repaying", "Failed"  # R-GEN-92
 CHARGES: Final = (DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM)
@@ -43,6 +43,7 @@ class Repayment:
     status: str
     entry_id: int | None
     note: str = ""
+    secured_with: tuple[str, ...] = ()  # the coins of its group then
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,32 +84,42 @@ def repayments(scope: Scope, asked: Asked) -> Part[Repayment]:
     upto = asked.span.stop
     rows = [*_paid(paid.order_by("-at", "-pk")[:upto]), *_not_paid(failed.order_by("-at", "-pk")[:upto])]
     rows.sort(key=lambda row: (row.at, row.entry_id or 0), reverse=True)
-    return Part(tuple(rows[asked.span]), total)
+    return Part(tuple(_with_coins(rows[asked.span])), total)
 
 
 def interest(scope: Scope, asked: Asked) -> Part[InterestRow]:
-    """Each charge, newest first. R-GEN-90, R-VIP-33"""
-    rows = _entries(scope, asked).filter(kind__in=CHARGES, **asked.during("at"))
+    """Each charge, newest first; of a loan asked for, with those of the orders it continues. R-GEN-90, R-VIP-33"""
+    rows = _entries(scope, asked, with_earlier=True).filter(kind__in=CHARGES, **asked.during("at"))
     return part(rows.order_by("-at", "-pk"), asked, _charged)
 
 
 # --- Private ----------------------------------------------------------------------------------------
 
 
-def _entries(scope: Scope, asked: Asked) -> QuerySet[DebtEntry]:
-    rows = DebtEntry.objects.filter(debt__loan__in=_loans(scope, asked))
+def _entries(scope: Scope, asked: Asked, *, with_earlier: bool = False) -> QuerySet[DebtEntry]:
+    rows = DebtEntry.objects.filter(debt__loan__in=_loans(scope, asked, with_earlier=with_earlier))
     return rows.select_related("debt__loan__group", "debt__asset")
 
 
-def _loans(scope: Scope, asked: Asked) -> QuerySet[Loan]:
+def _loans(scope: Scope, asked: Asked, *, with_earlier: bool = False) -> QuerySet[Loan]:
     loans = scope.loans()
     if asked.coin:
         loans = loans.filter(asset=asked.coin)
     if asked.account is not None:
         loans = loans.filter(group__receiver=asked.account)
     if asked.loan is not None:
-        loans = loans.filter(pk=asked.loan)
+        wanted = _with_earlier(scope, asked.loan) if with_earlier else [asked.loan]
+        loans = loans.filter(pk__in=wanted)
     return loans
+
+
+def _with_earlier(scope: Scope, loan_id: int) -> list[int]:
+    """The order and those it continues; one query. R-VIP-42"""
+    renewed = dict(scope.loans().filter(renews__isnull=False).values_list("pk", "renews_id"))
+    found = [loan_id]
+    while (earlier := renewed.get(found[-1])) is not None:
+        found.append(earlier)
+    return found
 
 
 def _failed(scope: Scope, asked: Asked) -> QuerySet[LoanEvent]:
@@ -138,6 +149,21 @@ def _paid(entries: Iterable[DebtEntry]) -> Iterator[Repayment]:
             status=REPAID if entry.pk in closing else REPAYING,
             entry_id=entry.entry_id,
         )
+
+
+def _with_coins(rows: list[Repayment]) -> Iterator[Repayment]:
+    """Each with the coins that secured it when it was paid. One query."""
+    chosen = GroupCoin.objects.filter(group__in={row.loan.group_id for row in rows}).order_by("asset")
+    coins = list(chosen)
+    for row in rows:
+        then = [
+            coin.asset_id
+            for coin in coins
+            if coin.group_id == row.loan.group_id
+            and coin.since <= row.at
+            and (coin.released_at is None or coin.released_at >= row.at)
+        ]
+        yield replace(row, secured_with=tuple(dict.fromkeys(then)))
 
 
 def _closing(entries: list[DebtEntry]) -> set[int]:

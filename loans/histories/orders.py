@@ -17,7 +17,8 @@ from loans.models import Application, ApplicationLine, Loan, RateType
 from loans.queries import LoanRow
 from risk import book
 from risk.book import GroupState
-from risk.models import CollateralGroup, DebtEntry, Liquidation, Member
+from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, Member
+from risk.valuation import Worth
 
 USD_PLACES: Final = 8
 PENDING, FAILED = "Pending", "Failed"
@@ -99,6 +100,7 @@ class CollateralRow:
     group: CollateralGroup
     account: Account
     coins: tuple[tuple[str, Decimal, Decimal | None], ...]  # coin, amount, market value
+    chosen: tuple[str, ...]  # of these, in whatever amount it comes to hold them
     market_value: Decimal
     collateral_value: Decimal | None
     locked_value: Decimal | None
@@ -118,10 +120,14 @@ def orders(scope: Scope, asked: Asked, *, at: datetime) -> Part[OrderRow]:
 
 
 def order_rows(loans: Iterable[Loan], *, at: datetime) -> list[OrderRow]:
-    pks = [loan.pk for loan in loans]
-    rows = queries.loan_rows(Loan.objects.filter(pk__in=pks), at=at)
-    states = _states({row.loan.group_id for row in rows if row.is_open}, at=at)
-    return [_order(row, states.get(row.loan.group_id)) for row in rows]
+    """The orders with their groups as they stand, in the order given."""
+    loans = list(loans)
+    owing = {loan.group_id: loan.group for loan in loans if loan.debt.closed_at is None}
+    states = book.states(owing.values(), at=at) if owing else {}
+    standing = {pk: _standing(state) for pk, state in states.items()}
+    return [
+        _order(row, standing.get(row.loan.group_id)) for row in queries.rows_of(loans, at=at, states=states)
+    ]
 
 
 def requests(scope: Scope, asked: Asked, *, at: datetime) -> Part[RequestLine]:
@@ -173,6 +179,10 @@ def collateral(scope: Scope, asked: Asked, *, at: datetime) -> Part[CollateralRo
         rows = rows.filter(Q(group__receiver=asked.account) | Q(account=asked.account))
     if asked.coin:
         rows = rows.filter(group__coins__asset=asked.coin, group__coins__released_at__isnull=True)
+    if asked.loan is not None:
+        rows = rows.filter(group__in=scope.loans().filter(pk=asked.loan).values("group"))
+    if asked.secured_by is not None:
+        rows = rows.filter(account=asked.secured_by)
     rows = rows.select_related("account", "group__receiver").order_by("group_id", "account_id")
     return part(rows, asked, lambda page: _securing(scope, page, at=at))
 
@@ -197,11 +207,17 @@ def _filtered(scope: Scope, asked: Asked) -> QuerySet[Loan]:
         secured = Q(group__members__account=asked.account, group__members__released_at__isnull=True)
         either = Loan.objects.filter(Q(group__receiver=asked.account) | secured)
         rows = rows.filter(pk__in=either.values("pk"))
+    if asked.secured_by is not None:
+        members = Member.objects.filter(account=asked.secured_by, released_at__isnull=True)
+        rows = rows.filter(group__in=members.values("group"))
+    if asked.secured_with:
+        coins = GroupCoin.objects.filter(asset__in=asked.secured_with, released_at__isnull=True)
+        rows = rows.filter(group__in=coins.values("group"))
     return rows
 
 
 def _newest(rows: QuerySet[Loan]) -> QuerySet[Loan]:
-    return rows.order_by("-drawn_at", "-pk")
+    return rows.select_related("debt", "asset", "group").order_by("-drawn_at", "-pk")
 
 
 def _states(group_ids: Iterable[int], *, at: datetime) -> dict[int, GroupState]:
@@ -209,10 +225,29 @@ def _states(group_ids: Iterable[int], *, at: datetime) -> dict[int, GroupState]:
     return book.states(groups, at=at)
 
 
-def _order(row: LoanRow, state: GroupState | None) -> OrderRow:
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """What all orders of one group show alike (R-GEN-12)."""
+
+    accounts: tuple[int, ...]
+    coins: tuple[str, ...]
+    worth: Worth
+    locked: Decimal
+
+
+def _standing(state: GroupState) -> _Standing:
+    return _Standing(
+        accounts=state.members,
+        coins=tuple(sorted(state.coins)),
+        worth=state.worth(permission=False),
+        locked=locked_value(state),
+    )
+
+
+def _order(row: LoanRow, standing: _Standing | None) -> OrderRow:
     loan = row.loan
-    is_secured = state is not None and loan.debt.residual_since is None
-    worth = state.worth(permission=False) if state is not None and is_secured else None
+    if loan.debt.closed_at is not None or loan.debt.residual_since is not None:
+        standing = None  # nothing secures it
     return OrderRow(
         row=row,
         public_status=PUBLIC[row.status],
@@ -220,11 +255,11 @@ def _order(row: LoanRow, state: GroupState | None) -> OrderRow:
         rate=row.annual_rate if loan.rate_type == RateType.FIXED else None,
         annual_rate=row.annual_rate,
         residual_interest=row.owed.interest + row.owed.late_fee,
-        collateral_accounts=state.members if state is not None and is_secured else (),
-        collateral_coins=tuple(sorted(state.coins)) if state is not None and is_secured else (),
-        collateral_value=worth.collateral if worth else ZERO,
-        locked_value=locked_value(state) if state is not None and is_secured else ZERO,
-        ltv=worth.ltv if worth else None,
+        collateral_accounts=standing.accounts if standing else (),
+        collateral_coins=standing.coins if standing else (),
+        collateral_value=standing.worth.collateral if standing else ZERO,
+        locked_value=standing.locked if standing else ZERO,
+        ltv=standing.worth.ltv if standing else None,
         loan_date=loan.drawn_at,
         term_days=loan.term_days,
         expires_at=loan.debt.due_at,
@@ -292,6 +327,7 @@ def _securing(scope: Scope, members: Iterable[Member], *, at: datetime) -> Itera
             group=row.group,
             account=row.account,
             coins=coins,
+            chosen=tuple(sorted(state.coins)),
             market_value=sum((value for _, _, value in coins if value is not None), ZERO),
             collateral_value=worth.collateral if may_see else None,
             locked_value=locked_value(state) if may_see else None,

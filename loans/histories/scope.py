@@ -24,6 +24,11 @@ Found = TypeVar("Found")
 
 class BadPeriod(Refused):
     code = "bad_period"
+    sapi = -1130
+
+
+class TooLong(BadPeriod):
+    sapi = -1127
 
 
 class BadPage(Refused):
@@ -54,6 +59,8 @@ class Scope:
 class Asked:
     """Which rows: of (since, until], of one coin, receiving or collateral account, or loan; one page of them.
 
+    `secured_by`, `secured_with`: one account and coins, any of them, that secure an order now.
+
     The period leaves its first instant out and has its last in it: the charge of a day is booked at the 00:00 UTC
     that ends the day, so January is (1 Jan 00:00, 1 Feb 00:00].
     """
@@ -63,6 +70,8 @@ class Asked:
     coin: str = ""
     account: int | None = None
     loan: int | None = None
+    secured_by: int | None = None
+    secured_with: tuple[str, ...] = ()
     page: int = 1
     size: int = 25
 
@@ -94,19 +103,22 @@ def period(
     """The time asked for: without an end until now, without a beginning 90 days. R-GEN-90
 
     Raises:
-        BadPeriod: the wrong way round, or longer than `most_days`.
+        BadPeriod: the wrong way round. TooLong: longer than `most_days`.
     """
     last = at if until is None else until
     first = last - timedelta(days=min(DEFAULT_DAYS, most_days)) if since is None else since
     if first >= last:
         raise BadPeriod("The first day is after the last; swap them.")
     if last - first > timedelta(days=most_days):
-        raise BadPeriod(f"Choose at most {most_days} days; ask twice for a longer time.")
+        raise TooLong(f"Choose at most {most_days} days; ask twice for a longer time.")
     return first, last
 
 
 def part(
     rows: "QuerySet[Any]", asked: Asked, made: Callable[[Iterable[Any]], Iterable[Found]]
 ) -> Part[Found]:
-    """One page of `rows`, shaped by `made`, and how many there are: two queries and what `made` asks."""
-    return Part(tuple(made(list(rows[asked.span]))), rows.count())
+    """One page of `rows`, shaped by `made`, and how many there are: two queries at most and what `made` asks."""
+    found = list(rows[asked.span.start : asked.span.stop + 1])  # one more tells whether that was all
+    page = found[: asked.size]
+    is_all = asked.page == 1 and len(found) <= asked.size
+    return Part(tuple(made(page)), len(page) if is_all else rows.count())

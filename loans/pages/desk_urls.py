@@ -30,6 +30,7 @@ from loans.pages import (
     desk_requests,
     desk_residual,
     desk_screening,
+    desk_supply,
     market,
 )
 
@@ -65,6 +66,8 @@ urlpatterns = [
     path("desk/funding/tranches/<int:tranche_id>/", desk_funding.tranche, name="funding_tranche"),
     path("desk/funding/coins/<str:symbol>/", desk_funding.coin, name="funding_coin"),
     path("desk/funding/ladder/<str:symbol>/<slug:bucket>/", desk_funding.rung, name="funding_rung"),
+    path("desk/supply/", desk_supply.index, name="supply"),
+    path("desk/supply/<int:supply_id>/", desk_supply.order, name="supply_order"),
     path("desk/insurance/", desk_insurance.fund, name="insurance"),
     path("desk/calls/", desk_calls.calls, name="desk_calls"),
     path("desk/calls/<int:call_id>/", desk_calls.detail, name="margin_call"),

@@ -17,11 +17,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account, Agreement, Asset, Customer, LedgerAccount, User
-from accounts.money import ZERO, divide_down
+from accounts.money import ZERO
 from accounts.pages.access import customer_of, limited_to, user_of
 from accounts.people import needs_agreement
 from loans import limits, queries, ratecards
-from loans.limits import Ceilings
 from loans.models import Application, Loan, Product, RateType
 from loans.policy import policy_of
 from loans.queries import LoanRow
@@ -256,7 +255,7 @@ def _rates(customer: Customer, columns: list[Standing], at: datetime, *, is_all:
     rows = []
     for symbol in shown:
         asset, price = assets[symbol], quotes[symbol].price
-        most = _most(ceilings, asset, price, lendable.get(symbol, ZERO))
+        most = ceilings.most(asset, price=price, lendable=lendable.get(symbol, ZERO))
         rooms = tuple(
             (each.group, min(borrow_room(each.state, asset, price), most or ZERO)) for each in columns
         )
@@ -279,13 +278,3 @@ def _rates_of(
         customer=customer,
     )
     return {symbol: quote.annual_rate for symbol, quote in found.items()}
-
-
-def _most(ceilings: Ceilings, asset: Asset, price: Decimal, lendable: Decimal) -> Decimal | None:
-    """Of the coin in one more request, by every limit and the pool; None when it is not lent online. R-GEN-45"""
-    if asset.pk not in ceilings.orders:
-        return None
-    if not ceilings.policy.may_borrow(asset.pk) or (ceilings.exposure is not None and ceilings.unpriced):
-        return ZERO
-    room = ceilings.room(asset.pk)
-    return lendable if room is None else min(divide_down(room, price, asset.places), lendable)

@@ -71,14 +71,16 @@ def of_offer(asked: Arguments, at: datetime) -> dict[str, str]:
 
 
 def _request_now(asked: Arguments, at: datetime) -> dict[str, str]:
-    sheet = terms.check(asked["request"], at=at)
+    return of_now(terms.check(asked["request"], at=at), accepted=asked.get("accepted", ""))
+
+
+def of_now(sheet: TermSheet, *, accepted: str) -> dict[str, str]:
+    """Whether it could be done now, and whether on the terms that the maker accepted."""
     problems = sheet.without(OURS).problems
     possible = f"no: {' '.join(problem.message for problem in problems)}" if problems else "yes"
-    shown = asked.get("accepted", "")
-    is_same = (
-        "yes" if not shown or shown == sheet.fingerprint else "no: take it back and check the terms anew"
-    )
-    return {"Possible": possible, "Terms as your colleague accepted them": is_same} | _ltv(sheet)
+    is_same = accepted in ("", sheet.fingerprint)
+    same = "yes" if is_same else "no: take it back and check the terms anew"
+    return {"Possible": possible, "Terms as your colleague accepted them": same} | _ltv(sheet)
 
 
 def _ltv(sheet: TermSheet) -> dict[str, str]:

@@ -22,7 +22,7 @@ from accounts.money import RATE_PLACES, ZERO, divide_down, exact
 from loans import histories
 from loans.histories import Asked, Flow, Income, Scope
 from loans.statements.month import Body, Month, text
-from risk import past, pledged
+from risk import accrual, past, pledged
 from risk.book import WALLET
 from risk.interest import DAYS_PER_YEAR
 from risk.models import CollateralGroup, Debt, DebtEntry, Liquidation
@@ -127,9 +127,7 @@ def _running(month: Month, opened: str) -> Q:
 
 def _refuse_uncharged(customer: Customer, month: Month) -> None:
     """The books of the month are not complete while a running debt is not charged to its end. R-GEN-04"""
-    behind = Debt.objects.watched().filter(
-        customer=customer, principal__gt=0, opened_at__lt=month.until, accrued_through__lt=month.until
-    )
+    behind = accrual.unsettled(month.until).filter(customer=customer, opened_at__lt=month.until)
     if behind.exists():
         raise NotCharged(f"The last interest of {month} is not booked yet; try again in some minutes.")
 

@@ -6,6 +6,7 @@ any other move.
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -60,7 +61,7 @@ def submit(
         TermsChanged: rates or lines are no longer those that were shown.
     """
     sheet = _acceptable(request, accepted, at)
-    application, offer = _drafted(request, sheet, at=at, waits=sheet.product.quote_hours)
+    application, offer = drafted(request, sheet, at=at, waits=sheet.product.quote_hours)
     offers.accept(application, offer, by=application.applicant_id, at=at)
     move(application, Status.SUBMITTED, at=at, actor=actor, version=1, sheet=offer.sha256)
     if sheet.product.auto_approve_usd > 0:
@@ -113,7 +114,7 @@ def negotiate(
         sheets.BadTerms, offers.NothingChanged: what is wanted cannot be offered, or is what is published.
     """
     sheet = _acceptable(request, accepted, at)
-    application, published = _drafted(request, sheet, at=at, waits=sheet.product.quote_hours)
+    application, published = drafted(request, sheet, at=at, waits=sheet.product.quote_hours)
     body = offers.next_body(application, published, wanted, at=at)
     author = borrower_of(application, actor)
     offers.supersede(application, published, by=author, at=at)
@@ -150,8 +151,13 @@ def _acceptable(request: Request, accepted: str, at: datetime) -> TermSheet:
     return sheet
 
 
-def _drafted(request: Request, sheet: TermSheet, *, at: datetime, waits: int) -> tuple[Application, Offer]:
-    """The request as a draft, with version 1: the terms as published, by nobody."""
+def drafted(
+    request: Request, sheet: TermSheet, *, at: datetime, waits: int, more: Mapping[str, Any] | None = None
+) -> tuple[Application, Offer]:
+    """The request as a draft, with version 1: the terms as published, by nobody. Inside a command.
+
+    `waits`: hours that the terms bind. `more` is what only this kind of request says on its sheet (R-VIP-26).
+    """
     expires_at = at + timedelta(hours=waits)
     application = Application.objects.create(
         product=ProductCode.VIP,
@@ -170,7 +176,7 @@ def _drafted(request: Request, sheet: TermSheet, *, at: datetime, waits: int) ->
         expires_at=expires_at,
     )
     _keep_lists(application, sheet)
-    body: dict[str, Any] = sheets.published(application, sheet)
+    body: dict[str, Any] = sheets.published(application, sheet) | dict(more or {})
     offer = Offer.objects.create(
         application=application,
         version=1,

@@ -1,8 +1,8 @@
-"""The expiry of a loan: it is repaid from Spot when its borrower chose so, else it is overdue (R-VIP-43…47).
+"""The expiry of a loan: it is repaid from Spot or goes on at the flexible rate when its borrower chose so.
 
-Overdue, it costs more and its last days begin. The database is the schedule: a late run does what a punctual one
-would have, with the figures of the expiry itself. What happens when the overdue hours are over is decided in
-`risk`, which knows nothing of loans.
+Else it is overdue: it costs more, and its last days begin (R-VIP-26, R-VIP-43…47). The database is the schedule: a
+late run does what a punctual one would have, with the figures of the expiry itself. What happens when the overdue
+hours are over is decided in `risk`, which knows nothing of loans.
 """
 
 import logging
@@ -11,7 +11,7 @@ from datetime import datetime
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from loans.models import Loan, LoanEvent
-from loans.vip import auto_repay, messages
+from loans.vip import auto_repay, conversion, messages
 from loans.vip.repayment import hold
 from risk import debts, overdue
 
@@ -59,9 +59,9 @@ def expire_due(*, at: datetime, actor: Actor = JOB) -> int:
 
 @command("vip.expire", returns=Loan)
 def expire(*, loan_id: int, actor: Actor, at: datetime, key: str = "", reason: str = "") -> Loan:
-    """Repay one loan from Spot if its borrower chose so; else mark it overdue since its expiry, and tell once.
+    """Repay one loan from Spot, or let it go on at the flexible rate, if its borrower chose so; else it is overdue.
 
-    When auto-repay could not, the notice says by how much or why. R-VIP-43, R-VIP-44, R-VIP-47
+    Told once; when what was chosen could not be, the notice says why. R-VIP-26, R-VIP-43, R-VIP-44, R-VIP-47
 
     Raises:
         LoanClosed: nothing is owed on it any more.
@@ -73,17 +73,21 @@ def expire(*, loan_id: int, actor: Actor, at: datetime, key: str = "", reason: s
         raise NotDue(f"{loan} is not due yet.")
     if debt.overdue_since is not None or debt.residual_since is not None:
         raise NotDue(f"{loan} is overdue already.")
-    why_not = ""
+    why_not = not_converted = ""
     if auto_repay.auto_repays(loan):
         why_not = auto_repay.repay_at_expiry(held, actor=actor, at=at)
         if not why_not:
             return loan
+    elif conversion.converts(loan):
+        not_converted = conversion.convert_at_expiry(held, actor=actor, at=at)
+        if not not_converted:
+            return loan
     debts.bring_up_to_date([debt], at=at)
     debts.mark_overdue(debt, at=at)
-    facts = {"since": debt.due_at.isoformat(), "auto_repay": why_not}
+    facts = {"since": debt.due_at.isoformat(), "auto_repay": why_not, "not_converted": not_converted}
     LoanEvent.objects.create(loan=loan, kind="overdue", at=at, actor=actor.label, facts=facts)
     until = overdue.ends_at(debt)
     assert until is not None
     owed = debts.owed_at([debt], at=at)[debt.pk].parts
-    messages.overdue(loan, owed=owed, until=until, auto_repay=why_not, at=at)
+    messages.overdue(loan, owed=owed, until=until, auto_repay=why_not, not_converted=not_converted, at=at)
     return loan

@@ -151,10 +151,39 @@ def renewed(old: Loan, new: Loan, *, interest: Decimal, at: datetime) -> Notice:
     )
 
 
+def converted(old: Loan, new: Loan, *, carried: Parts, at: datetime) -> Notice:
+    """R-VIP-26: at its expiry, as its borrower chose when it was taken. `carried` is what the new order owes."""
+    coin, interest = old.asset_id, carried.interest + carried.late_fee
+    return notices.send(
+        customer=new.customer,
+        event=f"loan:{new.pk}:converted",
+        kind="loan_converted",
+        title=f"{old} goes on as {new} at the flexible rate",
+        body=(
+            f"{old} expired on {_when(new.drawn_at)} and goes on as {new}, an open loan, as you chose:"
+            f" {said(new.amount)} {coin} of principal and {said(interest)} {coin} of interest not paid yet, which"
+            f" bears none. From its expiry it costs the flexible rate, {_percent(new.annual_rate)} a year now; repay it"
+            " whenever you like."
+        ),
+        facts={"loan": new.pk, "renews": old.pk, "interest": f"{interest:f}"},
+        at=at,
+    )
+
+
 def due_soon(
-    loan: Loan, *, payoff: Decimal, spot: Decimal, auto_repays: bool, step: str, at: datetime
+    loan: Loan,
+    *,
+    payoff: Decimal,
+    spot: Decimal,
+    auto_repays: bool,
+    step: str,
+    at: datetime,
+    converts: bool = False,
 ) -> Notice:
-    """R-VIP-46: before an expiry. `payoff` closes the loan at `at`; `spot` is what the receiver's Spot holds."""
+    """R-VIP-46: before an expiry. `payoff` closes the loan at `at`; `spot` is what the receiver's Spot holds.
+
+    `converts`: unless it is repaid it goes on at the flexible rate (R-VIP-26).
+    """
     due_at, coin = loan.debt.due_at, loan.asset_id
     assert due_at is not None
     if auto_repays:
@@ -163,6 +192,8 @@ def due_soon(
             f"Auto-repay is on: at that time what is owed is taken from the Spot wallet of {loan.group.receiver},"
             f" which holds {said(spot)} {coin}{lacks}."
         )
+    elif converts:
+        what = "If you do not repay or renew it by then, it goes on as an open loan at the flexible rate of that day."
     else:
         ways = "Repay it by then" if loan.due_at is None else "Repay or renew it by then"
         what = f"{ways}; after that each day costs {loan.debt.late_multiplier} times the daily interest."
@@ -241,12 +272,21 @@ def overdue_event(loan: Loan, day: int) -> str:
     return f"loan:{loan.pk}:overdue:{day}" if day else f"loan:{loan.pk}:overdue"
 
 
-def overdue(loan: Loan, *, owed: Parts, until: datetime, at: datetime, auto_repay: str = "") -> Notice:
+def overdue(
+    loan: Loan,
+    *,
+    owed: Parts,
+    until: datetime,
+    at: datetime,
+    auto_repay: str = "",
+    not_converted: str = "",
+) -> Notice:
     """R-VIP-43, R-VIP-44: what is owed, what waiting costs, and when collateral is sold.
 
-    `auto_repay`: why it did not repay the loan, a sentence; empty when it was off (R-VIP-47).
+    `auto_repay`: why it did not repay the loan, a sentence; empty when it was off (R-VIP-47). `not_converted`: why it
+    does not go on at the flexible rate (R-VIP-26).
     """
-    debt = loan.debt
+    debt, why = loan.debt, auto_repay or not_converted
     assert debt.overdue_since is not None
     return notices.send(
         customer=loan.customer,
@@ -254,7 +294,7 @@ def overdue(loan: Loan, *, owed: Parts, until: datetime, at: datetime, auto_repa
         kind="loan_overdue",
         title=f"{loan} is overdue",
         body=(
-            f"{loan} was due on {_when(debt.overdue_since)} and is not repaid.{f' {auto_repay}' if auto_repay else ''}"
+            f"{loan} was due on {_when(debt.overdue_since)} and is not repaid.{f' {why}' if why else ''}"
             f" {said(owed.total)} {loan.asset_id} is owed. From now on each day costs {debt.late_multiplier} times the"
             f" daily interest. If it is not repaid by {_when(until)}, collateral will be sold for it, at a fee,"
             " whatever the LTV."
@@ -264,6 +304,7 @@ def overdue(loan: Loan, *, owed: Parts, until: datetime, at: datetime, auto_repa
             "owed": f"{owed.total:f}",
             "sold_at": until.isoformat(),
             "auto_repay": auto_repay,
+            "not_converted": not_converted,
         },
         at=at,
     )

@@ -29,7 +29,7 @@ from loans.vip.stakes import worth
 from risk import debts, groups, parameters
 from risk.models import CollateralGroup
 
-__all__ = ["ManagerOnly", "approve", "auto_approve", "reject", "review", "worth"]
+__all__ = ["ManagerOnly", "approve", "auto_approve", "grant_released", "reject", "review", "worth"]
 
 AUTO: Final = Actor.job("auto-approval")
 APPROVE: Final = "vip.approve"
@@ -158,6 +158,15 @@ def reject(*, application_id: int, actor: Actor, at: datetime, reason: str, key:
     move(application, Application.Status.REJECTED, at=at, actor=actor)
     messages.rejected(application, at=at)
     return application
+
+
+def grant_released(application: Application, *, actor: Actor, at: datetime) -> Application:
+    """Pay out what is taken of released supply: its release was the decision on the money. R-VIP-26
+
+    Inside a command, under the locks of what is taken. Everything is checked again, as by `approve`, which says what
+    is raised; nobody's limit of amount or LTV is asked for.
+    """
+    return _grant(application, _accepted(application), {}, at=at, actor=actor)
 
 
 def end_offers(application: Application, *, at: datetime, by: User | None, side: Offer.Side) -> None:

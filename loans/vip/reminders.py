@@ -18,6 +18,7 @@ from loans import queries
 from loans.models import Loan
 from loans.vip import messages
 from loans.vip.auto_repay import auto_repays
+from loans.vip.conversion import converts
 from loans.vip.repayment import Held, hold
 from risk import debts
 from risk.models import Debt
@@ -85,6 +86,7 @@ def remind(*, loan_id: int, actor: Actor, at: datetime, key: str = "", reason: s
         payoff=debts.payoff_at(held.debt, at=at).total,
         spot=spot,
         auto_repays=auto_repays(held.loan),
+        converts=converts(held.loan),
         step=_step(held.debt, at) or "",
         at=at,
     )

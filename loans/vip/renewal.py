@@ -37,11 +37,12 @@ class MasterOnly(Refused):
 
 class CoinOverLimit(Refused):
     code = "coin_over_limit"
+    sapi = -10031
 
 
 class InterestNotCovered(Refused):
     code = "interest_not_covered"
-    sapi = -2010
+    sapi = -10011
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ def renew(
         at=at,
     )
     interest = _pay_interest(held, at=at)
+    assert held.debt.interest == held.debt.late_fee == 0, "interest is paid before a renewal"
     is_fixed = loan.rate_type == RateType.FIXED
     debt = debts.renew(
         old=held.debt,

@@ -28,16 +28,19 @@ WALLETS: Final = (LedgerAccount.Kind.SPOT, LedgerAccount.Kind.FIAT)  # paid from
 
 class LoanClosed(Refused):
     code = "loan_closed"
+    sapi = -10032
 
 
 class BadRepayment(Refused):
     """Not an amount that can be repaid on this loan; the message says what can."""
 
     code = "bad_repayment"
+    sapi = -10018
 
 
 class TooMuch(BadRepayment):
     code = "more_than_owed"
+    sapi = -10017
 
 
 class LeavesDust(BadRepayment):
@@ -49,11 +52,12 @@ class RepaymentsClosed(Refused):
     """The desk cannot take repayments now, and does not fine anybody for it (R-VIP-45, R-ADM-04)."""
 
     code = "repayments_closed"
+    sapi = -10032
 
 
 class NotEnough(Refused):
     code = "insufficient_balance"
-    sapi = -2010
+    sapi = -10011
 
 
 @dataclass(frozen=True, slots=True)

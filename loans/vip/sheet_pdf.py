@@ -96,7 +96,7 @@ def _parts(
         )
         yield (
             f"Loan in {inert(loan['asset'])}",
-            [("Amount", f"{loan['amount']} {loan['asset']}"), ("Rate", rate)],
+            [("Amount", f"{loan['amount']} {loan['asset']}"), ("Rate", rate), *_of_market(body, loan)],
         )
     yield "Terms", list(_terms(body))
     if note:
@@ -122,7 +122,18 @@ def _terms(body: Mapping[str, Any]) -> Iterator[Row]:
     yield "If overdue", f"{body['late_multiplier']} x daily interest, up to {body['overdue_hours']} hours"
     yield "All or nothing", "yes" if body["all_or_nothing"] else "no"
     yield "Repaid at expiry by itself", "yes" if body["auto_repay"] else "no"
+    if "supply" in body and not body["auto_repay"]:
+        yield "At expiry", "goes on as an open loan at the flexible rate published then"
     yield "Borrowing agreement", f"version {body['agreement']}" if body["agreement"] else "none in force"
+
+
+def _of_market(body: Mapping[str, Any], loan: Mapping[str, str]) -> Iterator[Row]:
+    """What only a loan of the fixed-rate market says, and one that goes on from it. R-VIP-26"""
+    for taken in body.get("supply", ()):
+        label = f"Of supply order S-{taken['order']:04d}"
+        yield label, f"{taken['amount']} {loan['asset']} at {_percent(taken['rate'])}"
+    if "carried" in body:
+        yield "Interest carried on", f"{body['carried']} {loan['asset']}, which bears none"
 
 
 def process_of(handling: Mapping[str, str | None]) -> Iterator[Row]:

@@ -143,14 +143,17 @@ def body_for_renewal(
     amount: Decimal,
     annual_rate: Decimal | None,
     spread: Decimal,
-    term_days: int,
+    term_days: int | None,
     overdue_hours: int,
     late_multiplier: int,
     auto_repay: bool,
     agreement: str,
     at: datetime,
 ) -> Body:
-    """The sheet of a renewal: the group keeps its accounts, coins and `lines`; `annual_rate` None is flexible."""
+    """The sheet of a renewal: the group keeps its accounts, coins and `lines`; `annual_rate` None is flexible.
+
+    `term_days` None is an open term.
+    """
     group = old.group
     loan = {
         "asset": old.asset_id,
@@ -170,7 +173,7 @@ def body_for_renewal(
         "accounts": sorted(accounts),
         "coins": sorted(coins),
         "loans": [loan],
-        "rate_type": str(old.rate_type),
+        "rate_type": (RateType.FLEXIBLE if annual_rate is None else RateType.FIXED).value,
         "term_days": term_days,
         "lines": _levels(lines),
         "overdue_hours": overdue_hours,

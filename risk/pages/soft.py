@@ -116,7 +116,7 @@ def soft(request: HttpRequest, group_id: int) -> HttpResponse:
         "plan": [] if shown is None else soft_plan.table(state, shown, settings=settings),
         "fee": soft_plan.fee_of(state, settings),
         "every": settings.soft_step_seconds,
-        "bounds": _bounds(state, settings),
+        "bounds": bounds_of(state, settings),
         "end_form": EndForm(),
         "steps": deleveraging.history(group),
         "may_act": may_act,
@@ -171,7 +171,7 @@ def _is_mine(request: HttpRequest, group: CollateralGroup) -> bool:
     return customer is not None and customer.pk == group.customer_id
 
 
-def _bounds(state: GroupState, settings: Settings) -> Bounds:
+def bounds_of(state: GroupState, settings: Settings) -> Bounds:
     lines = state.lines
     return Bounds(
         start_least=max(settings.soft_start_least, lines.margin_call),
@@ -183,7 +183,7 @@ def _bounds(state: GroupState, settings: Settings) -> Bounds:
 @exact
 def _start_from(live: Deleveraging | None, state: GroupState, settings: Settings) -> dict[str, str]:
     """What stands, else the earliest start and a target that ends the margin call."""
-    bounds = _bounds(state, settings)
+    bounds = bounds_of(state, settings)
     target = max(bounds.target_least, state.lines.margin_call - ABOVE_CALL)
     chosen = (
         (bounds.start_least, target, SHARE) if live is None else (live.start, live.target, live.step_share)

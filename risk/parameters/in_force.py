@@ -8,7 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Protocol, TypeVar
 
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q
 
 from accounts.errors import Refused
@@ -18,13 +18,9 @@ from risk.interest import RateStep
 from risk.levels import Lines
 from risk.models import (
     CollateralGroup,
-    CollateralTier,
     FeedRule,
     FlexibleRate,
-    HandlingRule,
-    Limits,
     LoanLimit,
-    RatioSchedule,
     Settings,
 )
 from risk.valuation import Tier, Tiers
@@ -92,10 +88,9 @@ def lines_for(
     Raises:
         NotPublished: nothing is published for the product.
     """
-    shared = Q(group__isnull=True) & (Q(customer__isnull=True) | Q(customer=customer))
-    rows = Limits.objects.filter(shared if group is None else shared | Q(group=group), product=product)
+    customers = [] if customer is None else [customer.pk]
     return _resolved(
-        _lines_in_force(rows, at),
+        _lines_in_force(customers=customers, groups=[] if group is None else [group.pk], at=at),
         product=product,
         customer_id=None if customer is None else customer.pk,
         group_id=None if group is None else group.pk,
@@ -119,10 +114,8 @@ def lines_by_group(
     """
     groups = list(groups)
     customers = {group.customer_id for group in groups}
-    shared = Q(group__isnull=True) & (Q(customer__isnull=True) | Q(customer__in=customers))
-    in_force = _lines_in_force(
-        Limits.objects.filter(shared | Q(group__in=[group.pk for group in groups])), at
-    ) | dict(proposed or {})
+    in_force = _lines_in_force(customers=customers, groups=[group.pk for group in groups], at=at)
+    in_force |= dict(proposed or {})
     return {
         group.pk: _resolved(
             in_force,
@@ -147,40 +140,67 @@ def handling_for(*, product: str, customer: Customer | int, at: datetime) -> Han
 def handling_by_customer(customers: Iterable[int], *, product: str, at: datetime) -> dict[int, Handling]:
     """`handling_for` of many customers in one query. A rule that has ended gives way to the product's."""
     customers = list(customers)
-    rows = HandlingRule.objects.filter(product=product, effective_at__lte=at)
-    rows = rows.filter(Q(customer__isnull=True) | Q(customer__in=customers))
-    latest = rows.order_by("customer_id", "-effective_at").distinct("customer_id")
-    in_force = {row.customer_id: _handling(row) for row in latest if row.ends_at is None or row.ends_at > at}
+    with connection.cursor() as cursor:
+        cursor.execute(_HANDLING, {"at": at, "product": product, "customers": customers})
+        latest = cursor.fetchall()
+    in_force = {row[0]: _handling(*row[2:]) for row in latest if row[1] is None or row[1] > at}
     default = in_force.get(None, Handling())
     return {customer_id: in_force.get(customer_id, default) for customer_id in customers}
 
 
-def _handling(row: HandlingRule) -> Handling:
+_HANDLING = """
+    SELECT DISTINCT ON (customer_id)
+        customer_id, ends_at, mode, target, step_share, full_below_usd, fee_base, call_trades
+    FROM risk_handlingrule
+    WHERE product = %(product)s AND effective_at <= %(at)s
+        AND (customer_id IS NULL OR customer_id = ANY (%(customers)s::bigint[]))
+    ORDER BY customer_id, effective_at DESC
+"""
+
+
+def _handling(
+    mode: str,
+    target: Decimal | None,
+    step_share: Decimal,
+    full_below_usd: Decimal,
+    fee_base: str,
+    call_trades: str,
+) -> Handling:
     return Handling(
-        mode=Mode(row.mode),
-        target=row.target,
-        step_share=row.step_share,
-        full_below_usd=row.full_below_usd,
-        fee_base=FeeBase(row.fee_base),
-        call_trades=CallTrades(row.call_trades),
+        mode=Mode(mode),
+        target=target,
+        step_share=step_share,
+        full_below_usd=full_below_usd,
+        fee_base=FeeBase(fee_base),
+        call_trades=CallTrades(call_trades),
     )
 
 
 def terms_at(at: datetime, assets: Iterable[str] | None = None) -> dict[str, CoinTerms]:
     """The ratios in force at `at` of each collateral coin that has any; all coins, or those of `assets`.
 
-    A coin that is missing counts nothing (R-GEN-33). Two queries.
+    A coin that is missing counts nothing (R-GEN-33). One query.
     """
-    schedules = RatioSchedule.objects.filter(effective_at__lte=at, asset__collateral=True)
-    if assets is not None:
-        schedules = schedules.filter(asset__in=list(assets))
-    in_force = list(schedules.order_by("asset_id", "-effective_at").distinct("asset_id"))
-    tiers: dict[int, list[Tier]] = defaultdict(list)
-    for tier in CollateralTier.objects.filter(schedule__in=in_force).order_by("schedule_id", "floor"):
-        tiers[tier.schedule_id].append(Tier(floor=tier.floor, ratio=tier.ratio))
-    return {
-        row.asset_id: CoinTerms(tiers=tuple(tiers[row.pk]), rank=row.liquidation_rank) for row in in_force
-    }
+    found: dict[str, tuple[int, list[Tier]]] = {}
+    with connection.cursor() as cursor:
+        wanted = None if assets is None else list(assets)
+        cursor.execute(_TERMS, {"at": at, "assets": wanted})
+        for asset, rank, floor, ratio in cursor.fetchall():
+            _, tiers = found.setdefault(asset, (rank, []))
+            if floor is not None:
+                tiers.append(Tier(floor=floor, ratio=ratio))
+    return {asset: CoinTerms(tiers=tuple(tiers), rank=rank) for asset, (rank, tiers) in found.items()}
+
+
+_TERMS = """
+    SELECT schedule.asset_id, schedule.liquidation_rank, tier.floor, tier.ratio FROM (
+        SELECT DISTINCT ON (row.asset_id) row.id, row.asset_id, row.liquidation_rank
+        FROM risk_ratioschedule row JOIN accounts_asset asset ON asset.symbol = row.asset_id AND asset.collateral
+        WHERE row.effective_at <= %(at)s AND (%(assets)s::text[] IS NULL OR row.asset_id = ANY (%(assets)s::text[]))
+        ORDER BY row.asset_id, row.effective_at DESC) schedule
+    LEFT JOIN risk_collateraltier tier ON tier.schedule_id = schedule.id
+    ORDER BY schedule.asset_id, tier.floor
+"""
 
 
 def loan_limit(*, product: str, asset: Asset | str, vip_level: int, at: datetime) -> LoanLimit | None:
@@ -220,12 +240,23 @@ def flexible_steps(product: str, assets: Iterable[str]) -> dict[str, list[RateSt
     return dict(steps)
 
 
-def _lines_in_force(rows: "models.QuerySet[Limits]", at: datetime) -> dict[Scope, Lines]:
-    scope = ("product", "asset_id", "customer_id", "group_id")
-    latest = rows.filter(effective_at__lte=at).order_by(*scope, "-effective_at").distinct(*scope)
-    found = latest.values_list(*scope, "ends_at", *LINE_NAMES)
+_LINES = f"""
+    SELECT DISTINCT ON (product, asset_id, customer_id, group_id)
+        product, asset_id, customer_id, group_id, ends_at, {", ".join(LINE_NAMES)}
+    FROM risk_limits
+    WHERE effective_at <= %(at)s AND (group_id = ANY (%(groups)s::bigint[])
+        OR group_id IS NULL AND (customer_id IS NULL OR customer_id = ANY (%(customers)s::bigint[])))
+    ORDER BY product, asset_id, customer_id, group_id, effective_at DESC
+"""  # noqa: S608  the names of our own columns
+
+
+def _lines_in_force(*, customers: Iterable[int], groups: Iterable[int], at: datetime) -> dict[Scope, Lines]:
+    """The lines of each scope that could be these customers' and groups'. One query, asked by every valuation."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LINES, {"at": at, "customers": list(customers), "groups": list(groups)})
+        found = cursor.fetchall()
     # A row that has ended leaves its scope empty; the row before it does not come back.
-    return {row[:4]: _lines(*row[5:]) for row in found if row[4] is None or row[4] > at}
+    return {tuple(row[:4]): _lines(*row[5:]) for row in found if row[4] is None or row[4] > at}
 
 
 def _resolved(

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from accounts.models import User
 from tests import build
@@ -89,3 +90,27 @@ def test_error_pages_need_nothing(name: str) -> None:
     page = render_to_string(name)
     assert "<h1" in page
     assert 'href="/"' in page
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/sapi/v1/account/status",
+            {"code": -1002, "msg": "Use https: what you sent could be read on its way."},
+        ),
+        ("/api/v3/time", {"code": -1002, "msg": "Use https: what you sent could be read on its way."}),
+        (
+            "/api/v1/me",
+            {"code": "https_only", "message": "Use https: what you sent could be read on its way."},
+        ),
+    ],
+)
+def test_a_program_is_told_to_use_https_and_not_sent_there(
+    client: Client, settings: Settings, path: str, body: dict[str, object]
+) -> None:
+    """A redirect would let it go on sending its key in the clear (TRUST section 7)."""
+    settings.SECURE_SSL_REDIRECT = True
+    answer = client.get(path)
+    assert (answer.status_code, answer.json()) == (403, body)
+    assert client.get("/").status_code == 301

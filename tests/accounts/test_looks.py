@@ -118,8 +118,14 @@ def test_papers_of_a_client_are_written_down_under_whatever_number_they_are_open
 
 
 OF_NOBODY = {
-    *("symbol", "slug", "template", "bucket", "action", "year", "month"),  # what of it, not whose
-    *("freeze_id", "tranche_id", "note_id"),  # the desk's own, or a button only
+    *("symbol", "slug", "template", "bucket", "action", "year", "month", "days"),  # what of it, not whose
+    *("freeze_id", "tranche_id", "supply_id", "note_id"),  # the desk's own, or a button only
+    *(
+        "uid",
+        "rule_id",
+        "line_id",
+        "version",
+    ),  # of our own API, beside the id of whose it is; the house has none there
     "export_id",  # what one asked for oneself, from a page that is written down
 }
 

@@ -16,6 +16,7 @@ TABLE = {
     Power.ACCEPT: (True, True, False, False, False),
     Power.REPAY: (True, True, False, False, False),
     Power.PLEDGE: (True, True, False, False, False),
+    Power.OPEN: (True, True, False, False, False),
     Power.RULES: (True, True, False, False, False),
     Power.GOVERN: (True, False, False, False, False),
 }

@@ -16,6 +16,7 @@ from accounts.commands import Actor
 from accounts.errors import Refused
 from accounts.models import (
     Account,
+    ApiKey,
     Approval,
     Customer,
     JournalEntry,
@@ -29,7 +30,16 @@ from loans import authority, client_file, confirmations, statements
 from loans.authority import Stakes
 from loans.demo import cast
 from loans.demo.seeding import Seeded
-from loans.models import Application, BalanceConfirmation, ClientTerms, Enquiry, Loan, Offer, Statement
+from loans.models import (
+    Application,
+    BalanceConfirmation,
+    ClientTerms,
+    Enquiry,
+    Loan,
+    Offer,
+    Statement,
+    SupplyOrder,
+)
 from loans.vip import applications, auto_repay, offers, origination, sheets
 from loans.vip.sheets import CoinRate
 from loans.vip.terms import Request, Wish
@@ -389,3 +399,24 @@ def test_a_clients_file_has_notes_actions_and_a_document(demo: Seeded) -> None:
     document = client.documents.get()
     assert document.content_type == "text/plain"
     assert document.title in text_of("manager", reverse("loans:client_file", args=[client.pk]))
+
+
+def test_finance_offers_at_fixed_rates(demo: Seeded) -> None:
+    """R-VIP-26: two offers that a risk officer released, whole."""
+    offered = SupplyOrder.objects.order_by("pk").values_list("asset_id", "term_days", "amount", "annual_rate")
+    assert list(offered) == [
+        ("USDT", 30, Decimal(2_000_000), Decimal("0.0725")),
+        ("USDC", 60, Decimal(750_000), Decimal("0.0780")),
+    ]
+    assert {row.entered_by for row in SupplyOrder.objects.all()} == {user("finance")}
+
+
+def test_a_program_may_look(demo: Seeded) -> None:
+    """A key that reads, from one network; and its account's member is who made it."""
+    [key] = ApiKey.objects.all()
+    assert (key.label, key.user, key.can_read, key.can_borrow) == (
+        "Treasury dashboard",
+        user("borrower"),
+        True,
+        False,
+    )

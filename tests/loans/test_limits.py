@@ -229,7 +229,7 @@ def test_after_a_payout_the_cap_is_looked_at_again(desk: Desk) -> None:
 
 def test_an_empty_pool_has_its_own_code() -> None:
     """R-GEN-38"""
-    assert (PoolEmpty.code, PoolEmpty.sapi) == ("pool_empty", -3045)
+    assert (PoolEmpty.code, PoolEmpty.sapi) == ("pool_empty", -10041)
 
 
 def test_of_payouts_at_once_no_more_than_the_cap_get_through(

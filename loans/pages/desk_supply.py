@@ -1,0 +1,180 @@
+"""The supply side of the fixed-rate market: what is on offer, what was taken of it, entering and closing orders.
+
+Finance proposes an order and another person releases it; the rest of the house looks. A VIP manager sees of the
+takings those of their own clients. R-VIP-26
+"""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from accounts import approvals
+from accounts.errors import Refused
+from accounts.models import Approval, Asset
+from accounts.pages.access import actor_of, user_of
+from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
+from accounts.templatetags import figures
+from loans import supply
+from loans.matching import LONGEST_TERM
+from loans.models import SupplyOrder
+from loans.pages.client_forms import fraction, instant_field, percent_field
+from loans.pages.desk_access import clients_of, for_the_house
+from risk.insurance import FINANCE
+from risk.models import ProductCode
+
+PER_PAGE: Final = 50
+
+
+class EnterForm(forms.Form):
+    asset = forms.ModelChoiceField(
+        label="Coin", queryset=Asset.objects.filter(loanable=True).order_by("pk"), empty_label="Choose a coin"
+    )
+    annual_rate = percent_field("Rate a year", least=0, most=999)
+    amount = amount_field("Amount offered")
+    minimum = amount_field("Least of one taking")
+    term_days = forms.IntegerField(label="Term in days", min_value=1, max_value=LONGEST_TERM)
+    ends_at = instant_field("On offer until (UTC); until it is closed when empty")
+    reason = forms.CharField(label="Why", max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    key = key_field()
+
+
+class CloseForm(forms.Form):
+    reason = forms.CharField(
+        label="Why",
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        error_messages={"required": "Say why; it is kept with the change."},
+    )
+    key = key_field()
+
+
+# --- Pages ------------------------------------------------------------------------------------------
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_the_house
+def index(request: HttpRequest) -> HttpResponse:
+    """What is on offer now, what was, and the form to offer more."""
+    at, changes = timezone.now(), user_of(request).role in FINANCE
+    form = EnterForm(request.POST or None)
+    if request.method == "POST":
+        _refuse_strangers(changes)
+        if form.is_valid() and _entered(request, form, at):
+            return redirect("loans:supply")
+    offered = supply.on_offer(at=at)
+    others = SupplyOrder.objects.exclude(pk__in=list(offered.values_list("pk", flat=True)))
+    past = supply.with_left(others.select_related("asset")).order_by("-opened_at", "-pk")
+    context = {
+        "at": at,
+        "standings": supply.standings(offered.order_by("asset", "term_days", "annual_rate", "pk")),
+        "page": Paginator(past, PER_PAGE).get_page(request.GET.get("page")),
+        "proposals": Approval.objects.filter(status=Approval.Status.PENDING, command="supply.enter")
+        .select_related("proposed_by")
+        .order_by("pk"),
+        "changes": changes,
+        "form": form,
+    }
+    return render(request, "loans/desk_supply.html", context, status=REFUSED if form.errors else 200)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_the_house
+def order(request: HttpRequest, supply_id: int) -> HttpResponse:
+    """One order: its terms, what is left, who took what; finance closes it here."""
+    at, user = timezone.now(), user_of(request)
+    changes = user.role in FINANCE
+    rows = SupplyOrder.objects.select_related("asset", "entered_by")
+    row = get_object_or_404(supply.with_left(rows), pk=supply_id, product=ProductCode.VIP)
+    form = CloseForm(request.POST or None)
+    if request.method == "POST":
+        _refuse_strangers(changes)
+        if form.is_valid() and _closed(request, row, form, at):
+            return redirect("loans:supply_order", row.pk)
+    takes = row.takes.filter(loan__customer__in=clients_of(user)).select_related("loan__customer")
+    [standing] = supply.standings([row])
+    context = {
+        "at": at,
+        "row": row,
+        "standing": standing,
+        "is_open": supply.on_offer(at=at).filter(pk=row.pk).exists(),
+        "takes": Paginator(takes.order_by("-loan__drawn_at", "-pk"), PER_PAGE).get_page(
+            request.GET.get("page")
+        ),
+        "may_close": changes and row.closed_at is None,
+        "form": form,
+    }
+    return render(request, "loans/desk_supply_order.html", context, status=REFUSED if form.errors else 200)
+
+
+# --- Changes ----------------------------------------------------------------------------------------
+
+
+def _refuse_strangers(changes: bool) -> None:
+    if not changes:
+        raise PermissionDenied("Finance enters and closes supply orders.")
+
+
+def _entered(request: HttpRequest, form: EnterForm, at: datetime) -> bool:
+    """Put it up for a second person; False with the reason on the form."""
+    typed = form.cleaned_data
+    asset: Asset = typed["asset"]
+    amount, minimum = (read_amount(form, name, places=asset.places) for name in ("amount", "minimum"))
+    if amount is None or minimum is None:
+        return False
+    rate, ends_at = fraction(typed["annual_rate"]), typed["ends_at"]
+    arguments: dict[str, Any] = {
+        "asset": asset.pk,
+        "annual_rate": rate,
+        "term_days": typed["term_days"],
+        "amount": amount,
+        "minimum": minimum,
+        "ends_at": None if ends_at is None else ends_at.astimezone(UTC),
+    }
+    title = f"Offer {figures.plain(amount, asset)} at {figures.rate(rate)} for {typed['term_days']} days"
+    free = supply.free([asset.pk]).get(asset.pk)
+    preview = {
+        "Least of one taking": figures.plain(minimum, asset),
+        "Free in the pool now": "nothing" if free is None else figures.plain(free, asset),
+        "Who decides on each taking": "nobody: whoever passes every check of a request is paid out at once",
+    }
+    try:
+        approval = approvals.run_or_propose(
+            command="supply.enter",
+            arguments=arguments,
+            title=title[:200],
+            preview=preview,
+            reason=typed["reason"],
+            actor=actor_of(request),
+            at=at,
+            key=key_of(form),
+        )
+    except Refused as refusal:
+        refuse(form, refusal)
+        return False
+    waits = f"{approval} is proposed; it is on offer when another person releases it."
+    messages.success(request, waits if approval else f"{title}: done.")
+    return True
+
+
+def _closed(request: HttpRequest, row: SupplyOrder, form: CloseForm, at: datetime) -> bool:
+    try:
+        supply.close(
+            order_id=row.pk,
+            actor=actor_of(request),
+            at=at,
+            key=key_of(form),
+            reason=form.cleaned_data["reason"],
+        )
+    except Refused as refusal:
+        refuse(form, refusal)
+        return False
+    messages.success(request, f"{row} is closed; what was taken of it runs on.")
+    return True

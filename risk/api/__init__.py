@@ -1,0 +1,1 @@
+"""The groups, movements and prices of our own API (docs/api.md)."""
