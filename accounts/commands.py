@@ -31,6 +31,8 @@ R = TypeVar("R")
 RETRIED_SQLSTATES = {"40001", "40P01", "55P03"}  # serialization failure, deadlock, lock not available
 MAX_TRIES = 5
 LONGEST_KEY = 64  # characters; the width of the column
+WAITS = "waits:"  # before a proposal's number: what a key has come to that a second person was asked for
+REUSED = "This request key was already used for something else; nothing was done."
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -226,6 +228,31 @@ def digest(name: str, kwargs: Arguments) -> str:
     return hashlib.sha256(plain.encode()).hexdigest()
 
 
+def keep_for_proposal(actor: Actor, key: str, name: str, arguments: Arguments, *, proposal: int) -> None:
+    """What this key asked for waits as a proposal: it does nothing else, whatever the policy becomes. R-GEN-06
+
+    Raises:
+        BadKey, KeyReused: as the command itself.
+    """
+    claim = _claim(actor, key, name, arguments)
+    if claim.fresh:
+        IdempotencyKey.objects.filter(pk=claim.row.pk).update(result=f"{WAITS}{proposal}")
+
+
+def kept_proposal(actor: Actor, key: str, name: str, arguments: Arguments) -> int | None:
+    """The number of the proposal that this key has come to, if to any.
+
+    Raises:
+        KeyReused: to one of something else.
+    """
+    row = IdempotencyKey.objects.filter(caller=actor.label, key=key, result__startswith=WAITS).first()
+    if row is None or row.result is None:
+        return None
+    if (row.command, row.request_hash) != (name, digest(name, arguments)):
+        raise KeyReused(REUSED)
+    return int(row.result.removeprefix(WAITS))
+
+
 def needs_release(command: Registered, kwargs: Arguments, *, at: datetime) -> bool:
     """Whether these arguments need a second person at `at`, by the command and the policy in force."""
     rule = command.four_eyes
@@ -283,12 +310,19 @@ class _Claim:
     fresh: bool
 
     def replay(self, returns: type[models.Model] | None) -> models.Model | None:
+        """The first outcome.
+
+        Raises:
+            NeedsApproval: it was put before a second person, and stays there.
+        """
         if returns is None or self.row.result is None:
             return None
+        if self.row.result.startswith(WAITS):
+            raise NeedsApproval("This was put before a second person; it is not done here.")
         return returns._default_manager.get(pk=self.row.result)
 
 
-def _claim(actor: Actor, key: str, name: str, kwargs: dict[str, Any]) -> _Claim:
+def _claim(actor: Actor, key: str, name: str, kwargs: Arguments) -> _Claim:
     """Take the key, or find who took it. A concurrent holder makes the insert wait until it is decided."""
     if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
         raise BadKey(f"A request key is one line of at most {LONGEST_KEY} plain characters.")
@@ -302,7 +336,7 @@ def _claim(actor: Actor, key: str, name: str, kwargs: dict[str, Any]) -> _Claim:
         fresh = cursor.rowcount == 1
     row = IdempotencyKey.objects.get(caller=actor.label, key=key)
     if not fresh and (row.command, row.request_hash) != (name, request_hash):
-        raise KeyReused("This request key was already used for something else; nothing was done.")
+        raise KeyReused(REUSED)
     return _Claim(row=row, fresh=fresh)
 
 

@@ -6,12 +6,15 @@ another's signature taken or given, needs a second signatory itself wherever the
 
 from collections.abc import Mapping
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
-from accounts import membership
-from accounts.commands import Actor, acting_user, command
+from django.db import transaction
+
+from accounts import approvals, membership
+from accounts.commands import Actor, acting_user, command, keep_for_proposal, kept_proposal
 from accounts.errors import Refused
-from accounts.models import Customer, FirmPolicy, Membership, User
+from accounts.models import Approval, Customer, FirmPolicy, Membership, User
 from accounts.people import BadDetails, NotAMember
 from accounts.powers import MemberRule, Power, powers_of
 
@@ -146,6 +149,43 @@ def refuse_short_handed(firm: Customer, *, at: datetime) -> None:
             f"Two people are asked for, so {firm.name} needs two signatories or treasurers who act for all of it."
             " Make somebody else one first, or switch the second person off."
         )
+
+
+def propose_once(
+    *,
+    command: str,
+    arguments: Mapping[str, Any],
+    title: str,
+    facts: Mapping[str, str],
+    actor: Actor,
+    at: datetime,
+    key: str,
+) -> Approval:
+    """Put what a firm keeps for two before its other people; the command's own `key` stands for that from now on.
+
+    A repeat finds the same proposal, decided or not, even when `facts` read differently by then, and never runs the
+    command, even when the firm asks for one person only by then. R-GEN-06
+
+    Raises:
+        Refused: as `approvals.propose`.
+    """
+    waiting = kept_proposal(actor, key, command, arguments) if key else None
+    if waiting is not None:
+        return Approval.objects.get(pk=waiting)
+    with transaction.atomic():
+        made = approvals.propose(
+            command=command,
+            arguments=arguments,
+            title=title,
+            preview=dict(facts),
+            reason="",
+            actor=actor,
+            at=at,
+            key=sha256(f"{key}:second".encode()).hexdigest() if key else "",  # no longer than a key may be
+        )
+        if key:
+            keep_for_proposal(actor, key, command, arguments, proposal=made.pk)
+    return made
 
 
 # --- Private ----------------------------------------------------------------------------------------

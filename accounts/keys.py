@@ -341,6 +341,8 @@ def _credential(kind: str, public_key: str) -> dict[str, str]:
     except signing.BadPublicKey as error:
         raise BadKeyDetails(str(error)) from None
     # Which key a request names is not signed: under two keys of one pair a signature would serve twice. TRUST I-26
+    with connection.cursor() as cursor:  # so that of two at once the second sees the first
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [half])
     if ApiKey.objects.filter(public_key=half).exists():
         raise BadKeyDetails("A key with this public half was made before; make a new pair for each key.")
     return {"public_key": half}

@@ -118,6 +118,8 @@ def of_user(user_id: int | None, customer_id: int | None) -> Membership | None:
     mine = rows.select_related("customer", "account", "user").first()
     only = bound_to.get()
     if mine is not None and only is not None:
+        if mine.account_id not in (None, only.pk):  # said since the key was looked up
+            return None
         mine.account = only  # for this request; the row is not saved
     return mine
 

@@ -25,6 +25,19 @@ SMALLEST_RSA: Final = 2048  # bits
 LARGEST_RSA: Final = 4096
 HMAC, RSA, ED25519 = "hmac", "rsa", "ed25519"
 _HEX: Final = re.compile(b"[0-9A-Fa-f]{64}")
+_SMALL: Final = frozenset(
+    bytes.fromhex(text)
+    for text in (
+        "00" * 32,
+        "01" + "00" * 31,
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ec" + "ff" * 30 + "7f",
+        "ed" + "ff" * 30 + "7f",
+        "ee" + "ff" * 30 + "7f",
+    )
+)
+"""The points of Ed25519 of which anybody makes signatures, without the bit of their sign; no private key has them."""
 _ESCAPE: Final = re.compile(b"%[0-9A-Fa-f]{2}")
 
 
@@ -78,7 +91,8 @@ def public_key_of(pem: str, *, kind: str) -> str:
     """The key as PEM text in one form, checked.
 
     Raises:
-        BadPublicKey: no PEM, a private key, another algorithm, or RSA of fewer than 2048 or more than 4096 bits.
+        BadPublicKey: no PEM, a private key, another algorithm, RSA of fewer than 2048 or more than 4096 bits, or a
+            point of Ed25519 that is nobody's.
     """
     if "PRIVATE" in pem:
         raise BadPublicKey("That is a private key. Keep it to yourself, and paste the public one.")
@@ -91,8 +105,14 @@ def public_key_of(pem: str, *, kind: str) -> str:
             raise BadPublicKey(f"An RSA key has {SMALLEST_RSA} to {LARGEST_RSA} bits, not {key.key_size}.")
     elif not (kind == ED25519 and isinstance(key, Ed25519PublicKey)):
         raise BadPublicKey(f"That is a public key, but not an {kind.upper()} one.")
+    elif _is_nobodys(key.public_bytes_raw()):
+        raise BadPublicKey("That public key has no private half: anybody could sign for it. Make a new pair.")
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
+
+
+def _is_nobodys(point: bytes) -> bool:
+    return point[:-1] + bytes([point[-1] & 0x7F]) in _SMALL
 
 
 def _says_the_same(encoded: bytes, text: bytes) -> bool:

@@ -1,10 +1,11 @@
-"""What every address of our own API starts from: who asks, for whom, and their key bound to its account."""
+"""What every address of our own API starts from: who asks, for whom, how often, and their key bound to its account."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from django.core.exceptions import PermissionDenied
 from django.http import Http404
 from django.http.response import HttpResponseBase
 from django.utils import timezone
@@ -77,6 +78,16 @@ class Edge(APIView):
             raise Http404
         assert isinstance(request.user, User)
         return Asker(user=request.user, customer=customer, only=only, at=timezone.now())
+
+    def require(self, permission: str) -> None:
+        """For a write that takes more than `permission` of the class says.
+
+        Raises:
+            PermissionDenied: the token has not this one.
+        """
+        auth = self.request.auth
+        if isinstance(auth, Caller) and not getattr(auth.key, permission):
+            raise PermissionDenied
 
     def _membership(self) -> Membership:
         assert isinstance(self.request.user, User)

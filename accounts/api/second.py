@@ -1,13 +1,12 @@
 """What a firm keeps for two of its people, asked for by a program or a page of their own: it waits, 202. R-ADM-09"""
 
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any, Final
 
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from accounts import approvals
+from accounts import firms
 from accounts.api.edge import Asker
 
 
@@ -31,23 +30,22 @@ def put_up(
     facts: Mapping[str, str],
     key: str,
 ) -> Response:
-    """Put the command before the firm's other people. `facts` do not change with time, so that a key can be repeated.
+    """Put the command before the firm's other people; the same key again is answered the same.
 
     Raises:
-        Refused: as `approvals.propose`.
+        Refused: as `firms.propose_once`.
     """
-    proposal = approvals.propose(
+    proposal = firms.propose_once(
         command=command,
         arguments=arguments,
         title=title,
-        preview=dict(facts),
-        reason="",
+        facts=facts,
         actor=asker.actor,
         at=asker.at,
-        key=sha256(f"{key}:second".encode()).hexdigest() if key else "",  # no longer than a key may be
+        key=key,
     )
     told = (
-        f"{proposal} is sent to your colleagues: {title}. It is done when one of them releases it,"
+        f"{proposal} is sent to your colleagues: {proposal.title}. It is done when one of them releases it,"
         f" until {proposal.expires_at:%-d %B %Y, %H:%M} UTC."
     )
     return Response({"proposal": proposal.pk, "message": told}, status=202)

@@ -127,6 +127,14 @@ class Migration(migrations.Migration):
                 name="an_api_key_has_a_secret_or_a_public_half",
             ),
         ),
+        migrations.AddConstraint(
+            model_name="apikey",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("public_key", ""), _negated=True),
+                fields=("public_key",),
+                name="a_pair_has_one_key",
+            ),
+        ),
         migrations.AddIndex(
             model_name="usedsignature",
             index=models.Index(fields=["at"], name="used_signature_age"),

@@ -62,6 +62,9 @@ class ApiKey(models.Model):
                 condition=Q(kind__in=["hmac", "token"], public_key="") & ~Q(secret="")
                 | Q(kind__in=["rsa", "ed25519"], secret="") & ~Q(public_key=""),
             ),
+            models.UniqueConstraint(  # which key a request names is not signed (TRUST I-26)
+                name="a_pair_has_one_key", fields=["public_key"], condition=~Q(public_key="")
+            ),
         )
 
     def __str__(self) -> str:

@@ -16,7 +16,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import approvals, inbox
+from accounts import approvals, firms, inbox
 from accounts.errors import Refused
 from accounts.models import Approval, Customer
 from accounts.pages.access import actor_of, for_member, limited_to, user_of
@@ -64,17 +64,16 @@ def send(
     """Put a command that the firm keeps for two before its other people, and say so.
 
     Raises:
-        Refused: as `approvals.propose`.
+        Refused: as `firms.propose_once`.
     """
-    proposal = approvals.propose(
+    proposal = firms.propose_once(
         command=command,
         arguments=arguments,
         title=title,
-        preview=dict(facts),
-        reason="",
+        facts=facts,
         actor=actor_of(request),
         at=at,
-        key=f"{key}:second" if key else "",
+        key=key,
     )
     messages.success(
         request,

@@ -26,7 +26,7 @@ PER_PAGE = 25
 WORDS = {
     "can_read": "Read balances, loans and histories",
     "can_borrow": "Borrow, renew and repay",
-    "can_transfer": "Transfer between accounts",
+    "can_transfer": "Transfer between accounts, and open sub-accounts",
     "can_withdraw": "Withdraw",
 }
 FIELDS = {"not_for_this_account": "permissions", "too_many_keys": "account"}

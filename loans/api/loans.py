@@ -21,7 +21,7 @@ from loans.histories import Scope
 from loans.models import Loan
 from loans.pages.loan_panels import available, plan_of
 from loans.queries import LoanRow
-from loans.vip import auto_repay, conversion, renewal
+from loans.vip import at_expiry, renewal
 from risk import freezes
 from risk.models import DebtEntry
 
@@ -256,8 +256,8 @@ def _detail(loan: Loan, at: datetime) -> dict[str, Any]:
     shown = _row(row) | {
         "payoff": due.payoff,
         "available": available(loan),
-        "auto_repay": auto_repay.auto_repays(loan),
-        "converts": is_open and conversion.converts(loan),
+        "auto_repay": at_expiry.auto_repays(loan),
+        "converts": is_open and at_expiry.converts(loan),
         "renewal": _renewal(loan, due, at) if is_open else None,
         "overdue_since": debt.overdue_since,
         "liquidated_from": row.liquidated_from,

@@ -14,7 +14,7 @@ from accounts.api.wire import Amount, Body, Flag, Fraction, Instant, Number, Que
 from loans.api.asking import shown
 from loans.api.loans import LoanOut, Payment, loan_of, loan_told, paid_row
 from loans.models import SignedSheet
-from loans.vip import auto_repay, renewal, repayment
+from loans.vip import at_expiry, auto_repay, renewal, repayment
 from loans.vip.eligibility import LONGEST_TERM
 
 PDF = "application/pdf"
@@ -74,7 +74,7 @@ class AutoRepay(Edge):
         row = auto_repay.set_auto_repay(
             loan_id=row.pk, **told, actor=asker.actor, at=asker.at, key=key_of(request)
         )
-        return Response(self.Output({"loan_id": row.pk, "auto_repay": auto_repay.auto_repays(row)}).data)
+        return Response(self.Output({"loan_id": row.pk, "auto_repay": at_expiry.auto_repays(row)}).data)
 
 
 class LoanSheet(Edge):

@@ -144,10 +144,12 @@ class Rules(Edge):
 
     @extend_schema(operation_id="cure_rules_set", request=NewRule, responses={201: RuleRow})
     def post(self, request: Request, group_id: int) -> Response:
-        """Looked at before every valuation from now on."""
+        """Looked at before every valuation from now on. A token may give a top-up only if it may transfer."""
         asker = self.asker(whole=True)
         group = group_of(asker, group_id)
         told = read(NewRule, request)
+        if told["kind"] == CureRule.Kind.TOP_UP:
+            self.require("can_transfer")  # it is a standing order to move coins between accounts
         row = cure_rules.set_rule(
             group_id=group.pk, **_arguments(asker, told), actor=asker.actor, at=asker.at, key=key_of(request)
         )

@@ -48,7 +48,7 @@ from loans import queries
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, is_manager, is_of_the_house
 from loans.pages.loan_panels import available, can_be_called, may_call, payment_of, plan_of, renewal_of
-from loans.vip import auto_repay, conversion, renewal, repayment
+from loans.vip import at_expiry, auto_repay, renewal, repayment
 from risk import book, freezes
 from risk.pages.standing import standing_of
 
@@ -255,7 +255,7 @@ def _page(
     if is_checked:
         payment = payment_of(row, form=repay_form, share=repay_form.share, due=due, standing=standing, at=at)
     offer, customer, user = renewal_of(row, standing, at), customer_of(request), user_of(request)
-    is_on = auto_repay.auto_repays(row)
+    is_on = at_expiry.auto_repays(row)
     context = {
         "at": at,
         "row": shown,
@@ -269,7 +269,7 @@ def _page(
         "renewal": offer,
         "instalments": plan_of(row) if row.debt.residual_since else [],
         "auto_repays": is_on,
-        "converts": not is_on and conversion.converts(row),
+        "converts": not is_on and at_expiry.converts(row),
         "auto_form": auto_form or AutoRepayForm(initial={"on": "off" if is_on else "on"}),
         "may_switch": shown.is_open
         and not row.debt.residual_since

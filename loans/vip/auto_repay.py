@@ -1,6 +1,6 @@
 """Repaying a loan at its expiry out of Spot, when the borrower chose that (R-VIP-47). Off unless chosen.
 
-The choice is the last event that says so: the request's, then every switch until the expiry. What is taken is what
+What is taken is what
 closes the loan at the expiry itself, so a job that runs late costs the borrower nothing (R-VIP-31, R-GEN-04).
 """
 
@@ -12,11 +12,10 @@ from accounts.models import LedgerAccount
 from accounts.money import ZERO
 from accounts.powers import MemberRule, Power
 from loans.models import Loan, LoanEvent
+from loans.vip.at_expiry import OFF, ON, auto_repays
 from loans.vip.messages import said
 from loans.vip.repayment import Held, RepaymentsClosed, hold, record, take
 from risk import debts, groups
-
-ON, OFF = "auto_repay_on", "auto_repay_off"
 
 
 class NotSwitchable(Refused):
@@ -47,14 +46,6 @@ def set_auto_repay(
         raise NotSwitchable(f"Auto-repay of {loan} is {'on' if on else 'off'} already.")
     choose(loan, on=on, actor=actor, at=at)
     return loan
-
-
-def auto_repays(loan: Loan) -> bool:
-    """Whether the loan is repaid from Spot at its expiry: the last choice made, or the one in the request."""
-    last = LoanEvent.objects.filter(loan=loan, kind__in=[ON, OFF]).order_by("-pk").first()
-    if last is not None:
-        return last.kind == ON
-    return loan.line is not None and loan.line.application.auto_repay
 
 
 def choose(loan: Loan, *, on: bool, actor: Actor, at: datetime) -> None:

@@ -12,19 +12,13 @@ from django.db.models import Max
 from accounts import people
 from accounts.commands import Actor
 from loans import ratecards
-from loans.models import Loan, LoanEvent, RateType, SupplyTake
+from loans.models import Loan, LoanEvent, RateType
 from loans.ratecards import Quote
 from loans.vip import messages, sheets
-from loans.vip.auto_repay import auto_repays
 from loans.vip.repayment import Held
 from risk import book, debts
 from risk.models import Debt, Liquidation
 from risk.waterfall import Parts
-
-
-def converts(loan: Loan) -> bool:
-    """Whether it goes on at the flexible rate at its expiry: taken from the market, and auto-repay is off."""
-    return SupplyTake.objects.filter(loan=loan).exists() and not auto_repays(loan)
 
 
 def convert_at_expiry(held: Held, *, actor: Actor, at: datetime) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from loans.models import Loan, LoanEvent
-from loans.vip import auto_repay, conversion, messages
+from loans.vip import at_expiry, auto_repay, conversion, messages
 from loans.vip.repayment import hold
 from risk import debts, overdue
 
@@ -74,11 +74,11 @@ def expire(*, loan_id: int, actor: Actor, at: datetime, key: str = "", reason: s
     if debt.overdue_since is not None or debt.residual_since is not None:
         raise NotDue(f"{loan} is overdue already.")
     why_not = not_converted = ""
-    if auto_repay.auto_repays(loan):
+    if at_expiry.auto_repays(loan):
         why_not = auto_repay.repay_at_expiry(held, actor=actor, at=at)
         if not why_not:
             return loan
-    elif conversion.converts(loan):
+    elif at_expiry.converts(loan):
         not_converted = conversion.convert_at_expiry(held, actor=actor, at=at)
         if not not_converted:
             return loan

@@ -17,8 +17,7 @@ from accounts.money import ZERO
 from loans import queries
 from loans.models import Loan
 from loans.vip import messages
-from loans.vip.auto_repay import auto_repays
-from loans.vip.conversion import converts
+from loans.vip.at_expiry import auto_repays, converts
 from loans.vip.repayment import Held, hold
 from risk import debts
 from risk.models import Debt

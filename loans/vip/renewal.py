@@ -17,7 +17,7 @@ from accounts.money import ZERO
 from accounts.powers import MemberRule, Power
 from loans import limits, ratecards
 from loans.models import Loan, LoanEvent, RateType, SignedSheet
-from loans.vip import auto_repay, messages, repayment, sheets
+from loans.vip import at_expiry, auto_repay, messages, repayment, sheets
 from loans.vip.repayment import Held, hold, take
 from risk import book, debts, freezes, groups
 from risk.levels import Action, Lines
@@ -120,7 +120,7 @@ def renew(
         spread=ZERO if is_fixed else quote.spread,
         at=at,
     )
-    on = auto_repay.auto_repays(loan)
+    on = at_expiry.auto_repays(loan)
     sheet = _sign(loan, debt, quote, lines=lines, term_days=term_days, on=on, actor=actor, at=at)
     new = _new_order(loan, debt, sheet, term_days=term_days, annual_rate=quote.annual_rate)
     LoanEvent.objects.create(loan=loan, kind="renewed", at=at, actor=actor.label, facts={"by": new.pk})

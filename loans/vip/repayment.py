@@ -16,9 +16,10 @@ from accounts.models import LedgerAccount
 from accounts.money import ONE, ZERO, exact, round_down, round_up
 from accounts.powers import MemberRule, Power
 from loans.models import Loan, LoanEvent
-from loans.vip import messages
+from loans.vip import at_expiry, messages
 from risk import book, debts, freezes, groups, prices
 from risk.cure import DUST_USD
+from risk.interest import midnights
 from risk.levels import Action
 from risk.models import Debt, DebtEntry
 from risk.waterfall import Parts, allocate
@@ -52,6 +53,13 @@ class RepaymentsClosed(Refused):
     """The desk cannot take repayments now, and does not fine anybody for it (R-VIP-45, R-ADM-04)."""
 
     code = "repayments_closed"
+    sapi = -10032
+
+
+class GoingOn(Refused):
+    """Its expiry is not settled yet, a midnight has passed since, and it bears no late fee for that (R-VIP-26)."""
+
+    code = "going_on"
     sapi = -10032
 
 
@@ -101,10 +109,12 @@ def repay(
         BadRepayment, TooMuch: not an amount of this coin, or more than is owed.
         LeavesDust: the principal left would be worth less than 10 USD.
         RepaymentsClosed: a freeze says so.
+        GoingOn: it goes on at the flexible rate since its expiry, and that is booked within a minute.
         NotEnough: Spot and Fiat together hold less.
         groups.PriceTooOld, groups.NotPermitted: the coins are collateral of another group, which needs them.
     """
     held = hold(loan_id)
+    _refuse_going_on(held, at=at)
     payoff = debts.payoff_at(held.debt, at=at).total
     amount = _asked(held.loan, payoff, amount, share)
     if amount < payoff:
@@ -195,6 +205,18 @@ def refuse_closed(coin: str, *, at: datetime) -> None:
 
 
 # --- Private ----------------------------------------------------------------------------------------
+
+
+def _refuse_going_on(held: Held, *, at: datetime) -> None:
+    """The job that settles expiries is late: what would be taken now has a late fee in it that nobody owes. R-GEN-04"""
+    debt, loan = held.debt, held.loan
+    if debt.due_at is None or debt.overdue_since is not None or debt.residual_since is not None:
+        return
+    if any(midnights(after=debt.due_at, until=at)) and at_expiry.converts(loan):
+        raise GoingOn(
+            f"{loan} expired on {debt.due_at:%-d %B %Y %H:%M} UTC and goes on at the flexible rate from then, without a"
+            " late fee; that is being booked. Repay the order that continues it in a minute."
+        )
 
 
 def _asked(loan: Loan, payoff: Decimal, amount: Decimal | None, share: Decimal | None) -> Decimal:

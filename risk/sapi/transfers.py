@@ -120,7 +120,7 @@ def between_accounts(call: Call) -> Json:
         call,
         source=own if call["fromEmail"] is None else family.named(call, call["fromEmail"]),
         target=own if call["toEmail"] is None else family.named(call, call["toEmail"]),
-        key=TRANSFERS.key(call["clientTranId"]),
+        key=TRANSFERS.key(call, call["clientTranId"]),
     )
     return {"tranId": row.pk, "clientTranId": call["clientTranId"] or ""}
 

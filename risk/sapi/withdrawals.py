@@ -53,7 +53,7 @@ def withdraw(call: Call) -> Json:
                 wallet=WALLETS[call["walletType"]],
                 actor=call.actor,
                 at=call.at,
-                key=WITHDRAWALS.key(call["withdrawOrderId"]),
+                key=WITHDRAWALS.key(call, call["withdrawOrderId"]),
             )
     except Overdrawn as refusal:
         raise Denied(TOO_LITTLE, refusal.message) from None

@@ -205,6 +205,18 @@ def test_a_members_key_dies_with_their_place(master: Account, owner: Customer) -
     assert keys.find(of_sub.key, address=HERE, at=NOON).only == sub
 
 
+def test_a_place_that_was_moved_since_the_key_was_found_opens_nothing(
+    master: Account, owner: Customer
+) -> None:
+    """R-GEN-95: the account of the key does not stand in for the one its member was limited to meanwhile"""
+    user, sub, other = build.colleague(owner, "treasurer"), build.account(owner), build.account(owner)
+    caller = keys.find(create(sub, user).key, address=HERE, at=NOON)
+    members.limit(customer_id=owner.pk, user_id=user.pk, account_uid=other.pk, actor=BUILDER, at=NOON)
+    with caller.acting(), pytest.raises(NotYours):
+        create(sub, user)
+    assert ApiKey.objects.filter(user=user).count() == 1
+
+
 def test_a_token_is_taken_whole_and_only_as_one(master: Account, member: User) -> None:
     """TRUST 7: name and secret with a full stop between; no half of it, no other's, no signing key's secret"""
     row, other, hmac = create(master, member, kind="token"), create(master, member, kind="token"), None

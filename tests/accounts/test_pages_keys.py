@@ -363,6 +363,7 @@ def test_a_key_is_made_from_the_shell(member: User, master: Account, tmp_path: A
         "expires_at": None,
     }
     assert (row.can_read, row.can_borrow, row.can_transfer) == (True, True, False)
+    assert "from the shell" in AuditRecord.objects.get(subject="keys.create").reason
     (tmp_path / "key.pem").write_text(pem())
     call_command("create_api_key", **told, kind="ed25519", public_key=tmp_path / "key.pem", stdout=out)
     for wrong, words in (

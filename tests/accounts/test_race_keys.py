@@ -2,20 +2,23 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import time_machine
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.test import Client
 from django.utils import timezone
 
 from accounts import keys
 from accounts.commands import Actor
-from accounts.models import ApiKey, IdempotencyKey, UsedSignature
+from accounts.models import Account, ApiKey, IdempotencyKey, UsedSignature
 from accounts.sapi import weights
 from tests import build
 from tests.accounts.wires import ECHO, Wire, echoing, now_ms, signed, wire
 from tests.build import NOON
-from tests.programs import Program
+from tests.programs import Program, api_key
 
 InThreads = Callable[[list[Callable[[], Any]]], list[Any]]
 
@@ -190,3 +193,19 @@ def test_a_minutes_weight_is_counted_once_for_each_of_sixteen(
         counted = sorted(int(answer["X-SAPI-USED-IP-WEIGHT-1M"]) for answer in answers)
         assert counted == [400 * number for number in range(1, 17)]
         assert len(echo.served) == 16
+
+
+def test_a_pair_is_given_to_one_key_only(committed_db: object, in_threads: InThreads) -> None:
+    """TRUST I-26: of eight members who bring one public half at once, one gets a key."""
+    owner = build.customer(member=(member := build.user()))
+    subs = [build.account(owner) for _ in range(8)]
+    half = Ed25519PrivateKey.generate().public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    pem = half.public_bytes(serialization.Encoding.PEM, form).decode()
+
+    def make(account: Account) -> ApiKey:
+        return api_key(account, member, "can_read", kind="ed25519", public_key=pem)
+
+    results = in_threads([partial(make, account) for account in subs])
+    assert sorted(type(result).__name__ for result in results) == ["ApiKey", *["BadKeyDetails"] * 7]
+    assert ApiKey.objects.filter(kind="ed25519").count() == 1

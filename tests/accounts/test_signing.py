@@ -9,7 +9,7 @@ from urllib.parse import quote, quote_plus, unquote, unquote_to_bytes, urlencode
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -263,6 +263,17 @@ def test_what_is_no_public_key_here(text: str, kind: str, words: str) -> None:
     """TRUST 7"""
     with pytest.raises(signing.BadPublicKey, match=words):
         signing.public_key_of(text, kind=kind)
+
+
+@pytest.mark.parametrize("sign_bit", [0x00, 0x80])
+@pytest.mark.parametrize("point", sorted(signing._SMALL))
+def test_a_point_that_anybody_signs_for_is_no_public_key(point: bytes, sign_bit: int) -> None:
+    """TRUST 7: of such a point (1, 0) is the signature of every second, fourth or eighth text, or of each."""
+    found = Ed25519PublicKey.from_public_bytes(point[:-1] + bytes([point[-1] | sign_bit]))
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    text = found.public_bytes(serialization.Encoding.PEM, form).decode()
+    with pytest.raises(signing.BadPublicKey, match="no private half"):
+        signing.public_key_of(text, kind="ed25519")
 
 
 def test_unquoting_is_what_the_clients_do() -> None:

@@ -219,6 +219,17 @@ def test_negotiating_accepting_and_countering_wait_too(desk: Desk) -> None:
     assert (row.status, row.accepted.version) == ("submitted", 5)
 
 
+def test_a_repeat_after_the_release_is_answered_as_at_first(desk: Desk) -> None:
+    """R-GEN-06: the offer is no longer open by then, so what a second person is shown reads differently."""
+    row = talks.asked(desk)
+    talks.move("counter_offer", row, desk, wanted=talks.wanted("0.083"))
+    firm, us = firm_of(desk), native.of(desk)
+    path = f"applications/{row.pk}/offers/{talks.last(row).version}/accept"
+    first = us.post(path, key="a")
+    approvals.release(approval_id=ok(first, 202)["proposal"], actor=Actor.user(firm.checker), at=TEN)
+    assert us.post(path, key="a") == first
+
+
 # --- What a borrower is not told ---------------------------------------------------------------------------
 
 

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from accounts.models import Approval
 from loans.models import Application, Loan
 from tests import build
 from tests.build import TEN
 from tests.loans import desk as desks
 from tests.loans import native, talks, visit
 from tests.loans.native import asking, ok
+from tests.loans.test_firm_second import firm_of
 from tests.native import Native
 
 THREADS = 8
@@ -65,3 +67,22 @@ def test_one_request_and_one_answer_from_eight_threads(in_threads: InThreads) ->
         codes = sorted(status for status, _ in in_threads([*accepting, *declining]))
         assert codes == [200] + [409] * 7
         assert talks.statuses(row)[-1][2] in ("accepted", "declined")
+
+
+@pytest.mark.usefixtures("committed_db")
+def test_one_key_from_eight_threads_is_put_before_a_colleague_once(in_threads: InThreads) -> None:
+    """R-GEN-06, R-ADM-09, TRUST C-07: eight equal answers; with two bodies one waits and the other is refused."""
+    with visit.at(TEN):
+        desk = desks.set_up()
+        firm_of(desk)
+        us, one = native.of(desk), {"account": desk.sub.pk, "asset": "BTC", "address": "bc1-there"}
+        answers = in_threads(calls(us, "withdrawals", [one | {"amount": "1"}] * THREADS, key="same"))
+        assert [status for status, _ in answers] == [202] * THREADS
+        assert all(answer == answers[0] for answer in answers)
+        mixed = [one | {"amount": "2"}, one | {"amount": "3"}] * (THREADS // 2)
+        answers = in_threads(calls(us, "withdrawals", mixed, key="other"))
+        assert sorted(status for status, _ in answers) == [202] * (THREADS // 2) + [409] * (THREADS // 2)
+        refused = {told["code"] for status, told in answers if status == 409}
+        assert refused == {"idempotency_key_reused"}
+        assert Approval.objects.filter(command="gate.withdraw").count() == 2
+        assert build.balance(desk.sub, "BTC") == 25

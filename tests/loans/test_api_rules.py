@@ -224,3 +224,12 @@ def test_a_member_without_the_power_sets_nothing(world: World) -> None:
     status, told = trader.post(f"{world.path}/cure-rules", world.rule())
     assert (status, told["code"]) == (409, "not_your_part")
     assert not CureRule.objects.exists()
+
+
+def test_a_top_up_takes_a_token_that_may_transfer(world: World) -> None:
+    """R-FTR-04: it is a standing order to move coins between accounts."""
+    borrows = program(world.desk.master, world.desk.applicant, "can_read", "can_borrow")
+    told = world.rule()
+    assert borrows.post(f"{world.path}/cure-rules", told)[0] == 403
+    assert borrows.get(f"{world.path}/cure-rules")[1]["total"] == 0
+    assert world.api.post(f"{world.path}/cure-rules", told)[0] == 201

@@ -15,7 +15,7 @@ from accounts.models import Notice
 from loans import queries
 from loans.lifecycle import LoanStatus
 from loans.models import Loan, LoanEvent
-from loans.vip import auto_repay, expiry, renewal, repayment
+from loans.vip import at_expiry, auto_repay, expiry, renewal, repayment
 from loans.vip.auto_repay import NotSwitchable
 from risk import accrual, debts, freezes
 from risk.models import CollateralGroup, Debt
@@ -61,7 +61,7 @@ def test_it_is_off_unless_chosen(desk: Desk) -> None:
     """R-VIP-47: with all the coins there, the loan is overdue."""
     loan = drawn(desk, spot="6904.1095893", on=False)
 
-    assert not auto_repay.auto_repays(loan)
+    assert not at_expiry.auto_repays(loan)
     expiry.expire_due(at=EXPIRY)
 
     assert status_of(loan, EXPIRY) == LoanStatus.OVERDUE
@@ -72,13 +72,13 @@ def test_it_is_off_unless_chosen(desk: Desk) -> None:
 def test_the_choice_of_the_request_counts_until_it_is_switched(desk: Desk) -> None:
     """R-VIP-47"""
     loan = desks.drawn(desk, auto_repay=True)
-    assert auto_repay.auto_repays(loan)
+    assert at_expiry.auto_repays(loan)
 
     switch(desk, loan, on=False)
-    assert not auto_repay.auto_repays(loan)
+    assert not at_expiry.auto_repays(loan)
 
     switch(desk, loan, on=True, at=EXPIRY - timedelta(microseconds=1))
-    assert auto_repay.auto_repays(loan)
+    assert at_expiry.auto_repays(loan)
 
 
 def test_it_is_switched_until_the_expiry_and_not_to_what_it_is(desk: Desk) -> None:
@@ -116,7 +116,7 @@ def test_a_renewal_carries_the_choice_on(desk: Desk) -> None:
 
     new = renewal.renew(loan_id=loan.pk, term_days=30, actor=desk.borrower, at=day_26)
 
-    assert auto_repay.auto_repays(new)
+    assert at_expiry.auto_repays(new)
     assert new.sheet is not None
     assert new.sheet.body["auto_repay"] is True
 

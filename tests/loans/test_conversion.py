@@ -16,7 +16,7 @@ from loans import histories, queries, statements
 from loans.histories import Asked, Income, Scope
 from loans.lifecycle import LoanStatus
 from loans.models import ClientTerms, Loan, LoanEvent
-from loans.vip import auto_repay, conversion, expiry, reminders, renewal, repayment, sheets
+from loans.vip import at_expiry, auto_repay, expiry, reminders, renewal, repayment, sheets
 from risk import accrual, debts
 from risk.models import Debt, DebtEntry, Liquidation
 from tests import build
@@ -193,6 +193,24 @@ def test_what_was_done_between_the_expiry_and_a_late_job_stays(desk: Desk) -> No
     assert ledger.problems() == []
 
 
+def test_nobody_pays_a_late_fee_because_the_job_is_late(desk: Desk) -> None:
+    """R-VIP-26, R-GEN-04: refused until the expiry is settled; then the order that goes on is repaid."""
+    loan = example(desk, auto_repay=False)
+    build.deposit(loan.group.receiver, "USDT", "10000", at=EXPIRY)
+    morning = FEBRUARY + timedelta(hours=9)
+    before = build.balance(loan.group.receiver, "USDT")
+
+    with pytest.raises(repayment.GoingOn):
+        repayment.repay(loan_id=loan.pk, share=Decimal(1), actor=desk.borrower, at=morning)
+
+    assert build.balance(loan.group.receiver, "USDT") == before
+    expiry.expire_due(at=morning)
+    new = Loan.objects.get(renews=loan)
+    repayment.repay(loan_id=new.pk, share=Decimal(1), actor=desk.borrower, at=morning)
+    assert not DebtEntry.objects.filter(debt__loan__in=[loan, new]).exclude(late_fee=0).exists()
+    assert ledger.problems() == []
+
+
 def test_without_a_flexible_rate_it_is_overdue_and_the_notice_says_why(desk: Desk) -> None:
     """R-VIP-26, R-VIP-43"""
     build.ratios("USDC")
@@ -238,12 +256,12 @@ def test_while_collateral_is_being_sold_it_does_not_go_on(desk: Desk) -> None:
 def test_the_choice_may_be_changed_until_the_expiry(desk: Desk) -> None:
     """R-VIP-26, R-VIP-47"""
     loan = example(desk, auto_repay=False)
-    assert conversion.converts(loan)
+    assert at_expiry.converts(loan)
 
     auto_repay.set_auto_repay(loan_id=loan.pk, on=True, actor=desk.borrower, at=TEN)
-    assert not conversion.converts(loan)
+    assert not at_expiry.converts(loan)
     auto_repay.set_auto_repay(loan_id=loan.pk, on=False, actor=desk.borrower, at=TEN)
-    assert conversion.converts(loan)
+    assert at_expiry.converts(loan)
 
 
 def test_the_reminder_says_that_it_goes_on(desk: Desk) -> None:
@@ -263,7 +281,7 @@ def test_it_renews_by_hand_in_its_window_and_is_then_a_loan_like_any_other(desk:
 
     new = renewal.renew(loan_id=loan.pk, term_days=30, actor=desk.borrower, at=at)
 
-    assert not conversion.converts(new)
+    assert not at_expiry.converts(new)
     assert (new.rate_type, new.annual_rate) == ("fixed", Decimal("0.084"))
 
 

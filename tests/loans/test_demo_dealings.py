@@ -40,7 +40,7 @@ from loans.models import (
     Statement,
     SupplyOrder,
 )
-from loans.vip import applications, auto_repay, offers, origination, sheets
+from loans.vip import applications, at_expiry, offers, origination, sheets
 from loans.vip.sheets import CoinRate
 from loans.vip.terms import Request, Wish
 from risk import (
@@ -211,7 +211,7 @@ def test_an_open_loan_is_called_back_in_two_days_and_repays_itself(demo: Seeded)
     loan = Loan.objects.get(debt__called_at__isnull=False)
     assert loan.customer.name == "Kenji Sato"
     assert loan.debt.due_at == NOW + timedelta(days=2)
-    assert auto_repay.auto_repays(loan)
+    assert at_expiry.auto_repays(loan)
 
 
 def test_enquiry_warnings_fund_depth_and_preferences_are_there(demo: Seeded) -> None:

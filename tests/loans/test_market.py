@@ -12,7 +12,7 @@ from accounts.models import Notice
 from loans import supply
 from loans.matching import BadTaking, NotOnOffer, OtherRate, TooLittle, TooMuch
 from loans.models import Application, ClientTerms, Loan, SupplyOrder, SupplyTake
-from loans.vip import auto_repay, market, sheets
+from loans.vip import at_expiry, market, sheets
 from loans.vip.market import PapersMissing
 from loans.vip.moves import TermsChanged, TermsRefused
 from risk import accrual
@@ -78,7 +78,7 @@ def test_it_leaves_a_request_accepted_terms_and_a_signed_sheet(desk: Desk) -> No
     assert bytes(loan.sheet.pdf).startswith(b"%PDF")
     assert sheets.tampered() == []
     assert Notice.objects.get(kind="loan_paid_out").title == "1,000,000 USDT paid out"
-    assert auto_repay.auto_repays(loan)
+    assert at_expiry.auto_repays(loan)
 
 
 def test_any_term_that_is_offered_may_be_taken(desk: Desk) -> None:

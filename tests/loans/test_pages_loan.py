@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from loans.models import Loan
-from loans.vip import auto_repay, expiry, renewal
+from loans.vip import at_expiry, expiry, renewal
 from risk import accrual, freezes
 from tests import build
 from tests.build import BUILDER, TEN
@@ -51,12 +51,12 @@ def test_auto_repay_is_switched_on_and_off_on_the_page(here: Desk) -> None:
     answer = borrower.post(at, {"key": str(uuid4()), "on": "on"})
 
     assert answer["Location"] == page
-    assert auto_repay.auto_repays(loan)
+    assert at_expiry.auto_repays(loan)
     shown = text_of(borrower.get(page))
     assert "all that is owed is taken from Spot of" in shown
     assert "Spot holds 1,000,000.00 USDT of 1,000,230.13698631 USDT" in shown
     borrower.post(at, {"key": str(uuid4()), "on": "off"})
-    assert not auto_repay.auto_repays(loan)
+    assert not at_expiry.auto_repays(loan)
 
 
 def test_a_switch_that_cannot_be_says_why(here: Desk) -> None:
@@ -88,7 +88,7 @@ def test_only_its_borrower_switches_it(here: Desk) -> None:
         assert (
             visit.client_of(user).post(reverse("loans:auto_repay", args=[loan.pk]), form).status_code == 404
         )
-    assert not auto_repay.auto_repays(loan)
+    assert not at_expiry.auto_repays(loan)
     seen = text_of(visit.client_of(here.manager).get(reverse("loans:loan", args=[loan.pk])))
     assert "Auto-repay is off." in seen
 

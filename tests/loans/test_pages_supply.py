@@ -16,7 +16,7 @@ from accounts.commands import Actor
 from accounts.firms import ACTS
 from accounts.models import Approval, User
 from loans.models import Loan, SupplyOrder, SupplyTake
-from loans.vip import conversion
+from loans.vip import at_expiry
 from tests import build
 from tests.build import BUILDER, LONG_AGO, TEN
 from tests.loans import desk as desks
@@ -254,7 +254,7 @@ def test_going_on_is_chosen_here_and_said_on_the_loan(desk: Desk) -> None:
     client.post(TAKE, sent | {name: hidden(shown, name) for name in ("seen", "accepted")})
 
     loan = Loan.objects.get()
-    assert conversion.converts(loan)
+    assert at_expiry.converts(loan)
     page = text_of(client.get(reverse("loans:loan", args=[loan.pk])))
     assert "it goes on by itself, as an open loan at the flexible rate of that day" in page
     sheet = client.get(reverse("loans:sheet", args=[loan.sheet_id]))

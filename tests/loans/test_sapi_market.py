@@ -10,7 +10,7 @@ import pytest
 from accounts.commands import acting
 from loans import supply
 from loans.models import Loan, SupplyOrder, SupplyTake
-from loans.vip import conversion
+from loans.vip import at_expiry
 from tests import build
 from tests.build import BUILDER, TEN
 from tests.loans import desk as desks
@@ -188,7 +188,7 @@ def test_auto_repay_false_goes_on_at_its_expiry(desk: Desk, program: Program) ->
     answer = program.post(BORROW, **wanted(desk, (order, "600000"), autoRepay="False"))
 
     assert answer.json()["autoRepay"] is False
-    assert conversion.converts(Loan.objects.get())
+    assert at_expiry.converts(Loan.objects.get())
 
 
 def test_it_can_be_paid_into_a_real_sub_account(desk: Desk, program: Program) -> None:

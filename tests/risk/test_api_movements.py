@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -181,10 +181,40 @@ def test_a_firm_that_asks_for_two_gets_a_proposal_once(world: World) -> None:
     assert build.balance(world.master, "USDT") == Decimal(999750)
 
 
-def asks_for_two(world: World) -> None:
-    """The firm's policy keeps withdrawals for two of its people."""
-    acts = {"apply": False, "accept": False, "withdraw": True, "remove": False}
-    firms.set_policy(customer_id=world.owner.pk, **acts, actor=BUILDER, at=LONG_AGO)
+def test_a_repeat_of_what_waited_is_not_done_when_the_firm_asks_for_one_only(world: World) -> None:
+    """R-GEN-06, R-ADM-09: released, then the policy ends; the program that never heard back pays out once."""
+    colleague = build.colleague(world.owner, "signatory")
+    asks_for_two(world)
+    told = {"account": world.master.pk, "asset": "USDT", "amount": "250", "address": ADDRESS}
+    first = world.api.post("withdrawals", told, key="w1")
+    approvals.release(approval_id=first[1]["proposal"], actor=Actor.user(colleague), at=NOON)
+    asks_for_two(world, since=NOON, withdraw=False)
+    with at(NOON + timedelta(seconds=5)):
+        assert world.api.post("withdrawals", told, key="w1") == first
+        assert build.balance(world.master, "USDT") == Decimal(999750)
+        assert world.api.post("withdrawals", told, key="w2")[0] == 201  # one person is enough now
+
+
+def test_a_key_that_came_to_a_proposal_is_good_for_nothing_else(world: World) -> None:
+    """R-GEN-06: neither for another amount nor at another address."""
+    build.colleague(world.owner, "signatory")
+    asks_for_two(world)
+    told = {"account": world.master.pk, "asset": "USDT", "amount": "250", "address": ADDRESS}
+    assert world.api.post("withdrawals", told, key="w1")[0] == 202
+    bodies = [
+        ("withdrawals", told | {"amount": "251"}),
+        ("transfers", world.transfer(target_wallet="funding")),
+    ]
+    for path, body in bodies:
+        with nothing_moves():
+            status, answer = world.api.post(path, body, key="w1")
+        assert (status, answer["code"]) == (409, "idempotency_key_reused")
+
+
+def asks_for_two(world: World, *, since: datetime = LONG_AGO, withdraw: bool = True) -> None:
+    """The firm's policy keeps withdrawals for two of its people, or no longer."""
+    acts = {"apply": False, "accept": False, "withdraw": withdraw, "remove": False}
+    firms.set_policy(customer_id=world.owner.pk, **acts, actor=BUILDER, at=since)
 
 
 def test_the_price_board_says_what_is_fresh(world: World) -> None:

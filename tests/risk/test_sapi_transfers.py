@@ -10,11 +10,12 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.models import IdempotencyKey
+from accounts.commands import acting
+from accounts.models import IdempotencyKey, Membership
 from risk.models import Movement
 from risk.sapi.transfers import _ELSEWHERE
 from tests import build
-from tests.build import NOON
+from tests.build import BUILDER, NOON
 from tests.loans import visit
 from tests.programs import Program, api_key
 from tests.risk import movements
@@ -141,6 +142,21 @@ def test_a_clients_own_id_has_one_effect(firm: Firm) -> None:
     assert firm.btc() == (D(1), D(6), D(0))
     assert give(firm, "0.5")["clientTranId"] == ""
     assert IdempotencyKey.objects.filter(command="gate.transfer").count() == 1
+
+
+def test_an_id_is_not_served_again_with_a_colleagues_key(firm: Firm) -> None:
+    """R-GEN-06: whose program did it may have left the firm since; who asks by the id is told that it was done."""
+    colleague = build.colleague(firm.owner, "treasurer")
+    first = Program(api_key(firm.master, colleague))
+    asked = SPOT | {"toEmail": firm.sub.email, "amount": "0.5", "clientTranId": "abc-1"}
+    done = told(first.post(UNIVERSAL, **asked), f"POST {UNIVERSAL}")
+    with acting(BUILDER):
+        Membership.objects.filter(user=colleague).delete()
+    with nothing_moves():
+        assert refused(first.post(UNIVERSAL, **asked)) == (401, -2015)
+        assert refused(firm.program.post(UNIVERSAL, **asked)) == (400, -1130)
+    (row,) = told(firm.program.get(UNIVERSAL, clientTranId="abc-1"), f"GET {UNIVERSAL}")["result"]
+    assert (row["tranId"], row["clientTranId"]) == (done["tranId"], "abc-1")
 
 
 @pytest.mark.parametrize(

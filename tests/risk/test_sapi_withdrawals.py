@@ -1,10 +1,12 @@
 """The dialect's withdrawals: exact, by the gate, once for each id of a client, and not where a firm asks for two."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
+from django.db import transaction
 
-from accounts.commands import acting
+from accounts.commands import Actor, acting, keep_for_proposal
 from accounts.models import FirmPolicy
 from risk.models import Movement
 from tests import build
@@ -17,6 +19,7 @@ from tests.shapes import refused, told
 
 pytestmark = pytest.mark.django_db
 APPLY = "/sapi/v1/capital/withdraw/apply"
+HISTORY = "/sapi/v1/capital/withdraw/history"
 ASKED = {"coin": "BTC", "address": "bc1qexample", "amount": "0.5"}
 
 
@@ -46,6 +49,18 @@ def test_a_clients_own_id_sends_once(firm: Firm) -> None:
         assert told(firm.program.post(APPLY, **ASKED, withdrawOrderId="w-1"), f"POST {APPLY}") == first
         again = firm.program.post(APPLY, **(ASKED | {"amount": "0.6"}), withdrawOrderId="w-1")
         assert refused(again) == (400, -1130)
+
+
+def test_an_own_id_counts_for_its_account(firm: Firm) -> None:
+    """R-GEN-06: the programs of two accounts may choose the same, and each finds its own"""
+    longest = "x" * 45
+    programs, asked = (firm.program, firm.of_sub), ASKED | {"withdrawOrderId": longest}
+    made = [told(one.post(APPLY, **asked), f"POST {APPLY}") for one in programs]
+    assert made[0] != made[1]
+    assert [str(amount) for amount in firm.btc()] == ["1.50000000", "4.50000000", "0"]
+    for one, row in zip(programs, made, strict=True):
+        (found,) = told(one.get(HISTORY, withdrawOrderId=longest), f"GET {HISTORY}")
+        assert (found["id"], found["withdrawOrderId"]) == (row["id"], longest)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +104,15 @@ def test_where_a_firm_asks_for_two_no_program_is_enough(firm: Firm) -> None:
         answer = firm.program.post(APPLY, **ASKED)
         assert refused(answer) == (401, -1002)
         assert "two people" in answer.json()["msg"]
+
+
+def test_an_id_that_waits_for_a_second_person_has_sent_nothing(firm: Firm) -> None:
+    """R-ADM-09: our own API chose the same key, and its withdrawal is a proposal"""
+    asked = {"account_uid": firm.master.pk, "asset": "BTC", "amount": Decimal("0.5")}
+    mine = Actor.user(firm.user)
+    with transaction.atomic():
+        keep_for_proposal(mine, f"w:{firm.master.pk}:w-1", "gate.withdraw", asked, proposal=7)
+    assert told(firm.program.get(HISTORY, withdrawOrderId="w-1"), f"GET {HISTORY}") == []
 
 
 def test_collateral_is_sent_as_far_as_its_ltv_allows() -> None:

@@ -266,7 +266,7 @@ def _send_out(desk: Desk) -> None:
         address="0x52908400098527886E0F7030069857D2E4169EE7",
         actor=desk.borrower,
         at=NOW - timedelta(hours=2),
-        key="withdraw:one",
+        key=f"w:{desk.master.pk}:one",
     )
 
 

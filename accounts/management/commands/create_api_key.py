@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
@@ -11,6 +11,8 @@ from accounts import keys
 from accounts.commands import Actor
 from accounts.errors import Refused
 from accounts.models import Account, ApiKey, User
+
+MADE_HERE: Final = "made from the shell, not by the member"  # the trail names the member as whom it acts
 
 
 class Command(BaseCommand):
@@ -43,6 +45,7 @@ class Command(BaseCommand):
                 public_key=options["public_key"].read_text() if options["public_key"] else "",
                 actor=Actor.user(user),
                 at=timezone.now(),
+                reason=MADE_HERE,
             )
         except Refused as refusal:
             raise CommandError(refusal.message) from refusal
