@@ -1,5 +1,6 @@
 """The histories as JSON: the same rows as the pages and files show. R-GEN-90…93, R-GEN-95"""
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -141,13 +142,16 @@ class OrderRow(serializers.Serializer[Any]):
     expires_at = Instant(allow_null=True)
 
 
+Reader = Callable[[Scope, Asked, datetime], Part[Any]]
+
+
 class History(Edge):
     """One list. Somebody who acts for one account gets the rows of that account only. R-GEN-95"""
 
     row: ClassVar[type[serializers.Serializer[Any]]]
     most_days = histories.MOST_DAYS
 
-    def found(self, request: Request) -> Response:
+    def found(self, request: Request, read: Reader) -> Response:
         asker, told = self.asker(), asked(Dated, request)
         try:
             since, until = histories.period(
@@ -164,11 +168,8 @@ class History(Edge):
             page=told["page"],
             size=told["size"],
         )
-        found = self.part(Scope(asker.customer, asker.only), wanted, asker.at)
+        found = read(Scope(asker.customer, asker.only), wanted, asker.at)
         return Response({"rows": self.row(found.rows, many=True).data, "total": found.total})
-
-    def part(self, scope: Scope, wanted: Asked, at: datetime) -> Part[Any]:
-        raise NotImplementedError
 
 
 class Repayments(History):
@@ -177,10 +178,7 @@ class Repayments(History):
     @extend_schema(operation_id="histories_repayments", parameters=[Dated], responses=listed(RepaymentRow))
     def get(self, request: Request) -> Response:
         """What reduced the debts, newest first."""
-        return self.found(request)
-
-    def part(self, scope: Scope, wanted: Asked, at: datetime) -> Part[Any]:
-        return histories.repayments(scope, wanted)
+        return self.found(request, lambda scope, wanted, at: histories.repayments(scope, wanted))
 
 
 class Interest(History):
@@ -190,10 +188,7 @@ class Interest(History):
     @extend_schema(operation_id="histories_interest", parameters=[Dated], responses=listed(InterestRow))
     def get(self, request: Request) -> Response:
         """One row per charge, newest first."""
-        return self.found(request)
-
-    def part(self, scope: Scope, wanted: Asked, at: datetime) -> Part[Any]:
-        return histories.interest(scope, wanted)
+        return self.found(request, lambda scope, wanted, at: histories.interest(scope, wanted))
 
 
 class Flows(History):
@@ -202,10 +197,7 @@ class Flows(History):
     @extend_schema(operation_id="histories_flows", parameters=[Dated], responses=listed(FlowRow))
     def get(self, request: Request) -> Response:
         """Everything by type of income, newest first."""
-        return self.found(request)
-
-    def part(self, scope: Scope, wanted: Asked, at: datetime) -> Part[Any]:
-        return histories.flows(scope, wanted)
+        return self.found(request, lambda scope, wanted, at: histories.flows(scope, wanted))
 
 
 class Liquidations(History):
@@ -216,10 +208,7 @@ class Liquidations(History):
     )
     def get(self, request: Request) -> Response:
         """Forced sales and chosen steps, newest first."""
-        return self.found(request)
-
-    def part(self, scope: Scope, wanted: Asked, at: datetime) -> Part[Any]:
-        return histories.liquidations(scope, wanted)
+        return self.found(request, lambda scope, wanted, at: histories.liquidations(scope, wanted))
 
 
 class Adjustments(History):
@@ -228,10 +217,7 @@ class Adjustments(History):
     @extend_schema(operation_id="histories_adjustments", parameters=[Dated], responses=listed(AdjustmentRow))
     def get(self, request: Request) -> Response:
         """What changed LTV by the collateral, newest first."""
-        return self.found(request)
-
-    def part(self, scope: Scope, wanted: Asked, at: datetime) -> Part[Any]:
-        return histories.adjustments(scope, wanted)
+        return self.found(request, lambda scope, wanted, at: histories.adjustments(scope, wanted))
 
 
 class Orders(History):
@@ -240,7 +226,4 @@ class Orders(History):
     @extend_schema(operation_id="histories_orders", parameters=[Dated], responses=listed(OrderRow))
     def get(self, request: Request) -> Response:
         """Every order drawn in the time asked for, newest first."""
-        return self.found(request)
-
-    def part(self, scope: Scope, wanted: Asked, at: datetime) -> Part[Any]:
-        return histories.orders(scope, wanted, at=at)
+        return self.found(request, lambda scope, wanted, at: histories.orders(scope, wanted, at=at))
