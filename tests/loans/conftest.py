@@ -1,7 +1,8 @@
-"""The seeded demo: made once for each file that asks for it, and rolled back at its end."""
+"""The seeded demo: made once for each file that asks for it, and rolled back at its end; a program and its clock."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
@@ -12,6 +13,7 @@ from accounts import ledger
 from accounts.models import JournalEntry
 from loans.demo import seeding
 from loans.demo.seeding import Seeded
+from tests.loans import dialect
 
 DEMO_NOW = datetime(2026, 11, 20, 9, 17, 23, tzinfo=UTC)
 
@@ -42,3 +44,16 @@ def assert_the_books_are_whole() -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
     assert ledger.problems() == []
+
+
+@pytest.fixture
+def uncounted(settings: Any) -> None:
+    """No program is stopped for asking too much."""
+    dialect.uncounted(settings)
+
+
+@pytest.fixture
+def now() -> Iterator[dialect.Clock]:
+    """Moves everybody's clock."""
+    with dialect.clock() as to:
+        yield to

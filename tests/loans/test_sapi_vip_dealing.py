@@ -1,6 +1,5 @@
 """Asking, renewing and repaying in the dialect: what is refused, with which code, and that nothing moved."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,19 +22,8 @@ from tests.loans.desk import Desk, everything
 from tests.loans.dialect import DAY, HOUR, VIP, Clock, asked, borrowed, read, told
 from tests.programs import Program, api_key
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("uncounted")]
 MIDNIGHT = TEN.replace(hour=0) + DAY
-
-
-@pytest.fixture(autouse=True)
-def _uncounted(settings: Any) -> None:
-    dialect.uncounted(settings)
-
-
-@pytest.fixture
-def now() -> Iterator[Clock]:
-    with dialect.clock() as to:
-        yield to
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 Prices stand still: BTC 60,000, USDT 1. The clock is moved by hand; the midnights are booked by the job.
 """
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 
@@ -15,24 +13,12 @@ from risk import accrual
 from tests import build
 from tests.build import TEN
 from tests.loans import desk as desks
-from tests.loans import dialect
 from tests.loans.desk import Desk
 from tests.loans.dialect import DAY, VIP, Clock, asked, ms, read
 from tests.programs import Program, api_key
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("uncounted")]
 MIDNIGHT = datetime(2026, 1, 2, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def _uncounted(settings: Any) -> None:
-    dialect.uncounted(settings)
-
-
-@pytest.fixture
-def now() -> Iterator[Clock]:
-    with dialect.clock() as to:
-        yield to
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What a program reads of the market: rates, their history, limits by VIP level, and collateral by slices."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,25 +20,13 @@ from risk.valuation import Tier, Tiers, recognised
 from tests import build
 from tests.build import BUILDER, LONG_AGO, TEN
 from tests.loans import desk as desks
-from tests.loans import dialect
 from tests.loans.desk import Desk
 from tests.loans.dialect import DAY, VIP, Clock, ms, read, told
 from tests.programs import Program, api_key
 
 D = Decimal
 MIDNIGHT = TEN.replace(hour=0)
-pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _uncounted(settings: Any) -> None:
-    dialect.uncounted(settings)
-
-
-@pytest.fixture
-def now() -> Iterator[Clock]:
-    with dialect.clock() as to:
-        yield to
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("uncounted")]
 
 
 @pytest.fixture

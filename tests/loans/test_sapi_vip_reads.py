@@ -1,6 +1,5 @@
 """What a program reads of its orders and histories: filters, pages, windows, who sees what, and what it costs."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,20 +20,9 @@ from tests.loans.desk import Desk
 from tests.loans.dialect import DAY, HOUR, VIP, Clock, ms, read, told
 from tests.programs import Program, api_key
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("uncounted")]
 MIDNIGHT = TEN.replace(hour=0) + DAY
 MS = timedelta(milliseconds=1)
-
-
-@pytest.fixture(autouse=True)
-def _uncounted(settings: Any) -> None:
-    dialect.uncounted(settings)
-
-
-@pytest.fixture
-def now() -> Iterator[Clock]:
-    with dialect.clock() as to:
-        yield to
 
 
 @pytest.fixture
