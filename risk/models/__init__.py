@@ -23,6 +23,7 @@ from risk.models.parameters import (
     usd_field,
 )
 from risk.models.prices import Price
+from risk.models.scale import Candidate, Moved, PaceLimit, Redemption, StressRun
 from risk.models.watching import (
     DelayEnrolment,
     Freeze,
@@ -39,6 +40,7 @@ from risk.models.watching import (
 __all__ = [
     "AssetCap",
     "CallRecord",
+    "Candidate",
     "CollateralGroup",
     "CollateralTier",
     "CureRule",
@@ -63,14 +65,18 @@ __all__ = [
     "MarginCall",
     "MarketDepth",
     "Member",
+    "Moved",
     "Movement",
+    "PaceLimit",
     "PaymentPlan",
     "Price",
     "ProductCode",
     "RatioSchedule",
+    "Redemption",
     "RiskEvent",
     "Sale",
     "Settings",
+    "StressRun",
     "SweepRun",
     "Tranche",
     "TrancheEntry",

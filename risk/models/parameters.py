@@ -55,6 +55,8 @@ class FeedRule(models.Model):
     min_sources = models.PositiveSmallIntegerField(default=1)
     floor = usd_field(null=True)
     ceiling = usd_field(null=True)
+    max_spread = rate_field(default="0.03")  # between the highest and the lowest source, of their median
+    max_still_seconds = models.PositiveIntegerField(null=True)  # the same price for longer is a frozen feed
 
     class Meta:
         constraints = (

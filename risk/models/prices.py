@@ -19,6 +19,7 @@ class Price(models.Model):
     observed_at = models.DateTimeField()
     source = models.CharField(max_length=40)
     sources = models.PositiveSmallIntegerField(default=1)
+    quotes = models.JSONField(default=dict)  # what each source said, as text, where more than one was asked
     status = models.CharField(max_length=11, choices=Status.choices)
     reason = models.CharField(max_length=120, blank=True)
     recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)

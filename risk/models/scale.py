@@ -1,0 +1,111 @@
+"""What the watch over a large book keeps between its passes, and what limits how fast it sells."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import Asset, ClockTimestamp, User
+from risk.models.groups import CollateralGroup
+from risk.models.parameters import ProductCode, usd_field
+
+
+class Moved(models.Model):
+    """Which wallets, debts or groups a statement changed: the change feed of the books in memory. Kept for an hour.
+
+    Written by triggers only (migration 0008). `xid`, the transaction, is a column that Django does not know of: who
+    reads from the oldest transaction that was running at the last look on misses no late commit.
+    """
+
+    class Kind(models.TextChoices):
+        WALLET = "wallet"
+        DEBT = "debt"
+        GROUP = "group"
+
+    kind = models.CharField(max_length=6, choices=Kind.choices)
+    ids = ArrayField(models.BigIntegerField())
+    recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
+
+    def __str__(self) -> str:
+        return f"{len(self.ids)} × {self.kind}"
+
+
+class Candidate(models.Model):
+    """A group that needs an exact look, found by the pass of `at`: the queue that any number of workers claim from.
+
+    The most dangerous goes first; `danger` is the screen's LTV, `sells` its guess that collateral must be sold.
+    """
+
+    product = models.CharField(max_length=12, choices=ProductCode.choices)
+    group = models.OneToOneField(CollateralGroup, models.PROTECT, related_name="candidate")
+    danger = models.FloatField()
+    sells = models.BooleanField(default=False)
+    at = models.DateTimeField()
+
+    class Meta:
+        indexes = (models.Index(fields=["product", "-danger", "group"], name="candidate_by_danger"),)
+
+    def __str__(self) -> str:
+        return f"look at {self.group_id}"
+
+
+class PaceLimit(models.Model):
+    """How much of a coin liquidations may sell in a span, in USD, from `effective_at`; NULL = any. R-FTR-22"""
+
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    effective_at = models.DateTimeField()
+    most_usd = usd_field(null=True)
+    span_seconds = models.PositiveIntegerField(default=600)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["asset", "effective_at"], name="one_pace_limit_per_time"),
+            models.CheckConstraint(
+                name="pace_limit_positive",
+                condition=(Q(most_usd__isnull=True) | Q(most_usd__gt=0)) & Q(span_seconds__gt=0),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"pace of {self.asset_id} from {self.effective_at:%Y-%m-%d}"
+
+
+class Redemption(models.Model):
+    """What one coin is redeemed for: `ratio` of `underlying`, in force from `effective_at` (R-FTR-21).
+
+    While a ratio is in force the coin's price is the ratio times the price of what it stands for, whatever its own
+    market prints. NULL: from then on its own market counts again.
+    """
+
+    asset = models.ForeignKey(Asset, models.PROTECT, related_name="redemptions")
+    underlying = models.ForeignKey(Asset, models.PROTECT, related_name="+")
+    effective_at = models.DateTimeField()
+    ratio = models.DecimalField(max_digits=28, decimal_places=18, null=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(fields=["asset", "effective_at"], name="one_redemption_per_time"),
+            models.CheckConstraint(
+                name="redemption_positive_and_bounded",
+                condition=Q(ratio__isnull=True) | Q(ratio__gt=0, ratio__lt=10**9),
+            ),
+            models.CheckConstraint(
+                name="redeemed_for_another_coin", condition=~Q(asset=models.F("underlying"))
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.asset_id} is {self.ratio} {self.underlying_id} from {self.effective_at:%Y-%m-%d}"
+
+
+class StressRun(models.Model):
+    """A question about the whole book under other prices or parameters, and its answer (R-FTR-27)."""
+
+    scenario = models.JSONField()
+    asked_by = models.ForeignKey(User, models.PROTECT, null=True, related_name="+")
+    asked_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    result = models.JSONField(null=True)
+    problem = models.CharField(max_length=200, blank=True)  # why there is no answer, in words
+
+    def __str__(self) -> str:
+        return f"stress {self.pk} of {self.asked_at:%Y-%m-%d %H:%M}"
