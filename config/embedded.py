@@ -20,7 +20,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
@@ -177,8 +177,11 @@ class Postgres(Server):
     name = "PostgreSQL"
     stop_signal = signal.SIGINT  # "fast": disconnect everybody, write a checkpoint, leave
 
-    def __init__(self, home: Path, state: State, *, throwaway: bool) -> None:
+    def __init__(
+        self, home: Path, state: State, *, throwaway: bool, options: Mapping[str, str] | None = None
+    ) -> None:
         self.home, self.state, self.throwaway = home, state, throwaway
+        self.more_options = options or {}
         self.binaries, self.data = postgres_binaries(), home / "pg"
         self.port = 0
         self._as_account: dict[str, Any] = {}
@@ -248,6 +251,7 @@ class Postgres(Server):
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
             # A worker of autovacuum in a database stops the owner from dropping it.
             options |= {"autovacuum": "off", "log_min_messages": "fatal", "log_min_error_statement": "fatal"}
+        options |= self.more_options
         return [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
 
     def _running_port(self) -> int:
@@ -356,13 +360,18 @@ class Valkey(Server):
 
 
 @contextlib.contextmanager
-def services(home: Path = HOME, *, throwaway: bool = False) -> Iterator[list[Server]]:
-    """Start what no environment variable names, put its address there, stop what was started here."""
+def services(
+    home: Path = HOME, *, throwaway: bool = False, options: Mapping[str, str] | None = None
+) -> Iterator[list[Server]]:
+    """Start what no environment variable names, put its address there, stop what was started here.
+
+    `options`: further settings of the PostgreSQL that is started.
+    """
     state = State(home)
     started: list[Server] = []
     try:
         if not os.environ.get("DATABASE_URL"):
-            postgres = Postgres(home, state, throwaway=throwaway)
+            postgres = Postgres(home, state, throwaway=throwaway, options=options)
             started.append(postgres)
             postgres.start()
             os.environ["DATABASE_URL"] = postgres.url(user=roles.APPLICATION)
