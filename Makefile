@@ -16,7 +16,7 @@ CLIENTS := official pybinance connector typed
 CLIENT_STAMPS := $(CLIENTS:%=.venv-clients/%/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check clients client-envs rules drill bench-reads lint format format-check types imports migrations templates css css-check lock clean
+.PHONY: help setup run test check clients client-envs rules drill bench replays bench-reads lint format format-check types imports migrations templates css css-check lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,8 +72,14 @@ rules: $(STAMP) ## every rule with the tests that cite it; fails when one has no
 drill: $(STAMP) ## kill the running demo's processes while it charges day after day, then prove the books (MINUTES=15)
 	@$(PY) -m tests.drills.kill --minutes $(or $(MINUTES),15)
 
+bench: $(STAMP) ## the hot jobs against their own floors on this machine (SMALL=1: the short form; ARGS="--only scale --write")
+	@$(PY) -m bench $(if $(SMALL),--small) $(ARGS)
+
+replays: $(STAMP) ## recorded crashes at 20,000 borrowers, and other lines beside (PRICES=folder of price files), into docs/replays.md
+	@$(PY) -m bench.replays $(PRICES) --write $(ARGS)
+
 bench-reads: $(STAMP) ## signed reads of ten loans against a signed endpoint that answers nothing, on this machine
-	@$(PY) -m bench.signed_reads
+	@$(PY) -m bench.requests --reads
 
 format: $(STAMP) ## put every file into its one format
 	@$(PY) -m ruff format -q . && $(PY) -m ruff check -q --select I --fix .

@@ -6,7 +6,7 @@ import sys
 from contextlib import nullcontext
 
 # These start (or share) the embedded services themselves when nobody gave a database.
-BRING_THEIR_OWN_SERVICES = {"replay", "check_ledger"}
+BRING_THEIR_OWN_SERVICES = {"replay", "sensitivity", "check_ledger"}
 
 
 def main() -> None:

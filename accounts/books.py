@@ -11,6 +11,8 @@ workout   debit   coins taken over from a thin market, not yet free to lend
 lenders   credit  what others lent us for the pools;  cost_of_funds  debit  what that costs;  cost_owed  credit
 """
 
+from collections.abc import Iterable
+
 from accounts.models import Account, Asset, LedgerAccount
 
 Kind = LedgerAccount.Kind
@@ -32,6 +34,14 @@ def wallet(account: Account | int, asset: Asset | str, kind: str = Kind.SPOT) ->
         raise ValueError(f"{kind} is not a wallet")
     uid = account.pk if isinstance(account, Account) else account
     return _open(kind=kind, asset=asset, uid=uid)
+
+
+def open_wallets(
+    keys: Iterable[tuple[int, str]], kind: str = Kind.SPOT
+) -> dict[tuple[int, str], LedgerAccount]:
+    """The wallets of many accounts at once, by (uid, asset), which have none of `kind` yet."""
+    rows = [_new(kind=kind, symbol=symbol, uid=uid) for uid, symbol in sorted(set(keys))]
+    return {(row.account_id or 0, row.asset_id): row for row in LedgerAccount.objects.bulk_create(rows)}
 
 
 def custody(asset: Asset | str) -> LedgerAccount:
@@ -98,17 +108,53 @@ def cost_owed(asset: Asset | str) -> LedgerAccount:
     return _open(kind=Kind.COST_OWED, asset=asset)
 
 
+class Chart:
+    """The same accounts, found once: for work that names them again and again. Balances are those of then.
+
+    An account that was not asked for, or did not exist, is looked up or opened when it is named, as everywhere.
+    """
+
+    def __init__(self, codes: Iterable[str] = ()) -> None:
+        codes = list(codes)
+        rows = LedgerAccount.objects.filter(code__in=codes) if codes else ()
+        self._known = {row.code: row for row in rows}
+
+    def house(self, kind: Kind, asset: Asset | str) -> LedgerAccount:
+        symbol = asset.pk if isinstance(asset, Asset) else asset
+        return self._found(kind, symbol, None)
+
+    def wallet(self, uid: int, asset: Asset | str, kind: str = Kind.SPOT) -> LedgerAccount:
+        symbol = asset.pk if isinstance(asset, Asset) else asset
+        return self._found(kind, symbol, uid)
+
+    def _found(self, kind: str, symbol: str, uid: int | None) -> LedgerAccount:
+        code = code_of(kind, symbol, uid)
+        if code not in self._known:
+            self._known[code] = _open(kind=kind, asset=symbol, uid=uid)
+        return self._known[code]
+
+
+def code_of(kind: str, symbol: str, uid: int | None = None) -> str:
+    """What a ledger account is called: `pool:BTC`, or `spot:10000001:BTC` for a wallet."""
+    return f"{kind}:{symbol}" if uid is None else f"{kind}:{uid}:{symbol}"
+
+
 def _open(*, kind: str, asset: Asset | str, uid: int | None = None) -> LedgerAccount:
     symbol = asset.pk if isinstance(asset, Asset) else asset
-    code = f"{kind}:{symbol}" if uid is None else f"{kind}:{uid}:{symbol}"
-    account, _ = LedgerAccount.objects.get_or_create(
-        code=code,
-        defaults={
-            "kind": kind,
-            "account_id": uid,
-            "asset_id": symbol,
-            "normal": LedgerAccount.Normal.DEBIT if kind in DEBIT_KINDS else LedgerAccount.Normal.CREDIT,
-            "may_overdraw": kind == Kind.POSITION,
-        },
-    )
+    new = _new(kind=kind, symbol=symbol, uid=uid)
+    defaults = {
+        name: getattr(new, name) for name in ("kind", "account_id", "asset_id", "normal", "may_overdraw")
+    }
+    account, _ = LedgerAccount.objects.get_or_create(code=new.code, defaults=defaults)
     return account
+
+
+def _new(*, kind: str, symbol: str, uid: int | None) -> LedgerAccount:
+    return LedgerAccount(
+        code=code_of(kind, symbol, uid),
+        kind=kind,
+        account_id=uid,
+        asset_id=symbol,
+        normal=LedgerAccount.Normal.DEBIT if kind in DEBIT_KINDS else LedgerAccount.Normal.CREDIT,
+        may_overdraw=kind == Kind.POSITION,
+    )

@@ -47,8 +47,12 @@ class Exchange(Protocol):
         key: str,
         at: datetime,
         into: LedgerAccount | None = None,
+        batch: ledger.Batch | None = None,
     ) -> JournalEntry:
-        """Take collateral from this wallet into the desk's own books: its pool, or the account named."""
+        """Take collateral from this wallet into the desk's own books: its pool, or the account named.
+
+        What settles in our own books goes into `batch`, where there is one, and is written with the rest of it.
+        """
 
     def quote(self, *, coin: Asset, amount: Decimal, mark: Decimal, slippage: Decimal) -> Fill:
         """What the venue pays for `amount` of `coin` (USD per coin) when the index says `mark`."""
@@ -73,13 +77,18 @@ class BuiltIn:
         key: str,
         at: datetime,
         into: LedgerAccount | None = None,
+        batch: ledger.Batch | None = None,
     ) -> JournalEntry:
-        coin = wallet.asset_id
+        coin, kind = wallet.asset_id, LedgerAccount.Kind
+        house = (books.Chart() if batch is None else batch.chart).house
         lines = [
-            ledger.Line(debit=wallet, credit=books.custody(coin), amount=amount),
-            ledger.Line(debit=into or books.pool(coin), credit=books.position(coin), amount=amount),
+            ledger.Line(debit=wallet, credit=house(kind.CUSTODY, coin), amount=amount),
+            ledger.Line(
+                debit=into or house(kind.POOL, coin), credit=house(kind.POSITION, coin), amount=amount
+            ),
         ]
-        return ledger.post(kind=SEIZURE, reference=key, lines=lines, at=at)
+        post = ledger.post if batch is None else batch.post
+        return post(kind=SEIZURE, reference=key, lines=lines, at=at)
 
     @exact
     def quote(self, *, coin: Asset, amount: Decimal, mark: Decimal, slippage: Decimal) -> Fill:

@@ -18,7 +18,7 @@ from typing import Final
 from cryptography.fernet import InvalidToken
 from django.db import IntegrityError, connection, transaction
 
-from accounts import signing, vault
+from accounts import key_lookup, signing, vault
 from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
 from accounts.membership import NotYours, bound_to, of_user, refuse_without
@@ -375,11 +375,12 @@ def _networks(texts: Sequence[str]) -> list[str]:
 def _found(key: str, *, address: str, at: datetime) -> Caller:
     if not (0 < len(key) <= KEY_LENGTH and key.isascii() and key.isalnum()):
         raise BadKeyFormat("API-key format invalid.")
-    row = ApiKey.objects.select_related("account__customer", "user", "use").filter(key=key).first()
-    if row is None or not is_in_force(row, at=at) or not _may_come_from(row, address):
+    found = key_lookup.of_member(key)
+    if found is None:
         raise NoSuchKey(NOT_LET_IN)
-    mine = of_user(row.user_id, row.account.customer_id)
-    if mine is None or mine.account_id not in (None, row.account_id):
+    row, mine = found
+    is_theirs = mine.account_id in (None, row.account_id)
+    if not is_theirs or not is_in_force(row, at=at) or not _may_come_from(row, address):
         raise NoSuchKey(NOT_LET_IN)
     return Caller(key=row, membership=mine)
 

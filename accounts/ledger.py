@@ -9,9 +9,10 @@ from datetime import datetime
 from decimal import Decimal
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import DecimalField, F, Max, Q, Sum
+from django.db.models import DecimalField, F, Max, Model, Q, Sum
 from django.db.models.functions import Coalesce
 
+from accounts import books
 from accounts.errors import Refused
 from accounts.models import JournalEntry, LedgerAccount, PeriodClose, Transfer
 
@@ -64,17 +65,94 @@ def post(
         Overdrawn: a wallet or pool holds less than the entry takes; nothing was booked.
         PeriodClosed: the books are closed through `at` or later; nothing was booked (R-ADM-11).
     """
-    lines = [line for line in lines if line.amount != 0]
     try:
         with transaction.atomic():
             entry = JournalEntry.objects.create(kind=kind, reference=reference, at=at, reverses=reverses)
-            Transfer.objects.bulk_create(
-                Transfer(entry=entry, debit=line.debit, credit=line.credit, amount=line.amount)
-                for line in lines
-            )
+            _move((entry, line) for line in lines)
     except IntegrityError as error:
         raise _explained(error, reference, at) from error
     return entry
+
+
+def open_entry(*, kind: str, reference: str, at: datetime) -> JournalEntry:
+    """The first half of `post`: an entry whose lines follow by `book_lines` in the same transaction.
+
+    For a job that takes long over an entry: house accounts are locked from the first line on, so its lines come last.
+
+    Raises:
+        AlreadyPosted, PeriodClosed: as `post`.
+    """
+    return post(kind=kind, reference=reference, lines=(), at=at)
+
+
+def book_lines(lines: Iterable[tuple[JournalEntry, Line]]) -> None:
+    """The second half of `post`, for several entries at once: one statement locks all accounts, in their order.
+
+    Raises:
+        Overdrawn: as `post`; no line was booked.
+    """
+    lines = list(lines)
+    try:
+        with transaction.atomic():
+            _move(lines)
+    except IntegrityError as error:
+        entry = lines[0][0]
+        raise _explained(error, entry.reference, entry.at) from error
+
+
+class Batch:
+    """Some events, written together: house accounts are locked only then, and three statements do for all of them.
+
+    The entries that `post` gives have no number before `write`. What it moved is in `balance`, not in the database.
+    """
+
+    def __init__(self, chart: books.Chart) -> None:
+        self.chart = chart
+        self._entries: list[JournalEntry] = []
+        self._lines: list[tuple[JournalEntry, Line]] = []
+        self.rows: list[
+            Model
+        ] = []  # of one kind: what other chapters keep of these entries, written after them
+
+    def post(self, *, kind: str, reference: str, lines: Iterable[Line], at: datetime) -> JournalEntry:
+        entry = JournalEntry(kind=kind, reference=reference, at=at)
+        self._entries.append(entry)
+        self._lines += [(entry, line) for line in lines]
+        return entry
+
+    def balance(self, account: LedgerAccount) -> Decimal:
+        """What the account held when the chart found it, and what was posted here since."""
+        moved = Decimal(0)
+        for _, line in self._lines:
+            moved += line.amount * ((line.debit.pk == account.pk) - (line.credit.pk == account.pk))
+        return account.balance + (moved if account.normal == LedgerAccount.Normal.DEBIT else -moved)
+
+    def write(self) -> None:
+        """Book it all, in the order in which it was posted. Inside a transaction, which ends if it is refused.
+
+        Raises:
+            AlreadyPosted, Overdrawn, PeriodClosed: as `post`, of any of the events; none was booked.
+        """
+        entries, lines, rows = self._entries, self._lines, self.rows
+        self._entries, self._lines, self.rows = [], [], []
+        if not entries:
+            return
+        try:
+            with transaction.atomic(savepoint=False):
+                JournalEntry.objects.bulk_create(entries)
+                _move(lines)
+                if rows:
+                    type(rows[0])._default_manager.bulk_create(rows)
+        except IntegrityError as error:
+            raise _explained(error, entries[0].reference, entries[0].at) from error
+
+
+def _move(lines: Iterable[tuple[JournalEntry, Line]]) -> None:
+    Transfer.objects.bulk_create(
+        Transfer(entry=entry, debit=line.debit, credit=line.credit, amount=line.amount)
+        for entry, line in lines
+        if line.amount != 0
+    )
 
 
 def _explained(error: IntegrityError, reference: str, at: datetime) -> Exception:

@@ -10,9 +10,11 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
+import psycopg
 from django.db import connection, transaction
 
 from accounts.commands import Actor, acting
+from bench.stand import url
 
 # USD. The first are owed too; none of the prices is a round number of another.
 PRICES: Final = {
@@ -32,6 +34,7 @@ LENT: Final = ("USDT", "USDC", "BTC", "ETH")
 PLEDGED: Final = ("BTC", "ETH", "BNB", "SOL", "XRP", "ADA", "LTC", "DOGE", "USDT", "USDC")
 TIERS: Final = (("0", "1"), ("1000000", "0.9"), ("5000000", "0.8"))
 LOWEST, HIGHEST = Decimal("0.35"), Decimal("0.70")
+PIECE: Final = 20_000  # groups written at a time
 PER_ENTRY: Final = 20_000  # rows booked by one journal entry
 BUILDER: Final = Actor("job:bench")
 LONG_AGO: Final = timedelta(days=400)
@@ -43,6 +46,12 @@ def fill(*, groups: int, coins: int = 5, loans: int = 5, at: datetime, seed: int
     May be called again for more of them; parameters and prices are published by the first call.
     """
     _publish(at)
+    for first in range(0, groups, PIECE):
+        _add(min(PIECE, groups - first), coins=coins, loans=loans, at=at, seed=seed + first)
+        _analyse()
+
+
+def _add(groups: int, *, coins: int, loans: int, at: datetime, seed: int) -> None:
     with acting(BUILDER), connection.cursor() as cursor:
         cursor.execute("SELECT setseed(%s)", [1 / (1 + seed)])
         cursor.execute(_PEOPLE, {"count": groups, "at": at - LONG_AGO, "coins": list(PLEDGED[:coins])})
@@ -87,6 +96,12 @@ def quote(at: datetime, *, times: Decimal = Decimal(1)) -> None:
         for symbol, usd in PRICES.items()
     ]
     prices.record(ticks, at=at)
+
+
+def _analyse() -> None:
+    """What autovacuum would do; without it the triggers' statements are planned for the small tables of the start."""
+    with psycopg.connect(url(owner=True), autocommit=True) as owner:
+        owner.execute("ANALYZE")
 
 
 def _publish(at: datetime) -> None:

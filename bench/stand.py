@@ -26,6 +26,8 @@ QUIET = {
     "INSECURE_HTTP": "1",
     "ALLOWED_HOSTS": "127.0.0.1,testserver",
     "LOG_LEVEL": "WARNING",
+    "STATEMENT_TIMEOUT": "300s",  # to fill a book in large pieces
+    "IDLE_IN_TRANSACTION_TIMEOUT": "60s",
     # A benchmark may ask as often as it likes.
     "SAPI_IP_WEIGHT": str(10**9),
     "SAPI_UID_WEIGHT": str(10**9),

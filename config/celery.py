@@ -39,8 +39,11 @@ TIMETABLE = {
     "close lapsed proposals": _every("accounts.tasks.expire_proposals", timedelta(seconds=60)),
     "deliver notices": _every("accounts.tasks.deliver_notices", timedelta(seconds=5)),
     "link the audit trail": _every("accounts.tasks.link_audit_records", timedelta(seconds=60)),
+    "work out stresses": _every("risk.tasks.make_stress_runs", timedelta(seconds=5)),
     "make exports": _every("accounts.tasks.make_exports", timedelta(seconds=5)),
     "forget used signatures": _every("accounts.tasks.forget_signatures", timedelta(minutes=10)),
+    "sum up the book": _every("loans.tasks.sum_up", timedelta(seconds=15)),
+    "forget what moved": _every("risk.tasks.forget_moved", timedelta(minutes=10)),
     "issue monthly statements": _every("loans.tasks.issue_statements", timedelta(hours=1)),
     "check the books": _every("accounts.tasks.check_books", timedelta(hours=1)),
 }

@@ -74,6 +74,27 @@ def _unserved(status: int) -> HttpResponseBase:
     return JsonResponse({"code": -1000, "msg": "An unknown error occurred."}, status=status)
 
 
+class Programs:
+    """Takes a request of the dialect straight to its door: there is no session, form or page for the rest to look at.
+
+    Behind what holds for every answer (the headers of security, CSP and Manners); the door knows its own callers.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if not _DIALECT.match(request.path_info):
+            return self.get_response(request)
+        from accounts.sapi.door import door  # models are not loaded yet when settings name this module
+
+        request.get_host()  # refuses a forged Host
+        answer = door(request)
+        answer.headers.setdefault("X-Frame-Options", settings.X_FRAME_OPTIONS)
+        answer.headers.setdefault("Content-Length", str(len(answer.content)))  # else it goes out in pieces
+        return answer
+
+
 class ContentPolicy(CSPMiddleware):
     """The strict policy everywhere but in the admin, whose Alpine build evaluates strings."""
 

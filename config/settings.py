@@ -83,6 +83,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.policy.ContentPolicy",
     "config.policy.Manners",
+    "config.policy.Programs",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -299,8 +300,11 @@ CELERY_VISIBILITY_TIMEOUT = 900
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# The sweep holds the book in memory, so one process does nothing else (`celery -A config worker -Q watch -c 1`).
+CELERY_TASK_ROUTES = {"loans.tasks.watch": {"queue": "watch"}}
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_TASK_SOFT_TIME_LIMIT = 240
+ACCRUAL_WORKERS = env.int("ACCRUAL_WORKERS", default=2)  # how many share one midnight; any worker may
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = None  # no results, so no daily clean-up task either
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = CELERY_EVENT_SERIALIZER = "json"

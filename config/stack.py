@@ -1,4 +1,4 @@
-"""`make run`: database, broker, web, worker and beat with one command; Ctrl-C stops all of it, in order.
+"""`make run`: database, broker, web, workers and beat with one command; Ctrl-C stops all of it, in order.
 
 The children die with this process even when it is killed. A child that dies alone is started again; a dead
 database or broker stops everything, because nothing can be served without it.
@@ -30,7 +30,8 @@ FIRST_PORT, LAST_PORT = 8000, 8099
 STOP_SECONDS = 25  # a worker may finish the task in its hands
 STEADY_SECONDS = 60  # a child that lived this long did not fail at its start
 MAX_PAUSE_SECONDS = 30
-COLOURS = {"web": 32, "worker": 33, "beat": 36, "stack": 35}
+COLOURS = {"web": 32, "worker": 33, "watch": 34, "beat": 36, "stack": 35}
+BEHIND = 5  # how much nicer than the web process workers are: a page must answer while a crash is worked off
 
 
 def say(text: str, *, name: str = "stack") -> None:
@@ -44,8 +45,8 @@ def say(text: str, *, name: str = "stack") -> None:
 class Child:
     """One process of ours, started again with a growing pause whenever it ends by itself."""
 
-    def __init__(self, name: str, *command: str) -> None:
-        self.name, self.command = name, command
+    def __init__(self, name: str, *command: str, nice: int = 0) -> None:
+        self.name, self.command, self.nice = name, command, nice
         self.failures, self.start_after = 0, 0.0
         self.process: subprocess.Popen[str] | None = None
         self.started_at = 0.0
@@ -61,7 +62,7 @@ class Child:
             text=True,
             bufsize=1,
             start_new_session=True,  # Ctrl-C reaches only us; we stop the children in order
-            preexec_fn=partial(embedded.die_with_parent, signal.SIGKILL),
+            preexec_fn=partial(_prepare_child, self.nice),
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
         )
         assert self.process.stdout is not None
@@ -102,6 +103,11 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+
+
+def _prepare_child(nice: int) -> None:
+    embedded.die_with_parent(signal.SIGKILL)
+    os.nice(nice)
 
 
 def _relay(name: str, stream: IO[str]) -> None:
@@ -226,10 +232,13 @@ def _serve(stop: threading.Event, servers: list[embedded.Server], *, port: int, 
     )
     # As root Celery warns at length; its messages are JSON only, which is what the warning is about.
     hush = "ignore:You're running the worker with superuser privileges"
-    celery = shlex.split("-m celery -q -A config worker -l WARNING -c 2 --without-mingle --without-gossip")
-    worker = Child("worker", PYTHON, "-W", hush, *celery)
-    in_order = (beat, web, worker)  # beat stops first: nothing new is queued while the worker finishes
-    for child in (web, worker, beat):
+    celery = shlex.split("-m celery -q -A config worker -l WARNING --without-mingle --without-gossip")
+    worker = Child("worker", PYTHON, "-W", hush, *celery, "-c", "2", nice=BEHIND)
+    # One process that keeps the book in memory and does nothing but watch it.
+    alone = shlex.split("-c 1 -Q watch -n watch@%h")
+    watch = Child("watch", PYTHON, "-W", hush, *celery, *alone, nice=BEHIND)
+    in_order = (beat, web, watch, worker)  # beat stops first: nothing new is queued while the workers finish
+    for child in (web, worker, watch, beat):
         child.start()
     announce = _announcer(port, since)
     code = 0

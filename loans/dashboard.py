@@ -1,25 +1,27 @@
 """The whole book at a glance: who owes what in which coin, how near the lines, and what the desk earns (R-ADM-06).
 
-Valued by the states the sweep decides on, at last good prices. Everything is summed from rows that the pages behind it
-list one by one, so each figure can be followed to them. Values are USD, unrounded.
+Summed by the database (loans/book_sums.py), at last good prices, from rows that the pages behind it list one by one, so
+each figure can be followed to them. Values are USD, unrounded. A large book is summed beforehand, by
+`loans/book_snapshot.py`, and shown with the time of its figures.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, QuerySet
 
 from accounts.models import Customer
 from accounts.money import ZERO, exact
-from risk import book, debts, prices, valuation
-from risk.book import GroupState
-from risk.levels import Band, band
-from risk.models import CollateralGroup, Debt, Price
+from loans import book_sums
+from loans.book_sums import Sum
+from risk import prices
+from risk.levels import Band
+from risk.models import Price
 from risk.prices import PriceState, Quote
 
-CHUNK = 500  # groups read together
+MOST_CLIENTS = 25  # that owe most, of all
 BUCKETS = tuple(Decimal(step) / 100 for step in (0, 30, 40, 50, 60, 65, 70, 75, 80, 85, 90, 95, 100))
 """Lower ends of the LTV buckets; the last has no upper end and holds debts without collateral, too."""
 
@@ -40,7 +42,7 @@ class CoinExposure:
 class ClientExposure:
     """What one client owes, residual debts included, against what secures it; `band` is that of the worst group."""
 
-    customer: Customer
+    customer_id: int
     groups: int = 0
     debt: Decimal = ZERO
     recognised: Decimal = ZERO
@@ -86,7 +88,7 @@ class Book:
     market: Decimal = ZERO
     recognised: Decimal = ZERO
     coins: dict[str, CoinExposure] = field(default_factory=dict)
-    clients: dict[int, ClientExposure] = field(default_factory=dict)
+    clients: list[ClientExposure] = field(default_factory=list)  # those that owe most, first
     buckets: tuple[Bucket, ...] = ()
     bands: dict[str, int] = field(default_factory=dict)
     unpriced: set[str] = field(default_factory=set)
@@ -99,9 +101,8 @@ class Book:
         return sorted(self.coins.values(), key=lambda one: (-(one.owed_usd + one.market), one.asset))
 
     def top(self, most: int) -> list[ClientExposure]:
-        """The clients that owe most."""
-        owing = [one for one in self.clients.values() if one.owed > 0]
-        return sorted(owing, key=lambda one: (-one.owed, one.customer.pk))[:most]
+        """The clients that owe most; no more than MOST_CLIENTS are known."""
+        return self.clients[:most]
 
     def share(self, part: Decimal) -> Decimal:
         """Of all that is owed; 0 while nothing is."""
@@ -110,38 +111,38 @@ class Book:
 
 @exact
 def book_of(customers: QuerySet[Customer], *, at: datetime) -> Book:
-    """Sum the open groups and the residual debts of these customers. A handful of queries per 500 groups."""
+    """Sum the open groups and the residual debts of these customers: the same few queries, however many they are.
+
+    Exact: NUMERIC in the database, Decimal here.
+    """
     found = Book(at=at, buckets=_empty_buckets(), bands={one.value: 0 for one in Band})
-    for group, state in _states(owing_groups(customers), at=at):
-        _add_group(found, group, state)
-    _add_residual(found, customers, at=at)
+    quotes = prices.latest(at=at)
+    for row in book_sums.sums(customers, floors=BUCKETS[1:], clients=MOST_CLIENTS, at=at):
+        _add(found, row, quotes.get(row.key))
+    found.clients.sort(key=lambda one: (-one.owed, one.customer_id))
     return found
 
 
-def owing_groups(customers: QuerySet[Customer]) -> QuerySet[CollateralGroup]:
-    """The open groups of these customers that owe something."""
-    owing = Debt.objects.watched().filter(group=OuterRef("pk"))
-    return CollateralGroup.objects.open().filter(Exists(owing), customer__in=customers)
-
-
 def in_bucket(
-    customers: QuerySet[Customer], *, floor: Decimal, ceiling: Decimal | None, at: datetime
+    customers: QuerySet[Customer],
+    *,
+    floor: Decimal,
+    ceiling: Decimal | None,
+    at: datetime,
+    after: int = 0,
+    most: int | None = None,
 ) -> list[int]:
-    """The keys of the groups that `book_of` counts in this bucket."""
-    return [
-        group.pk
-        for group, state in _states(owing_groups(customers), at=at)
-        if _is_within(state.worth(permission=False), floor, ceiling)
-    ]
+    """The keys of the groups that `book_of` counts in this bucket, ascending; `most` of those above `after`."""
+    number = [(one.floor, one.ceiling) for one in _empty_buckets()].index((floor, ceiling))
+    return book_sums.groups(customers, floors=BUCKETS[1:], bucket=number, at=at, after=after, most=most)
 
 
-def in_band(customers: QuerySet[Customer], *, name: str, at: datetime) -> list[int]:
-    """The keys of the groups that `book_of` counts in this band."""
-    return [
-        group.pk
-        for group, state in _states(owing_groups(customers), at=at)
-        if band(state.worth(permission=False), state.lines).value == name
-    ]
+def in_band(
+    customers: QuerySet[Customer], *, name: str, at: datetime, after: int = 0, most: int | None = None
+) -> list[int]:
+    """The keys of the groups that `book_of` counts in this band, ascending; `most` of those above `after`."""
+    number = book_sums.BANDS.index(name)
+    return book_sums.groups(customers, floors=BUCKETS[1:], band=number, at=at, after=after, most=most)
 
 
 def price_health(assets: Iterable[str], *, since: datetime, at: datetime) -> list[Health]:
@@ -158,76 +159,40 @@ def price_health(assets: Iterable[str], *, since: datetime, at: datetime) -> lis
 # --- Private ----------------------------------------------------------------------------------------
 
 
-def _states(
-    groups: QuerySet[CollateralGroup], *, at: datetime
-) -> Iterator[tuple[CollateralGroup, GroupState]]:
-    rows = list(groups.select_related("customer").order_by("pk"))
-    for start in range(0, len(rows), CHUNK):
-        chunk = rows[start : start + CHUNK]
-        states = book.states(chunk, at=at)
-        yield from ((group, states[group.pk]) for group in chunk)
+def _add(found: Book, row: Sum, quote: Quote | None) -> None:
+    """One row of the database's answer. `quote`: of the coin, where the row is of one."""
+    if row.kind == "band":
+        found.bands[book_sums.BANDS[int(row.key)]] = row.number
+        found.groups += row.number
+        found.debt += row.first
+        found.market += row.second
+        found.recognised += row.third
+    elif row.kind == "bucket":
+        bucket = found.buckets[int(row.key)]
+        bucket.groups, bucket.debt = row.number, row.first
+    elif row.kind == "client":
+        found.clients.append(ClientExposure(int(row.key), row.number, row.first, row.second, row.third))
+    elif row.kind == "worst":
+        [client] = [one for one in found.clients if one.customer_id == int(row.key)]
+        client.band = book_sums.BANDS[row.number]
+    else:
+        _add_coin(found, row, quote)
 
 
 @exact
-def _add_group(found: Book, group: CollateralGroup, state: GroupState) -> None:
-    worth = state.worth(permission=False)
-    where = band(worth, state.lines).value
-    found.groups += 1
-    found.bands[where] += 1
-    found.debt += worth.debt
-    found.market += worth.market
-    found.recognised += worth.collateral
-    found.unpriced |= {asset for asset in state.owed_assets if asset not in state.quotes}
-    for bucket in found.buckets:
-        if _is_within(worth, bucket.floor, bucket.ceiling):
-            bucket.groups += 1
-            bucket.debt += worth.debt
-    client = found.clients.setdefault(group.customer_id, ClientExposure(group.customer))
-    client.groups += 1
-    client.debt += worth.debt
-    client.recognised += worth.collateral
-    client.band = max(client.band, where, key=[one.value for one in Band].index)
-    for owed in state.debts:
-        _add_owed(found, owed.debt.asset_id, owed.parts.total, state.quotes)
-    holdings = state.holdings(permission=False)
-    for asset in {holding.asset for holding in holdings}:
-        mine = [holding for holding in holdings if holding.asset == asset]
-        counted = valuation.worth(holdings=mine, debts=[])
-        coin = found.coins.setdefault(asset, CoinExposure(asset))
-        coin.pledged += sum((holding.amount for holding in mine), ZERO)
-        coin.market += counted.market
-        coin.recognised += counted.collateral
-
-
-@exact
-def _add_owed(found: Book, asset: str, amount: Decimal, quotes: Mapping[str, Quote]) -> Decimal:
-    coin = found.coins.setdefault(asset, CoinExposure(asset))
-    coin.owed += amount
-    value = amount * quotes[asset].price if asset in quotes else ZERO
+def _add_coin(found: Book, row: Sum, quote: Quote | None) -> None:
+    coin = found.coins.setdefault(row.key, CoinExposure(row.key))
+    if row.kind == "held":
+        coin.pledged, coin.market, coin.recognised = row.first, row.second, row.third
+        return
+    value = row.first * quote.price if quote else ZERO
+    coin.owed += row.first
     coin.owed_usd += value
-    return value
-
-
-@exact
-def _add_residual(found: Book, customers: QuerySet[Customer], *, at: datetime) -> None:
-    """What liquidations left owing secures nothing and is nobody's LTV, but it is owed. R-GEN-78"""
-    rows = Debt.objects.open().filter(Q(residual_since__isnull=False), customer__in=customers)
-    left = list(rows.select_related("asset", "customer").order_by("pk"))
-    owed = debts.owed_at(left, at=at)
-    quotes = prices.latest(at=at, assets={row.asset_id for row in left}) if left else {}
-    for row in left:
-        if row.asset_id not in quotes:
-            found.unpriced.add(row.asset_id)
-        value = _add_owed(found, row.asset_id, owed[row.pk].parts.total, quotes)
+    if quote is None:
+        found.unpriced.add(row.key)
+    if row.kind == "residual":  # secures nothing and is nobody's LTV, but it is owed. R-GEN-78
         found.residual += value
-        found.clients.setdefault(row.customer_id, ClientExposure(row.customer)).residual += value
 
 
 def _empty_buckets() -> tuple[Bucket, ...]:
     return tuple(Bucket(floor, ceiling) for floor, ceiling in zip(BUCKETS, (*BUCKETS[1:], None), strict=True))
-
-
-def _is_within(worth: valuation.Worth, floor: Decimal, ceiling: Decimal | None) -> bool:
-    """Compared exactly, as every line is."""
-    at_least = floor == 0 or worth.is_at_least(floor)
-    return at_least and (ceiling is None or worth.is_below(ceiling))

@@ -5,8 +5,8 @@ accounts, depositing, applying, approving, paying out) is the same command a pag
 all its rules apply. The same seed and prices give the same book.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from random import Random
@@ -17,7 +17,7 @@ from accounts.catalogue.loading import load
 from accounts.commands import Actor, acting
 from accounts.errors import Refused
 from accounts.models import Account, Customer, User
-from accounts.money import ZERO, divide_down, divide_up, exact, round_up
+from accounts.money import ONE, RATE_PLACES, ZERO, divide_down, divide_up, exact, round_down, round_up
 from loans import precautions
 from loans.demo import opening
 from loans.models import Application, RateType
@@ -25,12 +25,13 @@ from loans.precautions import Means, Precautions
 from loans.vip import applications, origination
 from loans.vip.terms import Request, Wish
 from risk import delays, gate, parameters, prices
+from risk.levels import Lines
 from risk.models import CollateralGroup
 from risk.valuation import Tier, Tiers, market_value_needed, recognised
 
 JOB = Actor.job("population")
 AGREEMENT = "1.0"
-POOL_USD = Decimal(20_000_000_000)  # more than any book asks for: the replay is not about an empty pool
+POOL_USD = Decimal(1_000_000_000_000)  # more than any book asks for: the replay is not about an empty pool
 LENT = ("USDT", "USDC", "BTC", "ETH")  # where priced
 LENT_WEIGHTS = {"USDT": 14, "USDC": 3, "BTC": 2, "ETH": 1}
 DEEPEST = {"BTC": 5, "ETH": 4}  # how much likelier than another coin to be pledged
@@ -60,6 +61,7 @@ class Desk:
     prices: Mapping[str, Decimal]
     tiers: Mapping[str, Tiers]
     stable: frozenset[str]
+    lines: Lines = opening.LINES  # what a borrower can get, and so how far they go
 
     @property
     def lent(self) -> list[str]:
@@ -86,17 +88,22 @@ class Plan:
 # --- The desk ---------------------------------------------------------------------------------------
 
 
-def publish(*, coins: Collection[str], at: datetime) -> None:
-    """Load the coins and publish everything a VIP loan needs, in force from `at`, which is a 00:00 UTC."""
+def publish(*, coins: Collection[str], at: datetime, ratio_share: Decimal = ONE) -> None:
+    """Load the coins and publish everything a VIP loan needs, in force from `at`, which is a 00:00 UTC.
+
+    `ratio_share`: collateral counts for this part of what it would, in every tier.
+    """
     known = {coin.symbol: coin for coin in catalogue.read_coins()}
     load(coins=[known.get(symbol) or _unknown(symbol) for symbol in sorted(coins)], actor=JOB, at=at)
     people.publish_agreement(version=AGREEMENT, text="The borrower owes what is lent.", actor=JOB, at=at)
-    figures = [row for row in catalogue.read_demo_parameters() if row.symbol in coins]
+    known_figures = [row for row in catalogue.read_demo_parameters() if row.symbol in coins]
+    figures = [replace(row, tiers=_scaled(row.tiers, ratio_share)) for row in known_figures]
     opening.publish(coins=figures, lent=LENT, actor=JOB, at=at)
     # One manager decides everything here: who releases what is not what a replay is about.
     approvals.publish_policy(governed="vip.approve", required=False, effective_at=at, actor=JOB, at=at)
     for symbol in sorted(set(coins) - {row.symbol for row in figures}):
-        parameters.publish_ratios(asset=symbol, tiers=UNKNOWN_TIERS, effective_at=at, actor=JOB, at=at)
+        tiers = _scaled(UNKNOWN_TIERS, ratio_share)
+        parameters.publish_ratios(asset=symbol, tiers=tiers, effective_at=at, actor=JOB, at=at)
 
 
 def open_desk(*, coins: Collection[str], at: datetime) -> Desk:
@@ -120,6 +127,10 @@ def open_desk(*, coins: Collection[str], at: datetime) -> Desk:
     pools = {coin: divide_down(POOL_USD, desk.prices[coin], desk.places[coin]) for coin in desk.lent}
     opening.fund_pools(amounts=pools, actor=JOB, at=at)
     return desk
+
+
+def _scaled(tiers: Iterable[tuple[Decimal, Decimal]], share: Decimal) -> tuple[tuple[Decimal, Decimal], ...]:
+    return tuple((floor, round_down(ratio * share, RATE_PLACES)) for floor, ratio in tiers)
 
 
 def _unknown(symbol: str) -> Coin:
@@ -147,10 +158,20 @@ def open_borrowers(
     Collateral is 1 to 4 coins over 1 to 3 accounts; LTV is 35 % up to the initial line itself; first loans are
     500,000 to 20 m USD, some borrowers take a second one of 50,000 or more.
     """
-    random = Random(seed)  # noqa: S311  a seeded generator is what a repeatable book wants
-    for number in range(1, count + 1):
-        plan = _plan(desk, random)
+    for number, plan in enumerate(plans(desk=desk, count=count, seed=seed), start=1):
         yield _open(plan, desk=desk, number=number, at=at, prepared=prepared)
+
+
+def plans(*, desk: Desk, count: int, seed: int) -> Iterator[Plan]:
+    """What each borrower will do, before anything is done; loans/whole_book.py opens them all at once."""
+    random = Random(seed)  # noqa: S311  a seeded generator is what a repeatable book wants
+    for _ in range(count):
+        yield _plan(desk, random)
+
+
+def name_of(plan: Plan, number: int) -> tuple[str, str]:
+    """The customer's name, and the address of its only user."""
+    return f"{'Firm' if plan.is_firm else 'Person'} {number:04d}", f"b{number:04d}@replay.invalid"
 
 
 def enrol(*, customer: Customer, desk: Desk, at: datetime) -> None:
@@ -161,8 +182,7 @@ def enrol(*, customer: Customer, desk: Desk, at: datetime) -> None:
 
 
 def _open(plan: Plan, *, desk: Desk, number: int, at: datetime, prepared: Precautions) -> Customer:
-    name = f"{'Firm' if plan.is_firm else 'Person'} {number:04d}"
-    email = f"b{number:04d}@replay.invalid"
+    name, email = name_of(plan, number)
     user = _user(email, name, User.Role.BORROWER)
     borrower, manager = Actor.user(user), Actor.user(desk.manager)
     kind = Customer.Kind.FIRM if plan.is_firm else Customer.Kind.PERSON
@@ -187,10 +207,8 @@ def _open(plan: Plan, *, desk: Desk, number: int, at: datetime, prepared: Precau
     for place, coin, amount in plan.pledges:
         gate.deposit(account_uid=accounts[place].pk, asset=coin, amount=amount, actor=borrower, at=at)
     master = customer.accounts.get(kind=Account.Kind.MASTER)
-    means = _means(plan, desk, master, accounts)
-    coins = {coin for _, coin, _ in plan.pledges}
-    if prepared.auto_cure and means.stable_owed is not None:
-        coins.add(means.stable_owed)  # to swap into
+    means = means_of(plan, desk, master, accounts)
+    coins = chosen_coins(means, prepared)
     for wishes in plan.orders:
         request = Request(
             customer_id=customer.pk,
@@ -213,8 +231,16 @@ def _open(plan: Plan, *, desk: Desk, number: int, at: datetime, prepared: Precau
     return customer
 
 
+def chosen_coins(means: Means, prepared: Precautions) -> set[str]:
+    """The coins of the group: what is pledged, and what a rule would swap into."""
+    coins = {coin for _, coin, _ in means.pledges}
+    if prepared.auto_cure and means.stable_owed is not None:
+        coins.add(means.stable_owed)
+    return coins
+
+
 @exact
-def _means(plan: Plan, desk: Desk, master: Account, accounts: Sequence[Account]) -> Means:
+def means_of(plan: Plan, desk: Desk, master: Account, accounts: Sequence[Account]) -> Means:
     lent: dict[str, Decimal] = {}
     for wish in (wish for order in plan.orders for wish in order):
         lent[wish.asset] = lent.get(wish.asset, ZERO) + wish.amount
@@ -236,7 +262,8 @@ def _plan(desk: Desk, random: Random) -> Plan:
     """Everything random about one borrower, in one fixed order of draws."""
     coins = _coins(desk, random)
     at_the_line = random.random() < 0.05  # where an unfortunate price calls at once
-    ltv = opening.LINES.initial if at_the_line else Decimal(random.randrange(3500, 7200)).scaleb(-4)
+    drawn = opening.LINES.initial if at_the_line else Decimal(random.randrange(3500, 7200)).scaleb(-4)
+    ltv = drawn * desk.lines.initial / opening.LINES.initial  # as far below other lines as below these
     room = sum((_room(desk.tiers[coin]) for coin in coins), ZERO) * ltv
     orders = _orders(desk, random, most_usd=min(Decimal(LARGEST_LOAN_USD), room))
     debt_usd = sum((wish.amount * desk.prices[wish.asset] for order in orders for wish in order), ZERO)

@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from loans.lifecycle import DebtFacts, LoanStatus, status
@@ -108,25 +110,37 @@ def interest_history(loan: Loan) -> QuerySet[DebtEntry]:
     The order that runs now is `latest_order(loan)`: interest records point to it (R-VIP-42).
     """
     kinds = [DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM]
-    rows = DebtEntry.objects.filter(debt__loan__in=_chain(loan), kind__in=kinds)
+    rows = DebtEntry.objects.filter(debt__loan__in=_chain(loan, _BEFORE), kind__in=kinds)
     return rows.select_related("debt__loan").order_by("-at", "-pk")
 
 
 def latest_order(loan: Loan) -> Loan:
     """The order that carries the loan now: itself, or the last that renewed it. R-VIP-42"""
-    following = Loan.objects.filter(renews=loan).first()
-    while following is not None:
-        loan, following = following, Loan.objects.filter(renews=following).first()
-    return loan
+    last = _chain(loan, _AFTER)[-1]
+    return loan if last == loan.pk else Loan.objects.get(pk=last)
 
 
-def _chain(loan: Loan) -> list[int]:
-    """The order and those it continues."""
-    found = [loan.pk]
-    while loan.renews_id is not None and loan.renews is not None:
-        loan = loan.renews
-        found.append(loan.pk)
-    return found
+def _chain(loan: Loan, statement: str) -> list[int]:
+    """The order and those it continues, or those that continue it, from the order on. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [loan.pk])
+        return [pk for (pk,) in cursor.fetchall()]
+
+
+_BEFORE: Final = """
+    WITH RECURSIVE chain (id, renews_id, step) AS (
+        SELECT id, renews_id, 0 FROM loans_loan WHERE id = %s
+        UNION ALL
+        SELECT l.id, l.renews_id, c.step + 1 FROM chain c JOIN loans_loan l ON l.id = c.renews_id)
+    SELECT id FROM chain ORDER BY step
+"""
+_AFTER: Final = """
+    WITH RECURSIVE chain (id, step) AS (
+        SELECT id, 0 FROM loans_loan WHERE id = %s
+        UNION ALL
+        SELECT l.id, c.step + 1 FROM chain c JOIN loans_loan l ON l.renews_id = c.id)
+    SELECT id FROM chain ORDER BY step
+"""
 
 
 def payments(loan: Loan) -> QuerySet[DebtEntry]:

@@ -1,39 +1,62 @@
 """The replay of a recorded market: a fresh book of borrowers, then the recording, then the proof.
 
-The pieces are `loans/population.py` (who borrows) and `risk/stress.py` (the feeding); this puts them in order
-and adds what the timetable runs for loans. It must run in a database of its own.
+The pieces are `loans/population.py` and `loans/whole_book.py` (who borrows) and `risk/stress.py` (the feeding); this
+puts them in order and adds what the timetable runs for loans. It must run in a database of its own.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
+from typing import Final
 
 from accounts import ledger
 from accounts.commands import Actor
-from loans import auto_cure, population
+from accounts.money import ONE
+from loans import auto_cure, population, whole_book
 from loans.models import Loan
+from loans.population import Desk
 from loans.precautions import Precautions
 from loans.vip import expiry
-from risk import liquidation, parameters, stress
+from risk import aftermath, faults, liquidation, parameters, stress
+from risk.aftermath import InVain
 from risk.handling import Mode
-from risk.models import ProductCode
+from risk.models import CollateralGroup, ProductCode
 from risk.stress import Course, Outcome
 
 JOB = Actor.job("replay")
 NO_HURRY = 3600.0  # seconds: what a replay does must not depend on how fast the machine is
+BY_COMMANDS: Final = 500  # so many borrowers are opened as people would; more of them at once
 
 Told = Callable[[str, int, int], None]
 """Called with what is going on, how far it is and how far it goes."""
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How long the opening and the feeding took, in seconds, and how often the book was swept."""
+
+    opening: float
+    feeding: float
+    sweeps: int
+
+    @property
+    def sweeps_per_second(self) -> float:
+        return self.sweeps / self.feeding if self.feeding else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """What happened, and whether it may have: breaks in the books, and sales that should not have been."""
+    """What happened, and whether it may have: breaks in the books, sales that should not have been, sales missed."""
 
     loans: int
     outcome: Outcome
+    in_vain: InVain
     ledger_problems: list[str]
     faults: list[str]
+    missed: list[str]
+    pace: Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,42 +81,65 @@ def replay(
 
     `prepared` is what the borrowers set up beforehand; the same seed opens the same loans either way.
     """
-    coins = {*course.coins, *course.longest}
-    population.publish(coins=coins, at=course.first_day)
-    stress.publish_watch(course, actor=JOB, at=course.first_day)
-    parameters.publish_handling(
-        product=ProductCode.VIP,
-        mode=house.mode,
-        effective_at=course.first_day,
-        actor=JOB,
-        at=course.first_day,
-    )
-    stress.warm_up(course)
-    desk = population.open_desk(coins=course.coins, at=course.opens_at)
-    opened = population.open_borrowers(
-        desk=desk, count=borrowers, seed=seed, at=course.opens_at, prepared=prepared
-    )
-    for number, customer in enumerate(opened, start=1):
+    began = time.monotonic()
+    desk = set_up(course, mode=house.mode)
+    opened = _opened(desk, borrowers=borrowers, seed=seed, at=course.opens_at, prepared=prepared)
+    for number, group in enumerate(opened, start=1):
         if house.delayed:
-            population.enrol(customer=customer, desk=desk, at=course.opens_at)
+            population.enrol(customer=group.customer, desk=desk, at=course.opens_at)
         told("opening borrowers", number, borrowers)
     populated()
-    called = sold = 0
-    steps = len(course.after())
-    fed = stress.run(course, jobs=_jobs, before_sweep=_cure if prepared.auto_cure else None)
-    for number, (step, report) in enumerate(fed, start=1):
-        called, sold = called + report.called, sold + report.liquidated
-        told(f"{step.at:%Y-%m-%d %H:%M}  {called} called  {sold} liquidated", number, steps)
+    fed = time.monotonic()
+    feed(course, told=told, before_sweep=_cure if prepared.auto_cure else None)
+    ended = time.monotonic()
     return Report(
         loans=Loan.objects.count(),
         outcome=stress.outcome(),
+        in_vain=aftermath.in_vain(),
         ledger_problems=ledger.problems(),
-        faults=stress.faults(),
+        faults=[*faults.found(), *aftermath.unjust()],
+        missed=aftermath.missed(),
+        pace=Pace(opening=fed - began, feeding=ended - fed, sweeps=len(course.after())),
     )
+
+
+def set_up(course: Course, *, mode: Mode = Mode.FULL, ratio_share: Decimal = ONE) -> Desk:
+    """The desk that the borrowers find: parameters in force from the first day, prices up to the opening, pools."""
+    coins = {*course.coins, *course.longest}
+    population.publish(coins=coins, at=course.first_day, ratio_share=ratio_share)
+    stress.publish_watch(course, actor=JOB, at=course.first_day)
+    parameters.publish_handling(
+        product=ProductCode.VIP, mode=mode, effective_at=course.first_day, actor=JOB, at=course.first_day
+    )
+    stress.warm_up(course)
+    return population.open_desk(coins=course.coins, at=course.opens_at)
+
+
+def feed(course: Course, *, told: Told, before_sweep: stress.Jobs | None = None) -> None:
+    """The rest of the recording, with what the timetable runs for loans."""
+    called = sold = 0
+    steps = len(course.after())
+    fed = stress.run(course, jobs=_jobs, before_sweep=before_sweep)
+    for number, (step, report) in enumerate(fed, start=1):
+        called, sold = called + report.called, sold + report.liquidated
+        told(f"{step.at:%Y-%m-%d %H:%M}  {called} called  {sold} liquidated", number, steps)
 
 
 class RulesFailed(Exception):
     """Some groups' rules could not be followed: a bug, so the replay's figures would mean nothing."""
+
+
+def _opened(
+    desk: Desk, *, borrowers: int, seed: int, at: datetime, prepared: Precautions
+) -> Iterator[CollateralGroup]:
+    if borrowers > BY_COMMANDS:
+        plans = population.plans(desk=desk, count=borrowers, seed=seed)
+        yield from whole_book.open_borrowers(plans, desk=desk, at=at, prepared=prepared)
+        return
+    for customer in population.open_borrowers(
+        desk=desk, count=borrowers, seed=seed, at=at, prepared=prepared
+    ):
+        yield CollateralGroup.objects.select_related("customer").get(customer=customer)
 
 
 def _cure(at: datetime) -> None:

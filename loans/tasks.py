@@ -5,12 +5,14 @@ import time
 from typing import Any, Final
 
 from celery import shared_task
+from celery.signals import worker_process_init
 from django.utils import timezone
 
-from loans import auto_cure, statements
+from loans import auto_cure, book_snapshot, statements
 from loans.vip import applications, expiry, offers, reminders
 from risk import sweep
-from risk.tasks import SweepIncomplete
+from risk.arrays import Book
+from risk.tasks import DECIDING_SECONDS, SweepIncomplete, wake_decider
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +22,16 @@ class CureIncomplete(Exception):
 
 
 STATEMENT_SECONDS: Final = 200  # of one run, below the time limit of tasks
+
+_book: Book | None = (
+    None  # of this worker's process; empty until it watches, then kept warm from pass to pass
+)
+
+
+@worker_process_init.connect
+def _hold_a_book(**_: Any) -> None:
+    global _book
+    _book = Book()
 
 
 @shared_task(acks_late=True)
@@ -46,6 +58,12 @@ def approve_waiting(**_: Any) -> None:
     applications.approve_waiting(at=timezone.now())
 
 
+@shared_task
+def sum_up(**_: Any) -> None:
+    """Sum up the book for the desk's pages (R-ADM-06). Safe to run twice, or two at once."""
+    book_snapshot.take(at=timezone.now())
+
+
 @shared_task(acks_late=True)
 def issue_statements(**_: Any) -> None:
     """Issue the monthly statements that are missing (R-GEN-94). Safe to run twice, or two at once."""
@@ -57,7 +75,8 @@ def issue_statements(**_: Any) -> None:
 def watch(**_: Any) -> None:
     """Let borrowers' own rules cure what they can, then watch every group: calls, graces, liquidations.
 
-    Whatever becomes of the rules, the sweep goes on. Safe to run twice, or two at once.
+    Whatever becomes of the rules, the sweep goes on. What it cannot decide in time is decided by others: it wakes
+    them, and the next pass renews their order. Safe to run twice, or two at once.
     """
     at = timezone.now()
     failed: list[int] | None = None
@@ -65,7 +84,7 @@ def watch(**_: Any) -> None:
         failed = auto_cure.run_due(at=at).failed
     except Exception:
         logger.exception("the cure rules could not be followed")
-    report = sweep.sweep(at=at)
+    report = sweep.sweep(at=at, book=_book, seconds=DECIDING_SECONDS, more=wake_decider)
     if report.failed:
         raise SweepIncomplete(report.failed)
     if failed is None or failed:

@@ -152,14 +152,18 @@ def state_of(group: CollateralGroup, *, at: datetime) -> GroupState:
     return states([group], at=at)[group.pk]
 
 
-def states(groups: Iterable[CollateralGroup], *, at: datetime) -> dict[int, GroupState]:
-    """The state of each group, in a constant number of queries."""
+def states(
+    groups: Iterable[CollateralGroup], *, at: datetime, market: "Market | None" = None
+) -> dict[int, GroupState]:
+    """The state of each group, in a constant number of queries. `market`: that of `at`, where it is known already."""
     groups = list(groups)
     shapes = _shapes(groups)
     members = {pk: shape.members for pk, shape in shapes.items()}
     coins = {pk: shape.coins for pk, shape in shapes.items()}
     rows = list(Debt.objects.watched().filter(group__in=list(shapes)).order_by("pk"))
-    market = _market(at=at, symbols={a for c in coins.values() for a in c} | {row.asset_id for row in rows})
+    if market is None:
+        used = {a for c in coins.values() for a in c} | {row.asset_id for row in rows}
+        market = market_at(at, symbols=used)
     owed = _owed(rows, market.assets, at=at)
     owed_assets = {pk: {row.debt.asset_id for row in rows} for pk, rows in owed.items()}
     lines = parameters.lines_by_group(
@@ -190,6 +194,17 @@ def states(groups: Iterable[CollateralGroup], *, at: datetime) -> dict[int, Grou
     }
 
 
+def market_at(at: datetime, *, symbols: Iterable[str] | None = None) -> "Market":
+    """Of these coins, or of all."""
+    assets = Asset.objects.in_bulk(None if symbols is None else sorted(set(symbols)))
+    return Market(
+        quotes=prices.latest(at=at, assets=sorted(assets)),
+        terms=parameters.terms_at(at, assets=sorted(assets)),
+        assets=assets,
+        frozen_coins=freezes.frozen_coins(sorted(assets), at=at),
+    )
+
+
 def with_account(state: GroupState, uid: int) -> GroupState:
     """The state with one more collateral account, as it is now."""
     found = ledger.balances(account_ids=[uid], kinds=[WALLET])
@@ -217,7 +232,7 @@ def prospect(
     chosen = frozenset({*(base.coins if base else ()), *coins})
     debts = base.debts if base else ()
     owed_assets = {owed.debt.asset_id for owed in debts} | set(borrowed)
-    market = _market(at=at, symbols={*chosen, *owed_assets})
+    market = market_at(at, symbols={*chosen, *owed_assets})
     balances = ledger.balances(account_ids=uids, kinds=[WALLET])
     return GroupState(
         group=group,
@@ -243,21 +258,13 @@ def prospect(
 
 
 @dataclass(frozen=True, slots=True)
-class _Market:
+class Market:
+    """What is the same for every group at an instant: prices, ratios, coins, and which of them are frozen."""
+
     quotes: Mapping[str, prices.Quote]
     terms: Mapping[str, parameters.CoinTerms]
     assets: Mapping[str, Asset]
     frozen_coins: frozenset[str]
-
-
-def _market(*, at: datetime, symbols: Iterable[str]) -> _Market:
-    symbols = sorted(set(symbols))
-    return _Market(
-        quotes=prices.latest(at=at, assets=symbols),
-        terms=parameters.terms_at(at, assets=symbols),
-        assets=Asset.objects.in_bulk(symbols),
-        frozen_coins=freezes.frozen_coins(symbols, at=at),
-    )
 
 
 def _handling(groups: list[CollateralGroup], *, at: datetime) -> dict[int, Handling]:

@@ -13,12 +13,13 @@ from typing import Final
 from accounts import ledger
 from accounts.models import Account, Asset, LedgerAccount
 from accounts.money import ZERO, exact
-from risk import book, cure, debts, freezes, gate, groups, parameters, prices, valuation
+from risk import book, cure, debts, freezes, gate, groups, parameters, prices, rates, valuation
 from risk.book import GroupState
 from risk.cure import Goal, Kind, Loan, Position, Step
 from risk.handling import CallTrades
-from risk.levels import Band, band
-from risk.models import Debt
+from risk.interest import midnights, minimum_charge
+from risk.levels import Action, Band, band
+from risk.models import Debt, DebtEntry
 
 REPAYS: Final = (
     LedgerAccount.Kind.SPOT,
@@ -144,7 +145,8 @@ def position_of(state: GroupState, *, at: datetime) -> Position:
         for coin in sorted({*held, *state.coins})
         if coin in state.quotes and coin in state.assets
     }
-    loans = [_loan(state, row, at=at) for row in state.debts if row.debt.asset_id in state.quotes]
+    days = first_days([row.debt for row in state.debts], at=at)
+    loans = [_loan(state, row, days[row.debt.pk]) for row in state.debts if row.debt.asset_id in state.quotes]
     for number, (coin, amount) in enumerate(
         state.borrowed, start=1
     ):  # hypothetical: there is no debt to name yet
@@ -155,10 +157,23 @@ def position_of(state: GroupState, *, at: datetime) -> Position:
 
 def first_day(debt: Debt, *, at: datetime) -> Decimal:
     """What closing the debt now costs above what it owes: the one day a loan pays at least. R-VIP-31"""
-    if debt.accrued_through != debt.opened_at:
-        return ZERO
-    owed = debts.owed_at([debt], at=at)[debt.pk].parts
-    return debts.payoff_at(debt, at=at).total - owed.total
+    return first_days([debt], at=at)[debt.pk]
+
+
+def first_days(rows: Sequence[Debt], *, at: datetime) -> dict[int, Decimal]:
+    """`first_day` of many, by key; what `debts.payoff_at` adds to what is owed. Three queries at most."""
+    found = {debt.pk: ZERO for debt in rows}
+    young = [debt for debt in rows if _may_owe_a_day(debt, at)]
+    entries = DebtEntry.objects.filter(debt__in=young)
+    lent = dict(entries.filter(kind=DebtEntry.Kind.BORROW).values_list("debt_id", "principal"))
+    paid = set(entries.filter(kind=DebtEntry.Kind.MINIMUM).values_list("debt_id", flat=True))
+    steps = rates.steps_of(young)
+    for debt in young:
+        if debt.pk in lent and debt.pk not in paid:  # a renewal lends nothing: it has paid its days
+            rate, places = rates.rate_at(steps[debt.pk], debt.opened_at), debt.asset.places
+            day = minimum_charge(principal=lent[debt.pk], annual_rate=rate, places=places, days_charged=0)
+            found[debt.pk] = day.interest
+    return found
 
 
 def with_market(state: GroupState, symbols: set[str], *, at: datetime) -> GroupState:
@@ -177,14 +192,20 @@ def with_market(state: GroupState, symbols: set[str], *, at: datetime) -> GroupS
 # --- Private ----------------------------------------------------------------------------------------------
 
 
-def _loan(state: GroupState, row: debts.OwedDebt, *, at: datetime) -> Loan:
+def _may_owe_a_day(debt: Debt, at: datetime) -> bool:
+    """Never charged, and no midnight has passed that it would be charged for."""
+    is_young = debt.accrued_through == debt.opened_at and debt.residual_since is None
+    return is_young and not any(midnights(after=debt.opened_at, until=at))
+
+
+def _loan(state: GroupState, row: debts.OwedDebt, day: Decimal) -> Loan:
     debt, total = row.debt, row.parts.total
     return Loan(
         key=debt.pk,
         asset=debt.asset_id,
         owed=total,
         principal=row.parts.principal,
-        payoff=total + first_day(debt, at=at),
+        payoff=total + day,
         price=state.quotes[debt.asset_id].price,
         places=state.assets[debt.asset_id].places,
     )
@@ -215,6 +236,8 @@ def _piles(state: GroupState, symbols: frozenset[str] | set[str], *, at: datetim
         return ()
     uids = list(Account.objects.filter(customer=group.customer_id).values_list("pk", flat=True))
     pledged = groups.pledged_to(uids)
+    others = {row.pk: row for uid, row in pledged.items() if uid not in state.members}
+    standing = book.states(others.values(), at=at) if others else {}
     found = []
     for (uid, wallet, asset), amount in ledger.balances(
         account_ids=uids, kinds=LedgerAccount.WALLETS
@@ -225,7 +248,9 @@ def _piles(state: GroupState, symbols: frozenset[str] | set[str], *, at: datetim
         if (
             wallet == book.WALLET and uid in pledged
         ):  # it secures another group, which must not be called for this
-            amount = gate.most_withdrawable(account_uid=uid, asset=asset, at=at)
+            other = pledged[uid]
+            is_frozen = freezes.is_frozen(Action.MOVE_OUT, uids=[uid], group=other, assets=[asset], at=at)
+            amount = ZERO if is_frozen else gate.most_out_of(standing[other.pk], asset=asset, held=amount)
         repays = uid == group.receiver_id and wallet in REPAYS
         if amount > 0:
             found.append(Pile(asset, amount, uid, wallet, repays))

@@ -28,9 +28,11 @@ from accounts.errors import Refused
 from accounts.models import Account, Asset, JournalEntry, LedgerAccount
 from accounts.money import ZERO
 from risk import overdue, rates
-from risk.interest import DailyTerms, Pause, PeriodCharge, RateStep, due_charges, minimum_charge
+from risk.interest import DailyTerms, Pause, PeriodCharge, RateStep, due_charges, has_midnight, minimum_charge
 from risk.models import CollateralGroup, Debt, DebtEntry, RiskEvent
 from risk.waterfall import Parts, allocate
+
+PARTS = ("principal", "interest", "late_fee")  # of a debt; its control accounts are called so too
 
 
 class PoolEmpty(Refused):
@@ -121,7 +123,9 @@ def bring_up_to_date(debts: Iterable[Debt], *, at: datetime) -> int:
     The debts must be locked; their totals are read again afterwards. Safe to repeat: the chain in the database
     refuses a period twice.
     """
-    debts = [debt for debt in debts if debt.closed_at is None]
+    debts = [debt for debt in debts if debt.closed_at is None and has_midnight(debt.accrued_through, at)]
+    if not debts:
+        return 0
     steps, pauses = rates.steps_of(debts), overdue.pauses_of(debts, at=at)
     due: dict[datetime, list[tuple[Debt, PeriodCharge]]] = defaultdict(list)
     for debt in debts:
@@ -166,9 +170,8 @@ def take_payment(
     bring_up_to_date([debt], at=charged_to)
     payoff = payoff_at(debt, at=charged_to)
     assert ZERO < amount <= payoff.total, "the caller asks for no more than is owed"
-    if (
-        amount >= debt.booked and payoff.interest > debt.interest
-    ):  # else the last coin would take the day with it
+    # Else the last coin would take the day with it.
+    if amount >= debt.booked and payoff.interest > debt.interest:
         _book_minimum(debt, interest=payoff.interest - debt.interest, at=at)
     parts = allocate(amount=amount, owed=Parts(debt.late_fee, debt.interest, debt.principal))
     lines = [*_drawn(wallets, amount), *control_lines(debt, parts, paid_into=books.pool(debt.asset_id))]
@@ -181,30 +184,36 @@ def take_payment(
 
 
 def settle(
-    *, debt: Debt, parts: Parts, kind: str, lines: Iterable[ledger.Line], reference: str, at: datetime
+    *,
+    debt: Debt,
+    parts: Parts,
+    kind: str,
+    lines: Iterable[ledger.Line],
+    reference: str,
+    at: datetime,
+    batch: ledger.Batch | None = None,
 ) -> DebtEntry:
     """Book one entry that reduces the debt by `parts`; `lines` must credit the controls with just that."""
-    entry = ledger.post(kind=kind, reference=reference, lines=lines, at=at)
-    row = DebtEntry(
-        debt=debt,
-        entry=entry,
-        kind=kind,
-        at=at,
-        principal=-parts.principal,
-        interest=-parts.interest,
-        late_fee=-parts.late_fee,
-    )
-    _book([row])
-    _read_again([debt])
+    entry = (batch or ledger).post(kind=kind, reference=reference, lines=lines, at=at)
+    row = DebtEntry(debt=debt, entry=entry, kind=kind, at=at, **{p: -getattr(parts, p) for p in PARTS})
+    if batch is None:
+        _book([row])
+        _read_again([debt])
+    else:  # written with the rest of it
+        batch.rows.append(row)
+        for part in PARTS:
+            setattr(debt, part, getattr(debt, part) - getattr(parts, part))
     return row
 
 
-def control_lines(debt: Debt, parts: Parts, *, paid_into: LedgerAccount) -> list[ledger.Line]:
-    """What was owed becomes what `paid_into` holds."""
+def control_lines(
+    debt: Debt, parts: Parts, *, paid_into: LedgerAccount, chart: books.Chart | None = None
+) -> list[ledger.Line]:
+    """What was owed becomes what `paid_into` holds. `chart`: where the accounts have been found already."""
+    chart = chart or books.Chart()
     return [
-        ledger.Line(debit=paid_into, credit=books.late_fee(debt.asset_id), amount=parts.late_fee),
-        ledger.Line(debit=paid_into, credit=books.interest(debt.asset_id), amount=parts.interest),
-        ledger.Line(debit=paid_into, credit=books.principal(debt.asset_id), amount=parts.principal),
+        ledger.Line(paid_into, chart.house(LedgerAccount.Kind(part), debt.asset_id), getattr(parts, part))
+        for part in reversed(PARTS)
     ]
 
 
@@ -234,9 +243,8 @@ def renew(
         rates.open_segment(debt=new, starts_at=at, fixed_rate=running.fixed_rate, spread=running.spread)
     rates.open_segment(debt=new, starts_at=max(at, old.due_at), fixed_rate=fixed_rate, spread=spread)
     entry = ledger.post(kind="renewal", reference=f"renewal:{old.pk}", lines=[], at=at)
-    parts = {"principal": old.principal, "interest": old.interest, "late_fee": old.late_fee}
-    less = {part: -amount for part, amount in parts.items()}
-    rows = [DebtEntry(debt=old, **less), DebtEntry(debt=new, **parts)]
+    parts = {part: getattr(old, part) for part in PARTS}
+    rows = [DebtEntry(debt=old, **{p: -parts[p] for p in PARTS}), DebtEntry(debt=new, **parts)]
     for row in rows:
         row.entry, row.kind, row.at = entry, DebtEntry.Kind.RENEWAL, at
     _book(rows)
@@ -254,9 +262,7 @@ def undo(*, entry: JournalEntry, lines: Iterable[ledger.Line], reference: str, a
             entry=reversal,
             kind=DebtEntry.Kind.CORRECTION,
             at=at,
-            principal=-row.principal,
-            interest=-row.interest,
-            late_fee=-row.late_fee,
+            **{part: -getattr(row, part) for part in PARTS},
         )
         for row in DebtEntry.objects.filter(entry=entry).order_by("pk")
     )
@@ -350,9 +356,8 @@ def _minimum(debt: Debt, *, at: datetime) -> Decimal:
     lent = debt.entries.filter(kind=DebtEntry.Kind.BORROW).first()
     charged = debt.entries.filter(kind__in=[DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM]).exists()
     steps = rates.steps_of([debt])[debt.pk]
-    if (
-        lent is None or charged or _due(debt, steps, (), at)
-    ):  # a pause changes the fee of a day, not whether it counts
+    # A pause changes the fee of a day, not whether it counts.
+    if lent is None or charged or _due(debt, steps, (), at):
         return ZERO
     rate = rates.rate_at(steps, debt.opened_at)
     return minimum_charge(
@@ -383,7 +388,7 @@ def _book(rows: Iterable[DebtEntry]) -> None:
 
 def _read_again(debts: Iterable[Debt]) -> None:
     """The trigger moved the totals; the instances in hand must say the same."""
-    fields = ("principal", "interest", "late_fee", "accrued_through")
+    fields = (*PARTS, "accrued_through")
     debts = list(debts)
     now = {row["pk"]: row for row in Debt.objects.filter(pk__in=[d.pk for d in debts]).values("pk", *fields)}
     for debt in debts:

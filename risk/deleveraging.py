@@ -278,6 +278,7 @@ def step(*, row: Deleveraging, state: GroupState, settings: Settings, at: dateti
             bears_fee=True,
             at_most=taking.repaid,
         )
+    sales.write(till)
     after = records.close_soft(till, rows)
     _tell(till.row, row, after, at=at)
     return till.row

@@ -94,6 +94,11 @@ def rate_before(steps: Iterable[RateStep], instant: datetime) -> Decimal:
     return max(earlier, key=lambda step: step.starts_at).annual_rate
 
 
+def has_midnight(after: datetime, until: datetime) -> bool:
+    """Whether a charge may lie after `after` and not after `until`; without one, nothing is due whatever the rate."""
+    return until.astimezone(UTC).date() > after.astimezone(UTC).date()
+
+
 def due_charges(terms: DailyTerms, until: datetime) -> list[PeriodCharge]:
     """The charges of every midnight after `accrued_through`, up to and at `until`, oldest first.
 

@@ -6,28 +6,39 @@ in the transaction of the sweep that holds it. R-GEN-22, 23, 24, 41, 44, 61, 62,
 R-FTR-05
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from accounts import notices
+from django.db import transaction
+
 from risk import (
     book,
     delays,
     deleveraging,
     early_warnings,
     freezes,
+    held_back,
     liquidation,
     margin_calls,
+    pace,
     parameters,
     prices,
     readings,
+    readings_left,
 )
 from risk.book import GroupState
 from risk.handling import Handling, Mode
 from risk.levels import Band
-from risk.models import CollateralGroup, Freeze, Liquidation, LiquidationDelay, RiskEvent, Settings
+from risk.models import (
+    CollateralGroup,
+    Freeze,
+    Liquidation,
+    LiquidationDelay,
+    MarginCall,
+    Settings,
+)
 from risk.readings import SELLS, Bounds, Clocks, DelayStep, Reading, Waits
 
 LONGEST_WAIT = timedelta(minutes=1)  # no pass holds on longer between reading the clock and deciding
@@ -55,11 +66,14 @@ class Case:
     settings: Settings
     at: datetime
     soft: deleveraging.Live | None = None
+    call: MarginCall | None = None
+    paces: Mapping[str, pace.Pace] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a case comes to. `paused`: by whose order nothing is sold now, where that is all that keeps it.
+    """What a case comes to. `paused`: by whose order nothing is sold now, where that is all that keeps it; `paced`: the
+    coin of which enough was sold for now, likewise (R-FTR-22).
 
     `softens`: a step of the borrower's own de-leveraging is to be taken.
     """
@@ -69,11 +83,31 @@ class Judgement:
     sells: bool = False
     softens: bool = False
     paused: Freeze | None = None
+    paced: pace.Pace | None = None
 
 
-def cases(groups: Sequence[CollateralGroup], at: datetime) -> list[Case]:
-    """What the groups, locked, are judged on; a handful of queries for all of them."""
-    settings, states = parameters.settings_at(at), book.states(groups, at=at)
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What every group is judged on at an instant, whichever it is."""
+
+    at: datetime
+    settings: Settings
+    market: book.Market
+    paces: Mapping[str, pace.Pace]
+
+
+def terms_at(at: datetime) -> Terms:
+    return Terms(
+        at=at, settings=parameters.settings_at(at), market=book.market_at(at), paces=pace.paces_at(at)
+    )
+
+
+def cases(groups: Sequence[CollateralGroup], at: datetime, terms: Terms | None = None) -> list[Case]:
+    """What the groups, locked, are judged on; a handful of queries for all of them. `terms`: those of `at`."""
+    terms = terms_at(at) if terms is None else terms
+    settings = terms.settings
+    states = book.states(groups, at=at, market=terms.market)
+    calls = margin_calls.open_calls(groups)
     clocks = delays.clocks(groups, settings=settings, at=at)
     warnings = early_warnings.lines_of(groups, settings=settings)
     soft = deleveraging.live(groups)
@@ -86,19 +120,33 @@ def cases(groups: Sequence[CollateralGroup], at: datetime) -> list[Case]:
             settings=settings,
             at=at,
             soft=soft.get(group.pk),
+            call=calls.get(group.pk),
+            paces=terms.paces,
         )
         for group in groups
     ]
 
 
 def decide(case: Case, *, may_sell: bool) -> Outcome | None:
-    """Do what the case asks for; None and nothing done when that is to sell, and it may not here."""
-    if not case.state.debts:
-        return _settle(case)
-    judged = _judge(case)
-    if (judged.sells or judged.softens) and not may_sell:
-        return None
-    _remember(case, judged.reading)
+    """As `decide_all`, for one."""
+    return decide_all([case], may_sell=may_sell)[case.group.pk]
+
+
+def decide_all(cases: Sequence[Case], *, may_sell: bool) -> dict[int, Outcome | None]:
+    """Do what each case asks for; by the group's key, in the order of the cases.
+
+    None, and nothing done, where that is to sell, and it may not here. What is only remembered is written for all of
+    them in two statements: a crash brings thousands over a line at once.
+    """
+    judged = {case.group.pk: _judge(case) for case in cases if case.state.debts}
+    waits = {pk for pk, found in judged.items() if (found.sells or found.softens) and not may_sell}
+    decided = [(case, judged.get(case.group.pk)) for case in cases if case.group.pk not in waits]
+    readings_left.remember([(case.state, found.reading) for case, found in decided if found is not None])
+    done = {case.group.pk: _settle(case) if found is None else _act(case, found) for case, found in decided}
+    return {case.group.pk: done.get(case.group.pk) for case in cases}
+
+
+def _act(case: Case, judged: Judgement) -> Outcome:
     if judged.reading.band is None:
         return Outcome(blind=True)
     called = False
@@ -107,6 +155,7 @@ def decide(case: Case, *, may_sell: bool) -> Outcome | None:
             group=case.group,
             state=case.state,
             band=judged.reading.band,
+            call=case.call,
             settings=case.settings,
             at=case.at,
         )
@@ -116,11 +165,13 @@ def decide(case: Case, *, may_sell: bool) -> Outcome | None:
     if judged.softens:
         return _soften(case, judged, called=called)
     if judged.paused is not None:
-        _tell_of_pause(case, judged.paused)
+        held_back.tell_of_pause(case.state, judged.paused, at=case.at)
+    elif judged.paced is not None:
+        held_back.tell_of_pace(case.state, judged.paced, at=case.at)
     else:
         _follow_delay(case, judged.step)
     if judged.reading.band == Band.LIQ and case.clock.running is None and judged.step is DelayStep.NONE:
-        _tell_of_grace(case, judged.reading)
+        held_back.tell_of_grace(case.state, judged.reading.clocks.grace_until, at=case.at)
     return Outcome(band=judged.reading.band, called=called)
 
 
@@ -160,7 +211,19 @@ def _judge(case: Case) -> Judgement:
     if not sells and step is not DelayStep.START:
         return Judgement(reading, step, softens=_softens(case, reading, seen, step))
     paused = freezes.liquidation_paused(group, case.at)
-    return Judgement(reading, step, sells=sells and paused is None, paused=paused)
+    paced = _paced(case) if sells and paused is None else None
+    return Judgement(
+        reading, step, sells=sells and paused is None and paced is None, paused=paused, paced=paced
+    )
+
+
+def _paced(case: Case) -> pace.Pace | None:
+    """The pace that a sale surely waits for; one that two people began waits for none. R-FTR-22"""
+    full = pace.surely_waits(case.state, case.paces)
+    if full is None or not case.state.is_liquidating:
+        return full
+    running = Liquidation.objects.filter(group=case.group, status=Liquidation.Status.RUNNING)
+    return full if running.filter(cause__in=pace.KEPT_WAITING).exists() else None
 
 
 def _softens(case: Case, reading: Reading, seen: Bounds, step: DelayStep) -> bool:
@@ -188,7 +251,7 @@ def _called_since(case: Case) -> datetime | None:
     """When an earlier reading put a group with a delay at or over its margin call line; None: none did."""
     if case.clock.running is None:
         return None
-    call = margin_calls.open_call(case.group)
+    call = case.call
     known = [case.group.breach_seen_at, call.opened_at if call else None]
     return min((instant for instant in known if instant is not None), default=None)
 
@@ -200,16 +263,28 @@ def _sell(case: Case, judged: Judgement, *, called: bool) -> Outcome:
         case, judged = newer, _judge(newer)
         if not judged.sells:
             return outcome  # the next pass follows what they say
+    if not case.paces.keys() & case.state.coins:
+        return replace(outcome, liquidation_id=_liquidate(case, judged.step))
+    try:
+        with transaction.atomic():  # what was begun is undone where a coin turns out to have no room
+            return replace(outcome, liquidation_id=_liquidate(case, judged.step))
+    except pace.NoRoom as full:
+        held_back.tell_of_pace(case.state, full.pace, at=case.at)
+        return outcome
+
+
+def _liquidate(case: Case, step: DelayStep) -> int | None:
+    """Begin the sale, or go on with it; the liquidation's key, None where nothing can be sold now."""
     group, state, at, delay = case.group, case.state, case.at, case.clock.running
     if state.is_liquidating:
         row = Liquidation.objects.get(group=group, status=Liquidation.Status.RUNNING)
-        return replace(outcome, liquidation_id=liquidation.carry_on(row=row, state=state, at=at).pk)
-    sold = liquidation.liquidate(state=state, at=at, handling=_handling(case, judged.step))
+        return liquidation.carry_on(row=row, state=state, at=at).pk
+    sold = liquidation.liquidate(state=state, at=at, handling=_handling(case, step), settings=case.settings)
     if sold is None:
-        return outcome
+        return None
     if delay is not None:
-        delays.finish(row=delay, how=judged.step.value, group=group, state=state, at=at)
-    return replace(outcome, liquidation_id=sold.pk)
+        delays.finish(row=delay, how=step.value, group=group, state=state, at=at)
+    return sold.pk
 
 
 def _soften(case: Case, judged: Judgement, *, called: bool) -> Outcome:
@@ -271,44 +346,11 @@ def waits_of(settings: Settings) -> Waits:
     )
 
 
-# --- What a reading leaves behind ---------------------------------------------------------------------------
-
-
-def _remember(case: Case, reading: Reading) -> None:
-    """The group's band and clocks, and an event for each change that people should see."""
-    group, state, at = case.group, case.state, case.at
-    before = Clocks(
-        breach_seen_at=group.breach_seen_at, blind_since=group.blind_since, grace_until=group.grace_until
-    )
-    band = group.band if reading.band is None else reading.band.value
-    if (before, group.band) == (reading.clocks, band):
-        return
-    ltv = margin_calls.told_ltv(state.worth(permission=False))
-    facts = margin_calls.snapshot(state)
-    told: list[tuple[str, dict[str, object]]] = []
-    if reading.clocks.blind_since is not None and before.blind_since is None:
-        told.append((RiskEvent.Kind.BLIND, {"stale": sorted({*state.stale_debts, *state.stale_coins})}))
-    if reading.clocks.blind_since is None and before.blind_since is not None:
-        told.append((RiskEvent.Kind.SIGHTED, {"blind_since": before.blind_since.isoformat()}))
-    if reading.clocks.grace_until not in (None, before.grace_until):
-        told.append((RiskEvent.Kind.GRACE, {"until": reading.clocks.grace_until.isoformat()}))
-    if band != group.band:
-        told.append((RiskEvent.Kind.BAND, {"from": group.band, "to": band}))
-    for field in fields(Clocks):
-        setattr(group, field.name, getattr(reading.clocks, field.name))
-    group.band = band
-    group.save(update_fields=["band", *(field.name for field in fields(Clocks))])
-    RiskEvent.objects.bulk_create(
-        RiskEvent(group=group, kind=kind, at=at, ltv=ltv, facts=facts | more) for kind, more in told
-    )
-
-
 def _settle(case: Case) -> Outcome:
     """A group that owes nothing: safe, unwatched, not called any more, without a delay."""
     group = case.group
-    call = margin_calls.open_call(group)
-    if call is not None:
-        margin_calls.end(call=call, how="cured", ltv=Decimal(0), at=case.at)
+    if case.call is not None:
+        margin_calls.end(call=case.call, how="cured", ltv=Decimal(0), at=case.at)
     if case.clock.running is not None:
         settled = LiquidationDelay.Ended.SETTLED
         delays.finish(row=case.clock.running, how=settled, group=group, state=case.state, at=case.at)
@@ -317,61 +359,7 @@ def _settle(case: Case) -> Outcome:
         liquidation.carry_on(row=sale, state=case.state, at=case.at)
     _warn(case, Band.SAFE)
     if group.closed_at is None:
-        _remember(case, Reading(band=Band.SAFE, clocks=Clocks(grace_until=group.grace_until)))
+        readings_left.remember(
+            [(case.state, Reading(band=Band.SAFE, clocks=Clocks(grace_until=group.grace_until)))]
+        )
     return Outcome(band=Band.SAFE)
-
-
-def _tell_of_pause(case: Case, pause: Freeze) -> None:
-    """Its collateral would be sold, were it not for an order of the desk: say so once per pause. R-ADM-05"""
-    group, state = case.group, case.state
-    initial = margin_calls.cure_to(state=state, line=state.lines.initial, strictly_below=False)
-    worth = state.worth(permission=False)
-    notices.send(
-        customer=group.customer,
-        event=f"pause:{group.pk}:{pause.pk}",
-        kind="liquidation_paused",
-        title=f"LTV of {group.name} is {margin_calls.percent(worth)}: your collateral is to be sold",
-        body="\n".join(
-            [
-                f"{group.name} ({group}) would be liquidated now. The desk has paused liquidations until"
-                f" {pause.ends_at:%Y-%m-%d %H:%M} UTC at the latest; when the pause ends, collateral is sold"
-                " unless LTV is lower by then.",
-                "",
-                f"To get back to the initial line of {state.lines.initial:.2%}:"
-                f" {margin_calls.ways(state, initial)}.",
-                f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
-            ]
-        ),
-        facts=margin_calls.snapshot(state)
-        | {"to_initial": margin_calls.cure_facts(initial), "paused_until": pause.ends_at.isoformat()},
-        at=case.at,
-    )
-
-
-def _tell_of_grace(case: Case, reading: Reading) -> None:
-    """Over the liquidation line, and only a grace is in the way: say so once, with what would help. R-GEN-24"""
-    group, state, at = case.group, case.state, case.at
-    until = reading.clocks.grace_until
-    if until is None or at >= until:
-        return
-    lines, worth = state.lines, state.worth(permission=False)
-    below = margin_calls.cure_to(state=state, line=lines.liquidation, strictly_below=True)
-    initial = margin_calls.cure_to(state=state, line=lines.initial, strictly_below=False)
-    notices.send(
-        customer=group.customer,
-        event=f"grace:{group.pk}:{until.isoformat()}",
-        kind="grace",
-        title=f"LTV of {group.name} is {margin_calls.percent(worth)}: your collateral will be sold",
-        body="\n".join(
-            [
-                f"{group.name} ({group}) is over its liquidation line of {lines.liquidation:.2%}. Because prices"
-                f" were not available for a while, nothing is sold before {until:%Y-%m-%d %H:%M:%S} UTC, unless"
-                f" LTV rises above {lines.cutoff:.2%}.",
-                "",
-                f"To get below the liquidation line: {margin_calls.ways(state, below)}.",
-                f"To get back to the initial line of {lines.initial:.2%}: {margin_calls.ways(state, initial)}.",
-            ]
-        ),
-        facts=margin_calls.snapshot(state) | {"grace_until": until.isoformat()},
-        at=at,
-    )

@@ -25,12 +25,12 @@ from datetime import datetime, timedelta
 from django.db.models import DurationField, ExpressionWrapper, F, Value
 
 from accounts import books
-from accounts.commands import Actor, FourEyes, command
+from accounts.commands import Actor, FourEyes, acting, command
 from accounts.errors import Refused
-from risk import book, debts, freezes, groups, overdue, parameters, records, sales, steps
+from risk import book, debts, freezes, groups, held_back, overdue, pace, parameters, records, sales, steps
 from risk.book import GroupState
 from risk.handling import Handling, Mode
-from risk.models import CollateralGroup, Debt, Liquidation
+from risk.models import CollateralGroup, Debt, Liquidation, Settings
 from risk.sales import Progress, Till
 from risk.waterfall import Terms
 
@@ -75,6 +75,7 @@ def liquidate(
     at: datetime,
     handling: Handling | None = None,
     cause: str = Liquidation.Cause.LTV,
+    settings: Settings | None = None,
 ) -> Liquidation | None:
     """Sell everything that is owed and its fees (FULL), or the first step towards the target (STEPPED). R-GEN-73
 
@@ -92,7 +93,7 @@ def liquidate(
     ):
         return None
     rows = locked_in_order(state, at=at)
-    slippage = parameters.settings_at(at).slippage
+    slippage = (settings or parameters.settings_at(at)).slippage
     if steps.stale_with_value(state, rows, slippage) and not steps.anything_to_sell(state, rows, slippage):
         return None
     till = records.start(state, rows, slippage=slippage, cause=cause, handling=handling, mode=mode, at=at)
@@ -133,10 +134,11 @@ def _sell_all(till: Till, rows: Sequence[Debt]) -> Liquidation:
     if all(one.debt.booked == 0 for one in progress):
         for one in earlier:
             _pay(till, one, with_fee=True)
+    sales.write(till)
     waits = bool(steps.stale_with_value(till.state, rows, till.slippage))
     if till.row.mode == Mode.STEPPED:
         if till.sales:
-            records.step_taken(till, after=book.state_of(till.row.group, at=till.at))
+            records.step_taken(till, after=sales.left(till, rows))
         if waits and any(debt.booked for debt in rows):
             records.close_repaid(rows, at=till.at)
             return till.row
@@ -167,7 +169,8 @@ def _step(till: Till, rows: Sequence[Debt], handling: Handling) -> Liquidation:
         )
     if not till.sales:  # too little is left to repay anything and its fee too; without the fee it may
         return _sell_all(till, rows)
-    after = book.state_of(row.group, at=till.at)
+    sales.write(till)
+    after = sales.left(till, rows)
     records.step_taken(till, after=after)
     if all(debt.booked == 0 for debt in rows):
         return records.finish(till, rows)
@@ -254,10 +257,18 @@ def run_overdue(*, at: datetime) -> OverdueReport:
         except Refused as refusal:
             logger.info("debt %s not liquidated: %s (%s)", debt_id, refusal, refusal.code)
             waiting.append(debt_id)
+            if isinstance(refusal, pace.NoRoom):
+                _tell_it_waits(debt_id, refusal.pace, at=at)
         except Exception:  # one bad debt must not shield the others
             logger.exception("debt %s could not be liquidated", debt_id)
             failed.append(debt_id)
     return OverdueReport(liquidated=tuple(done), waiting=tuple(waiting), failed=tuple(failed))
+
+
+def _tell_it_waits(debt_id: int, full: pace.Pace, *, at: datetime) -> None:
+    with acting(Actor.job("overdue")):
+        group = CollateralGroup.objects.select_related("customer").get(debts=debt_id)
+        held_back.tell_of_pace(book.state_of(group, at=at), full, at=at)
 
 
 @command("risk.liquidate_overdue", returns=Liquidation)
@@ -275,6 +286,7 @@ def liquidate_overdue(
         InGrace: an outage has just ended.
         AlreadyRunning: the group's collateral is being sold in steps.
         freezes.Frozen: liquidations are paused by hand (R-ADM-05).
+        pace.NoRoom: enough was sold for now of a coin that would be sold (R-FTR-22).
         groups.PriceTooOld: a coin owed, or a coin whose turn it is to be sold, has no fresh price; nothing was taken.
     """
     group_id, receiver = Debt.objects.values_list("group_id", "group__receiver_id").get(pk=debt_id)
@@ -312,6 +324,7 @@ def liquidate_overdue(
         if till.is_fresh(coin):
             held = till.balances[coin]
             sales.take(till, progress, coin=coin, held=held, with_fee=True, bears_fee=True)
+    sales.write(till)
     return records.finish(till, [debt])
 
 

@@ -5,7 +5,7 @@ for the margin call line itself, lead strictly below it (R-GEN-41, R-GEN-61, R-G
 here runs in the transaction that decided it, under the group's lock.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -29,14 +29,19 @@ def event_prefix(group: CollateralGroup) -> str:
 
 
 def follow(
-    *, group: CollateralGroup, state: GroupState, band: Band, settings: Settings, at: datetime
+    *,
+    group: CollateralGroup,
+    state: GroupState,
+    band: Band,
+    call: MarginCall | None,
+    settings: Settings,
+    at: datetime,
 ) -> bool:
-    """Open, repeat or end the group's call as its band asks; whether a call was opened. Inside a transaction.
+    """Open, repeat or end the group's open `call` as its band asks; whether one was opened. Inside a transaction.
 
     In LIQ nothing is said: either the collateral is sold at once, and only that is told, or a grace's own
     notice tells when (R-GEN-61). A call notice still held back then waits for the second reading.
     """
-    call = open_call(group)
     if band == Band.LIQ:
         if call is not None:
             until = at + timedelta(seconds=settings.confirm_seconds + settings.call_hold_seconds)
@@ -55,7 +60,16 @@ def follow(
 
 
 def open_call(group: CollateralGroup) -> MarginCall | None:
-    return MarginCall.objects.filter(group=group, ended_at__isnull=True).first()
+    return open_calls([group]).get(group.pk)
+
+
+def open_calls(groups: Iterable[CollateralGroup]) -> dict[int, MarginCall]:
+    """The open call of each group that has one, by the group's key. One query."""
+    by_id = {group.pk: group for group in groups}
+    found = {row.group_id: row for row in MarginCall.objects.filter(group__in=by_id, ended_at__isnull=True)}
+    for pk, call in found.items():
+        call.group = by_id[pk]
+    return found
 
 
 def end(*, call: MarginCall, how: str, ltv: Decimal | None, at: datetime) -> None:

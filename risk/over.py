@@ -42,6 +42,7 @@ judges: Final[Mapping[str, Callable[[Notice, datetime], bool]]] = {
     "delay_left": _delay_ended,
     "grace": _is_out_of_trouble,
     "liquidation_paused": _is_out_of_trouble,
+    "liquidation_paced": _is_out_of_trouble,
     "early_warning": _is_below_warning,
 }
 """By kind of notice; `accounts.notices.over` takes them in."""

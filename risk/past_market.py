@@ -19,7 +19,7 @@ from risk.levels import Lines
 from risk.models import CollateralGroup, FeedRule, Freeze, HandlingRule, Limits, RatioSchedule
 from risk.prices import PriceState, Quote
 
-# Per instant and coin, as NEWEST in risk/prices.py: two steps into an index each.
+# Per instant and coin, as NEWEST in risk/observations.py: two steps into an index each.
 THEN = """
     SELECT moment.at, coin.symbol, good.id, good.price, good.observed_at, rule.max_age_seconds,
         newest.status = 'good'

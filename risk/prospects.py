@@ -18,6 +18,7 @@ from risk import (
     deleveraging,
     freezes,
     gate,
+    pace,
     parameters,
     prices,
     readings,
@@ -136,6 +137,9 @@ def _told(state: GroupState, reading: Reading, step: DelayStep, *, at: datetime,
         paused = freezes.liquidation_paused(group, at)
         if paused is not None:
             return Foreseen(Fate.WAITS, f"Sales are paused until {paused.ends_at:%-d %B %H:%M} UTC.")
+        paced = pace.surely_waits(state, pace.paces_at(at, state.coins))
+        if paced is not None:
+            return Foreseen(Fate.WAITS, f"The sale would wait. {paced.told()}")
         when = "at once" if at_once else "as soon as the next prices confirm it"
         return Foreseen(Fate.SOLD, f"Collateral would be sold {when}.")
     if step is DelayStep.START:

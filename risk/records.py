@@ -11,12 +11,13 @@ from decimal import Decimal
 
 from django.db.models import Max
 
-from accounts import notices
+from accounts import books, ledger, notices
+from accounts.models import LedgerAccount
 from accounts.money import exact, round_down
-from risk import book, debts, fees, groups, margin_calls, sales, steps
+from risk import book, debts, fees, groups, margin_calls, pace, sales, steps
 from risk.book import GroupState
 from risk.handling import Handling, Mode
-from risk.models import CollateralGroup, Debt, Liquidation, MarginCall, RiskEvent, Sale
+from risk.models import Debt, Liquidation, MarginCall, RiskEvent, Sale
 from risk.sales import Till
 from risk.waterfall import fee_on_debt
 
@@ -61,7 +62,7 @@ def open_record(
     ltv = margin_calls.told_ltv(worth)
     fee_rate = fee_on_debt(base=handling.fee_base, rate=state.lines.fee, assets=worth.market, debt=worth.debt)
     snapshot = margin_calls.snapshot(state) | {
-        "wallets": sales.wallets_told(state),
+        "wallets": _wallets_told(state),
         "debts": [_told(debt) for debt in rows],
         "slippage": f"{slippage:f}",
         "fee_on_debt": f"{fee_rate:f}",
@@ -93,7 +94,38 @@ def reopen(row: Liquidation, state: GroupState, *, slippage: Decimal, at: dateti
 
 def _till(row: Liquidation, state: GroupState, *, fee_rate: Decimal, slippage: Decimal, at: datetime) -> Till:
     balances = sales.collateral_of(state)
-    return Till(row=row, state=state, slippage=slippage, at=at, balances=balances, fee_rate=fee_rate)
+    return Till(
+        row=row,
+        state=state,
+        slippage=slippage,
+        at=at,
+        balances=balances,
+        fee_rate=fee_rate,
+        batch=ledger.Batch(_chart_of(state)),
+        bounded=pace.bounded_at(at),
+    )
+
+
+def _chart_of(state: GroupState) -> books.Chart:
+    """Every ledger account that a sale of the group may name, in one query."""
+    debts = {owed.debt.asset_id for owed in state.debts}
+    kind = LedgerAccount.Kind
+    everywhere = (kind.CUSTODY, kind.POOL, kind.POSITION)
+    for_debts = (kind.FEE_INCOME, kind.LATE_FEE, kind.INTEREST, kind.PRINCIPAL)
+    codes = [books.code_of(one, coin) for one in everywhere for coin in debts | state.coins]
+    codes += [books.code_of(one, coin) for one in for_debts for coin in debts]
+    codes += [
+        books.code_of(book.WALLET, wallet.asset, wallet.uid) for wallet in state.wallets if wallet.balance > 0
+    ]
+    return books.Chart(codes)
+
+
+def _wallets_told(state: GroupState) -> list[dict[str, object]]:
+    """Every wallet of the group's accounts, for the liquidation's snapshot. R-GEN-81"""
+    return [
+        {"uid": wallet.uid, "asset": wallet.asset, "balance": f"{wallet.balance:f}"}
+        for wallet in state.wallets
+    ]
 
 
 def _told(debt: Debt) -> dict[str, object]:
@@ -162,7 +194,7 @@ def finish(till: Till, rows: Sequence[Debt], *, keep_open: bool = False) -> Liqu
     row, at = till.row, till.at
     if not keep_open and till.fee_usd > 0 and any(debt.booked for debt in rows):
         fees.give_back(till, rows)
-    end_ltv = _ltv_now(row.group, at=at)
+    end_ltv = _ltv_now(till, rows)
     close_repaid(rows, at=at)
     short = [debt for debt in rows if debt.booked]
     if not keep_open:
@@ -175,13 +207,13 @@ def finish(till: Till, rows: Sequence[Debt], *, keep_open: bool = False) -> Liqu
 
 def stop(till: Till, rows: Sequence[Debt]) -> Liquidation:
     """LTV is at its target or below: what is still owed stays in the group and goes on accruing. R-GEN-70"""
-    end_ltv = _ltv_now(till.row.group, at=till.at)
+    end_ltv = _ltv_now(till, rows)
     close_repaid(rows, at=till.at)
     return _end(till, rows, status=Liquidation.Status.STOPPED_HEALTHY, end_ltv=end_ltv)
 
 
-def _ltv_now(group: CollateralGroup, *, at: datetime) -> Decimal | None:
-    return margin_calls.told_ltv(book.state_of(group, at=at).worth(permission=False))
+def _ltv_now(till: Till, rows: Sequence[Debt]) -> Decimal | None:
+    return margin_calls.told_ltv(sales.left(till, rows).worth(permission=False))
 
 
 def _end(till: Till, rows: Sequence[Debt], *, status: str, end_ltv: Decimal | None) -> Liquidation:
@@ -224,9 +256,7 @@ def end_call(row: Liquidation, *, at: datetime) -> None:
     """A sale for LTV, or by hand, takes the call's place: what the call still had to say is dropped. R-GEN-61"""
     if row.cause == Liquidation.Cause.OVERDUE:
         return
-    group = row.group
-    notices.drop_unsent(customer=group.customer, event_prefix=margin_calls.event_prefix(group), at=at)
-    call = margin_calls.open_call(group)
+    call = margin_calls.open_call(row.group)
     if call is not None:
         margin_calls.end(call=call, how=MarginCall.Ended.LIQUIDATED, ltv=None, at=at)
 
@@ -298,7 +328,8 @@ def _taken(taken: Sequence[Sale]) -> list[str]:
 
 def _body(till: Till, rows: Sequence[Debt]) -> str:
     row = till.row
-    sold = list(row.sales.select_related("debt").order_by("step"))
+    is_all = len(till.sales) == till.steps  # else earlier transactions sold too
+    sold = till.sales if is_all else list(row.sales.select_related("debt").order_by("step"))
     left = [f"  {debt.booked:f} {debt.asset_id}" for debt in rows if debt.booked]
     lines = [
         f"Collateral of {row.group.name} ({row.group}) was taken at {row.started_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -11,20 +11,23 @@ a seizure per account and one settlement:
     rounding back            position              pool             (a sale brings whole units of the coin,
                              custody               wallet            so it may bring a crumb too much)
 Position nets to zero when the coin is the debt's own; after a sale it is what the desk bought and paid.
+
+House accounts are everybody's: `take` only posts into the till's batch, and `write` books all takings at once.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
 from accounts import books, ledger
 from accounts.exchange import Fill, exchange
+from accounts.models import LedgerAccount
 from accounts.money import ZERO, divide_down, exact
 from risk import debts as debt_chapter
-from risk import workout
-from risk.book import WALLET, GroupState
+from risk import pace, workout
+from risk.book import WALLET, GroupState, Wallet
 from risk.models import Debt, DebtEntry, Liquidation, Sale
 from risk.waterfall import (
     CoinFacts,
@@ -40,6 +43,7 @@ from risk.waterfall import (
 )
 from risk.workout import Piece
 
+Kind = LedgerAccount.Kind
 LAST_RANK = 10_000  # a chosen coin that counts for nothing any more is sold after all others
 
 Balances = dict[int, Decimal]
@@ -56,7 +60,7 @@ class Progress:
 
     @property
     def parts(self) -> Parts:
-        return Parts(late_fee=self.debt.late_fee, interest=self.debt.interest, principal=self.debt.principal)
+        return _booked(self.debt)
 
     def needed(self, *, with_fee: bool, at_most: Decimal | None = None) -> Decimal:
         """What is still to be brought for the debt, or for `at_most` of it, and for the fee on all that bears one.
@@ -86,6 +90,10 @@ class Till:
     sold_usd: Decimal = ZERO
     fee_usd: Decimal = ZERO
     sales: list[Sale] = field(default_factory=list)
+    batch: ledger.Batch = field(default_factory=lambda: ledger.Batch(books.Chart()))
+    touched: dict[int, Debt] = field(default_factory=dict)  # every debt that something was taken for
+    unsaved: list[Sale] = field(default_factory=list)  # the last of `sales`
+    bounded: pace.Bounded = pace.Bounded(frozenset(), frozenset())
     only_market: bool = False  # what the market does not take is left alone, not taken over (R-FTR-05)
 
     def is_fresh(self, asset: str) -> bool:
@@ -169,6 +177,7 @@ def take(
     if taking is None:
         return
     debt = progress.debt
+    till.touched[debt.pk] = debt
     shares = split_proceeds(
         proceeds=taking.proceeds,
         owed=progress.parts if at_most is None else allocate(amount=at_most, owed=progress.parts),
@@ -213,8 +222,9 @@ def _taking(till: Till, debt: Debt, *, coin: str, total: Decimal, needed: Decima
     if fill.price <= 0:  # nobody bids: as good as dust
         return None
     sold = to_sell(fill.price, ZERO)  # the fill's price has the slippage in it
-    room = workout.room_for(coin, price=fill.price, at=till.at) if till.only_market else None
-    sold = sold if room is None else min(sold, room)
+    if till.only_market:
+        room = workout.room_for(coin, price=fill.price, at=till.at, unsaved=till.unsaved)
+        sold = sold if room is None else min(sold, room)
     proceeds = proceeds_of(
         sold=sold, coin_price=fill.price, debt_price=debt_price, slippage=ZERO, debt_places=places
     )
@@ -232,31 +242,43 @@ def _book(
 ) -> None:
     """Seize from each account, settle once, and write down one sale per account."""
     first = till.steps + 1
-    pieces = workout.split(coin=coin, taken=taken, fill=taking.fill, at=till.at)
+    mine = till.unsaved if coin in till.bounded.thin else None
+    pieces = workout.split(coin=coin, taken=taken, fill=taking.fill, at=till.at, unsaved=mine)
     till.steps += len(pieces)
-    key = f"liquidation:{till.row.pk}"
+    key, batch = f"liquidation:{till.row.pk}", till.batch
     for step, piece in enumerate(pieces, start=first):
-        wallet = books.wallet(piece.uid, coin, WALLET)
-        into = books.workout(coin) if piece.taken_over else None
-        exchange().seize(wallet=wallet, amount=piece.amount, key=f"{key}:{step}:seize", at=till.at, into=into)
+        exchange().seize(
+            wallet=batch.chart.wallet(piece.uid, coin, WALLET),
+            amount=piece.amount,
+            key=f"{key}:{step}:seize",
+            at=till.at,
+            into=batch.chart.house(Kind.WORKOUT, coin) if piece.taken_over else None,
+            batch=batch,
+        )
     back = _paid_back(till, debt, shares.surplus, uid=taken[0][0])
-    lines = [*_settlement(debt, shares), *back.lines]
+    lines = [*_settlement(till, debt, shares), *back.lines]
     reference = f"{key}:{till.steps}"
     if shares.parts.total > 0:
-        kind = DebtEntry.Kind.LIQUIDATION
         debt_chapter.settle(
-            debt=debt, parts=shares.parts, kind=kind, lines=lines, reference=reference, at=till.at
+            debt=debt,
+            parts=shares.parts,
+            kind=DebtEntry.Kind.LIQUIDATION,
+            lines=lines,
+            reference=reference,
+            at=till.at,
+            batch=batch,
         )
     else:  # only the fee was missing
-        ledger.post(kind="liquidation", reference=reference, lines=lines, at=till.at)
+        batch.post(kind="liquidation", reference=reference, lines=lines, at=till.at)
     proceeds = shares.parts.total + shares.fee + back.amount
     _record(till, debt, coin, taking, first, pieces, proceeds=proceeds, fee=shares.fee)
 
 
-def _settlement(debt: Debt, shares: Shares) -> list[ledger.Line]:
-    position = books.position(debt.asset_id)
-    fee = ledger.Line(debit=position, credit=books.fee_income(debt.asset_id), amount=shares.fee)
-    return [*debt_chapter.control_lines(debt, shares.parts, paid_into=position), fee]
+def _settlement(till: Till, debt: Debt, shares: Shares) -> list[ledger.Line]:
+    chart = till.batch.chart
+    position = chart.house(Kind.POSITION, debt.asset_id)
+    fee = ledger.Line(debit=position, credit=chart.house(Kind.FEE_INCOME, debt.asset_id), amount=shares.fee)
+    return [*debt_chapter.control_lines(debt, shares.parts, paid_into=position, chart=chart), fee]
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,17 +292,19 @@ def _paid_back(till: Till, debt: Debt, surplus: Decimal, *, uid: int) -> _Back:
 
     Out of the pool, as far as it reaches: a pool that is lent out to the last coin must not stop a liquidation.
     """
-    asset = debt.asset_id
-    pool = books.pool(asset)
-    amount = min(surplus, pool.balance)
+    asset, chart = debt.asset_id, till.batch.chart
+    pool = chart.house(Kind.POOL, asset)
+    amount = min(surplus, till.batch.balance(pool))
     if amount <= 0:
         return _Back(ZERO, [])
     if asset in till.state.coins:
         held = till.balances.setdefault(asset, {})
         held[uid] = held.get(uid, ZERO) + amount
     lines = [
-        ledger.Line(debit=books.position(asset), credit=pool, amount=amount),
-        ledger.Line(debit=books.custody(asset), credit=books.wallet(uid, asset, WALLET), amount=amount),
+        ledger.Line(debit=chart.house(Kind.POSITION, asset), credit=pool, amount=amount),
+        ledger.Line(
+            debit=chart.house(Kind.CUSTODY, asset), credit=chart.wallet(uid, asset, WALLET), amount=amount
+        ),
     ]
     return _Back(amount, lines)
 
@@ -323,9 +347,46 @@ def _record(
             strict=True,
         )
     ]
-    till.sales += Sale.objects.bulk_create(rows)
+    till.sales += rows
+    till.unsaved += rows
     till.sold_usd += taking.sold * taking.fill.price
     till.fee_usd += fee * quotes[debt.asset_id].price
+
+
+def write(till: Till) -> None:
+    """Book all that was taken and not booked yet. From here on the house accounts are locked: finish soon.
+
+    Raises pace.NoRoom: enough was sold of a coin for now, and this liquidation is one that waits then (R-FTR-22).
+    """
+    if till.bounded.paced and till.row.cause in pace.KEPT_WAITING:
+        pace.hold(till.unsaved, at=till.at)
+    till.batch.write()
+    Sale.objects.bulk_create(till.unsaved)
+    till.unsaved = []
+
+
+def left(till: Till, rows: Sequence[Debt]) -> GroupState:
+    """The group after what was taken, as it would be read again; `rows` are debts of it as they are now."""
+    state, now = till.state, till.touched | {debt.pk: debt for debt in rows}
+    held = {(wallet.uid, wallet.asset): wallet.balance for wallet in state.wallets}
+    held |= {(uid, coin): amount for coin, by_uid in till.balances.items() for uid, amount in by_uid.items()}
+    return replace(
+        state,
+        wallets=tuple(
+            Wallet(uid, coin, held[uid, coin]) for uid, coin in sorted(held) if uid in state.members
+        ),
+        debts=tuple(
+            replace(owed, debt=now[owed.debt.pk], parts=_booked(now[owed.debt.pk]))
+            if owed.debt.pk in now
+            else owed
+            for owed in state.debts
+        ),
+        is_liquidating=True,
+    )
+
+
+def _booked(debt: Debt) -> Parts:
+    return Parts(late_fee=debt.late_fee, interest=debt.interest, principal=debt.principal)
 
 
 def _attributed(amount: Decimal, pieces: Sequence[Piece], places: int) -> Iterator[Decimal]:
@@ -337,11 +398,3 @@ def _attributed(amount: Decimal, pieces: Sequence[Piece], places: int) -> Iterat
         upto = divide_down(amount * running, total, places)
         yield upto - given
         given = upto
-
-
-def wallets_told(state: GroupState) -> list[Mapping[str, object]]:
-    """Every wallet of the group's accounts, for the liquidation's snapshot. R-GEN-81"""
-    return [
-        {"uid": wallet.uid, "asset": wallet.asset, "balance": f"{wallet.balance:f}"}
-        for wallet in state.wallets
-    ]

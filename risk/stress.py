@@ -5,27 +5,26 @@ the step's own time. What is particular to a replay is when things happen, and t
 minute to an hour where production sees a price every few seconds (`publish_watch`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
-from itertools import pairwise
+from itertools import groupby, pairwise
 from statistics import median
 
-from django.db.models import DecimalField, ExpressionWrapper, F, Min, Q, Sum
+from django.db.models import DecimalField, ExpressionWrapper, F, Min, QuerySet, Sum
 
 from accounts.commands import Actor
-from accounts.money import ONE, ZERO, exact, unit
+from accounts.money import ONE, ZERO, exact
 from risk import accrual, parameters, prices, sweep
+from risk.arrays import Book
 from risk.feeds import Tick
 from risk.feeds.file import LONGEST_BAR, Bar, steps
-from risk.handling import Mode
-from risk.levels import Lines
 from risk.models import (
     CollateralGroup,
     CureRun,
     DebtEntry,
-    Deleveraging,
     Liquidation,
     LiquidationDelay,
     MarginCall,
@@ -38,7 +37,6 @@ from risk.workout import TAKEOVER
 SOURCE = "replay"
 DOLLAR = "USDT"  # what the recordings are quoted in; they take it for a dollar
 SHORTEST_OUTAGE = timedelta(minutes=10)
-USD_PLACES = 18  # of a liquidation's value columns, which are rounded down
 
 Jobs = Callable[[datetime], None]
 
@@ -140,6 +138,30 @@ def survey(bars: Sequence[Bar]) -> Course:
     )
 
 
+def thinned(bars: Sequence[Bar], every: timedelta) -> list[Bar]:
+    """Bars of `every`, from shorter ones: highest high, lowest low, last close; longer ones stay as they are.
+
+    Each is known when its whole time is over, whatever is missing at its end. As `read_bars` sorts them.
+    """
+
+    def place(bar: Bar) -> tuple[str, int]:
+        return bar.asset, int(bar.opened_at.timestamp()) // int(every.total_seconds())
+
+    long = [bar for bar in bars if bar.closes_at - bar.opened_at >= every]
+    short = sorted((bar for bar in bars if bar.closes_at - bar.opened_at < every), key=_opened)
+    joined = [_joined(list(together), every) for _, together in groupby(short, key=place)]
+    return sorted([*long, *joined], key=lambda bar: (bar.closes_at, bar.asset))
+
+
+def within(bars: Sequence[Bar], *, since: datetime | None, until: datetime | None) -> list[Bar]:
+    """The bars that open at `since` or later and close at `until` or earlier; None is no bound."""
+    return [
+        bar
+        for bar in bars
+        if (since is None or bar.opened_at >= since) and (until is None or bar.closes_at <= until)
+    ]
+
+
 def publish_watch(course: Course, *, actor: Actor, at: datetime) -> None:
     """Publish the waits and the price rules that fit the recording; all else stays as it is by default.
 
@@ -184,7 +206,7 @@ def run(
     Raises:
         GroupsUndecided: a sweep failed on a group.
     """
-    last = course.opens_at
+    last, book = course.opens_at, Book()
     for step in course.after():
         for midnight in _midnights(last, step.at):
             jobs(midnight)
@@ -192,7 +214,7 @@ def run(
         _record(step)
         if before_sweep is not None:
             before_sweep(step.at)
-        report = sweep.sweep(at=step.at, product=ProductCode.VIP)
+        report = sweep.sweep(at=step.at, product=ProductCode.VIP, book=book)
         if report.failed:
             raise GroupsUndecided(f"At {step.at:%Y-%m-%d %H:%M} UTC: groups {report.failed}.")
         if _hour(step.at) > _hour(last):
@@ -201,9 +223,12 @@ def run(
         yield step, report
 
 
-def outcome() -> Outcome:
-    """Read what happened from the rows it left."""
-    forced = Liquidation.objects.exclude(cause=Liquidation.Cause.SOFT)
+def outcome(groups: Collection[int] | None = None) -> Outcome:
+    """Read what happened from the rows it left: of the whole book, or of `groups`."""
+    calls = MarginCall.objects.all() if groups is None else MarginCall.objects.filter(group__in=groups)
+    delays = LiquidationDelay.objects.all()
+    delays = delays if groups is None else delays.filter(group__in=groups)
+    forced = _sales(groups).exclude(cause=Liquidation.Cause.SOFT)
     sums = forced.aggregate(
         sold=Sum("sold_usd", default=ZERO),
         fees=Sum("fee_usd", default=ZERO),
@@ -216,42 +241,43 @@ def outcome() -> Outcome:
         total=Sum(worth, default=ZERO)
     )
     return Outcome(
-        groups=CollateralGroup.objects.count(),
-        calls=MarginCall.objects.count(),
+        groups=CollateralGroup.objects.count() if groups is None else len(groups),
+        calls=calls.count(),
         liquidations=forced.count(),
         groups_liquidated=forced.values("group").distinct().count(),
         steps=sums["steps"],
-        delays=LiquidationDelay.objects.count(),
-        delays_cured=LiquidationDelay.objects.filter(ended__in=cured).count(),
-        leads=_leads(),
+        delays=delays.count(),
+        delays_cured=delays.filter(ended__in=cured).count(),
+        leads=_leads(calls, forced),
         sold_usd=sums["sold"],
         taken_over_usd=over["total"],
         fees_usd=sums["fees"],
         shortfall_usd=sums["shortfall"],
-        interest_usd=_interest_usd(),
-        soft=_soft(),
-        cures=_cures(),
+        interest_usd=_interest_usd(groups),
+        soft=_soft(groups),
+        cures=_cures(groups),
     )
 
 
-def faults() -> list[str]:
-    """Each sale for LTV that should not have been: below its line, or on a price that was not fresh.
-
-    A chosen step has its own line, and must not be where a liquidation would be. Judged on the stored rows alone,
-    apart from the code that decided them. R-GEN-22, R-GEN-41, R-FTR-05
-    """
-    rows = Liquidation.objects.filter(cause__in=[Liquidation.Cause.LTV, Liquidation.Cause.SOFT])
-    return [
-        fault
-        for row in rows.select_related("group").order_by("pk")
-        for fault in (
-            *(_not_as_chosen(row) if row.cause == Liquidation.Cause.SOFT else _below_its_line(row)),
-            *_not_fresh(row),
-        )
-    ]
-
-
 # --- Private ----------------------------------------------------------------------------------------
+
+
+def _opened(bar: Bar) -> tuple[str, datetime]:
+    return bar.asset, bar.opened_at
+
+
+def _joined(bars: Sequence[Bar], every: timedelta) -> Bar:
+    opened = datetime.fromtimestamp(
+        int(bars[0].opened_at.timestamp()) // int(every.total_seconds()) * int(every.total_seconds()), UTC
+    )
+    return Bar(
+        asset=bars[0].asset,
+        opened_at=opened,
+        closes_at=opened + every,
+        close=bars[-1].close,
+        high=max(bar.high for bar in bars),
+        low=min(bar.low for bar in bars),
+    )
 
 
 def _record(step: Step) -> None:
@@ -277,100 +303,58 @@ def _seconds(length: timedelta) -> int:
     return int(length.total_seconds())
 
 
-def _leads() -> tuple[float, ...]:
-    first_calls = dict(MarginCall.objects.values_list("group").annotate(Min("opened_at")).order_by())
-    sold = Liquidation.objects.filter(cause=Liquidation.Cause.LTV, group__in=first_calls)
+def _sales(groups: Collection[int] | None) -> "QuerySet[Liquidation]":
+    return Liquidation.objects.all() if groups is None else Liquidation.objects.filter(group__in=groups)
+
+
+def _leads(calls: "QuerySet[MarginCall]", forced: "QuerySet[Liquidation]") -> tuple[float, ...]:
+    first_calls = dict(calls.values_list("group").annotate(Min("opened_at")).order_by())
+    sold = forced.filter(cause=Liquidation.Cause.LTV)
     first_sales = sold.values_list("group").annotate(Min("started_at")).order_by("group")
     return tuple(
         round((started - first_calls[group]).total_seconds() / 60, 1)
         for group, started in first_sales
-        if started >= first_calls[group]
+        if group in first_calls and started >= first_calls[group]
     )
 
 
 @exact
-def _interest_usd() -> Decimal:
+def _interest_usd(groups: Collection[int] | None) -> Decimal:
     """Interest charged, each charge at the price of its own instant."""
     kinds = (DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM)
-    rows = DebtEntry.objects.filter(kind__in=kinds).values_list("at", "debt__asset")
-    charged = list(rows.annotate(total=Sum("interest")).order_by("at", "debt__asset"))
+    rows = DebtEntry.objects.filter(kind__in=kinds)
+    rows = rows if groups is None else rows.filter(debt__group__in=groups)
+    sums = rows.values_list("at", "debt__asset").annotate(total=Sum("interest")).order_by("at", "debt__asset")
+    charged: dict[datetime, dict[str, Decimal]] = defaultdict(dict)
+    for at, asset, amount in sums:
+        charged[at][asset] = amount
     total = ZERO
-    for at in sorted({row[0] for row in charged}):
-        quotes = prices.latest(at=at, assets=_of(charged, at))
-        total += sum((amount * quotes[asset].price for when, asset, amount in charged if when == at), ZERO)
+    for at, amounts in charged.items():
+        quotes = prices.latest(at=at, assets=amounts)
+        total += sum((amount * quotes[asset].price for asset, amount in amounts.items()), ZERO)
     return total
 
 
-def _of(charged: Iterable[tuple[datetime, str, Decimal]], at: datetime) -> list[str]:
-    return [asset for when, asset, _ in charged if when == at]
-
-
 @exact
-def _soft() -> Help:
-    rows = Liquidation.objects.filter(cause=Liquidation.Cause.SOFT)
+def _soft(groups: Collection[int] | None) -> Help:
+    rows = _sales(groups).filter(cause=Liquidation.Cause.SOFT)
     sums = rows.aggregate(sold=Sum("sold_usd", default=ZERO), fees=Sum("fee_usd", default=ZERO))
     return Help(times=rows.count(), moved_usd=sums["sold"], fees_usd=sums["fees"])
 
 
 @exact
-def _cures() -> dict[str, Help]:
+def _cures(groups: Collection[int] | None) -> dict[str, Help]:
     """What the borrowers' own rules did, by kind, each use at the price of its own instant. R-FTR-04"""
     found: dict[str, Help] = {}
     rows = CureRun.objects.filter(outcome=CureRun.Outcome.DONE, amount__isnull=False)
+    rows = rows if groups is None else rows.filter(rule__group__in=groups)
+    quotes: dict[datetime, dict[str, prices.Quote]] = {}
     for kind, asset, amount, at in rows.order_by("pk").values_list(
         "rule__kind", "rule__asset", "amount", "at"
     ):
+        if at not in quotes:
+            quotes[at] = prices.latest(at=at)
         before = found.get(kind, Help())
-        usd = amount * prices.latest(at=at, assets=[asset])[asset].price
+        usd = amount * quotes[at][asset].price
         found[kind] = Help(times=before.times + 1, moved_usd=before.moved_usd + usd)
     return found
-
-
-@exact
-def _not_as_chosen(row: Liquidation) -> Iterator[str]:
-    """R-FTR-05: at or over the start that the borrower had chosen, below the liquidation line."""
-    chosen = Deleveraging.objects.filter(group=row.group_id, set_at__lte=row.started_at)
-    chosen = chosen.filter(Q(removed_at__isnull=True) | Q(removed_at__gte=row.started_at))
-    choice = chosen.order_by("-set_at", "-pk").first()
-    if choice is None:
-        yield f"{row} of {row.group} sold early, and nobody had chosen it"
-    elif row.debt_value + unit(USD_PLACES) < choice.start * row.collateral_value:
-        yield f"{row} of {row.group} began at {row.ltv}, below its chosen start of {choice.start}"
-    if row.debt_value >= _lines_of(row).liquidation * (row.collateral_value + unit(USD_PLACES)):
-        yield f"{row} of {row.group} began at {row.ltv}, where a liquidation takes its place"
-
-
-def _lines_of(row: Liquidation) -> Lines:
-    owed = {row.group_id: set(row.group.debts.values_list("asset_id", flat=True))}
-    return parameters.lines_by_group([row.group], at=row.started_at, owed=owed)[row.group_id]
-
-
-@exact
-def _below_its_line(row: Liquidation) -> Iterator[str]:
-    lines = _lines_of(row)
-    line = lines.margin_call if _ended_a_delay(row) else lines.liquidation
-    # Both values were rounded down when stored; exactly on the line the debt may look one unit too small.
-    if row.debt_value + unit(USD_PLACES) < line * row.collateral_value:
-        yield f"{row} of {row.group} began at {row.ltv}, below its line of {line}"
-
-
-def _ended_a_delay(row: Liquidation) -> bool:
-    """A delay ran out between the margin call and the liquidation line: then steps lead to initial. R-VIP-62"""
-    ended = LiquidationDelay.Ended.STEPPED
-    is_stepped = row.mode == Mode.STEPPED
-    return (
-        is_stepped
-        and LiquidationDelay.objects.filter(group=row.group_id, ended_at=row.started_at, ended=ended).exists()
-    )
-
-
-def _not_fresh(row: Liquidation) -> Iterator[str]:
-    sales = list(Sale.objects.filter(liquidation=row).select_related("debt").order_by("step"))
-    for at in sorted({sale.at for sale in sales}):
-        marks = {sale.coin_id: sale.mark_id for sale in sales if sale.at == at}
-        marks |= {sale.debt.asset_id: sale.debt_mark_id for sale in sales if sale.at == at}
-        quotes = prices.latest(at=at, assets=marks)
-        for asset, price_id in sorted(marks.items()):
-            quote = quotes.get(asset)
-            if quote is None or not quote.fresh or quote.price_id != price_id:
-                yield f"{row} of {row.group} used price {price_id} of {asset}, which was not fresh"

@@ -1,29 +1,35 @@
 """The watch over the book: screen every group, decide the near ones exactly, most dangerous first.
 
-Each decision is made under the group's lock, on rows and prices read after the lock was taken: a group repaid
-or topped up since it was screened is judged as it is now. Every sale is one transaction; what only has to be
+A pass puts what its screen found into a queue (risk/candidates.py) and then decides from it, as any number of other
+processes do. Each decision is made under the group's lock, on rows and prices read after the lock was taken: a group
+repaid or topped up since it was screened is judged as it is now. Every sale is one transaction; what only has to be
 told is done for some groups together. A group that cannot be decided is reported and shields nobody else. What
 one group comes to is decided in risk/judging.py. R-GEN-23, R-GEN-24
 """
 
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 
-from accounts.commands import Actor, acting
-from risk import judging, parameters, readings, screen
-from risk.judging import Outcome
+from accounts.commands import RETRIED_SQLSTATES, Actor, acting
+from risk import candidates, judging, parameters, readings, screen
+from risk.arrays import Book
+from risk.candidates import Claimed
+from risk.judging import Outcome, Terms
 from risk.models import CollateralGroup, Debt, ProductCode, RiskEvent, Settings, SweepRun
+from risk.pace import paces_at
 
 logger = logging.getLogger(__name__)
 
 JOB = Actor.job("sweep")
-CHUNK = 20  # groups judged in one transaction: a borrower's command may have to wait for all of it
+KNOWN_SECONDS = 1.0
+MAX_COLLISIONS = 20  # in one run; each is two deciders that met each other's locks the wrong way round
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,39 @@ class SweepReport:
     failed: tuple[int, ...] = ()
 
 
-def sweep(*, at: datetime, product: str = ProductCode.VIP) -> SweepReport:
+@dataclass(slots=True)
+class Decided:
+    """What one run of decisions came to: an outcome for each group, and the groups that could not be decided."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+    collisions: int = 0
+    met: dict[int, float] = field(default_factory=dict)  # whose locks others held, and when that was
+    terms: Terms | None = None
+    terms_read: float = 0  # by the monotonic clock
+
+    def terms_at(self, at: datetime) -> Terms:
+        """Prices, ratios and waits of `at`, read again every second: newer prices are asked for by each sale itself."""
+        if self.terms is None or self.terms.at != at or time.monotonic() - self.terms_read > KNOWN_SECONDS:
+            self.terms, self.terms_read = judging.terms_at(at), time.monotonic()
+        return self.terms
+
+
+def sweep(
+    *,
+    at: datetime,
+    product: str = ProductCode.VIP,
+    book: Book | None = None,
+    seconds: float | None = None,
+    more: Callable[[], None] | None = None,
+) -> SweepReport:
     """Watch every group of the product at `at`. Safe to run twice, or two at once.
 
     A pass for an instant before the last one does nothing: the book has been judged on newer prices already.
     After no pass for longer than the outage wait, every group gets its grace first (R-GEN-24).
+
+    `book`: the book in memory, which is read anew without one. The pass ends when its queue is empty, or `seconds`
+    after it began: what is left then is other deciders' and the next pass's. `more`: as in `drain`.
     """
     started = time.monotonic()
     settings = parameters.settings_at(at)
@@ -58,57 +92,119 @@ def sweep(*, at: datetime, product: str = ProductCode.VIP) -> SweepReport:
         return SweepReport()
     if last is not None and readings.is_outage(since=last.at, until=at, waits=judging.waits_of(settings)):
         _grant_grace(product=product, since=last.at, at=at, settings=settings)
-    seen = screen.look(product=product, at=at, settings=settings)
-    outcomes, failed = _decide_each(seen.near, at=at)
+    full = [coin for coin, pace in paces_at(at).items() if pace.is_full]
+    seen = screen.look(product=product, at=at, settings=settings, book=book, full=full)
+    candidates.put(product=product, found=seen, at=at)
+    done = drain(product=product, until=None if seconds is None else started + seconds, more=more)
     _record_run(product, at=at, groups=seen.groups, seconds=time.monotonic() - started)
     return SweepReport(
         groups=seen.groups,
         near=len(seen.near),
-        called=sum(outcome.called for outcome in outcomes),
-        liquidated=sum(outcome.liquidation_id is not None for outcome in outcomes),
-        softened=sum(outcome.soft_id is not None for outcome in outcomes),
-        blind=sum(outcome.blind for outcome in outcomes),
-        failed=tuple(failed),
+        called=sum(outcome.called for outcome in done.outcomes),
+        liquidated=sum(outcome.liquidation_id is not None for outcome in done.outcomes),
+        softened=sum(outcome.soft_id is not None for outcome in done.outcomes),
+        blind=sum(outcome.blind for outcome in done.outcomes),
+        failed=tuple(done.failed),
     )
 
 
-def _decide_each(group_ids: Sequence[int], *, at: datetime) -> tuple[list[Outcome], list[int]]:
-    """Most dangerous first. What is to be sold, and a chunk that failed, is decided one by one."""
-    outcomes: list[Outcome] = []
-    failed: list[int] = []
-    for start in range(0, len(group_ids), CHUNK):
-        chunk = group_ids[start : start + CHUNK]
-        together = _decide_together(chunk, at=at) if len(chunk) > 1 else {}
-        outcomes += together.values()
-        for group_id in chunk:
-            if group_id in together:
-                continue
-            try:
-                outcomes.append(decide(group_id=group_id, at=at))
-            except Exception:  # one bad group must not shield the others
-                logger.exception("group %s could not be decided", group_id)
-                failed.append(group_id)
-    return outcomes, failed
+def drain(
+    *,
+    product: str = ProductCode.VIP,
+    until: float | None = None,
+    more: Callable[[], None] | None = None,
+    since: datetime | None = None,
+) -> Decided:
+    """Decide what is in the queue, most dangerous first, until nothing is left that nobody else decides already.
 
-
-def _decide_together(group_ids: Sequence[int], *, at: datetime) -> dict[int, Outcome]:
-    """Judge some groups in one transaction, under all their locks, reading them in a handful of queries.
-
-    A group that must be liquidated is left out and untouched: a sale locks debts and house accounts, so two
-    sales in one transaction could meet another's the wrong way round. None at all if one of them fails.
+    `until`: at the latest then, by the monotonic clock. Any number of these at once, on any number of machines:
+    `more` is called, once, when there is enough for another one. `since`: what was found before is left alone; the
+    next pass finds it again, or does not.
     """
+    done = Decided()
+    if more is not None and candidates.is_long(product=product, since=since):
+        more()
+    while (until is None or time.monotonic() < until) and _decide_next(product, done, since):
+        pass
+    return done
+
+
+def _decide_next(product: str, done: Decided, since: datetime | None) -> bool:
+    """Decide one claim in one transaction; False when there is nothing to claim. One bad group shields nobody."""
+    claimed: list[Claimed] = []
     try:
         with acting(JOB):
-            groups = CollateralGroup.objects.locked(*group_ids)
-            if _is_overtaken(groups[0].product, at):
-                return {group.pk: Outcome() for group in groups}
-            judged = {
-                case.group.pk: judging.decide(case, may_sell=False) for case in judging.cases(groups, at)
-            }
-            return {pk: outcome for pk, outcome in judged.items() if outcome is not None}
-    except Exception:
-        logger.exception("groups %s could not be decided together; trying them one by one", group_ids)
-        return {}
+            held = [pk for pk, when in done.met.items() if time.monotonic() < when + KNOWN_SECONDS]
+            claimed = candidates.claim(product=product, but_not=held, since=since)
+            waits = not claimed and bool(held)
+            if waits:  # nothing else is left
+                claimed = candidates.claim(product=product, since=since)
+            outcomes = _decide(claimed, done, waits=waits) if claimed else []
+    except Exception as error:
+        if not claimed:
+            raise
+        _after_failure(claimed, error, done)
+    else:
+        done.outcomes += outcomes
+    return bool(claimed)
+
+
+def _decide(claimed: Sequence[Claimed], done: Decided, *, waits: bool) -> list[Outcome]:
+    """Judge what was claimed under all its groups' locks, read in a handful of queries.
+
+    Of several together a group that must be sold from is left out and untouched, for a transaction of its own: a
+    sale locks debts and house accounts, so two sales in one could meet another's the wrong way round. A group that
+    somebody else has locked is left for later, unless it `waits`: who holds one may hold it for long.
+    """
+    at, by_group = claimed[0].at, {one.group_id: one for one in claimed}
+    groups = CollateralGroup.objects.select_related("customer").locked(*by_group, wait=waits)
+    for pk in by_group.keys() - {group.pk for group in groups}:
+        done.met[pk] = time.monotonic()
+        del by_group[pk]
+    if not by_group:
+        return []
+    if _is_overtaken(groups[0].product, at):
+        candidates.decided(by_group.values())
+        return []
+    outcomes, ready = [], []
+    cases = judging.cases(groups, at, done.terms_at(at))
+    for pk, outcome in judging.decide_all(cases, may_sell=len(cases) == 1).items():
+        if outcome is not None:
+            outcomes.append(outcome)
+            ready.append(by_group.pop(pk))
+    if by_group:
+        candidates.set_apart(by_group.values())
+    candidates.decided(ready)  # last: who puts groups in would wait for a removal to commit
+    return outcomes
+
+
+def _after_failure(claimed: Sequence[Claimed], error: Exception, done: Decided) -> None:
+    """Of several, each is tried by itself; one that fails alone is reported, and gone until a pass finds it again.
+
+    Unless it only met somebody else's locks the wrong way round: then it stays, and others go first.
+    """
+    ids, is_collision = [one.group_id for one in claimed], _is_collision(error)
+    with transaction.atomic():
+        if len(claimed) > 1:
+            logger.error(
+                "groups %s could not be decided together; trying them one by one", ids, exc_info=error
+            )
+            candidates.set_apart(candidates.still_free(claimed))
+        elif is_collision and done.collisions < MAX_COLLISIONS:
+            done.collisions += 1
+            done.met[ids[0]] = time.monotonic()
+            logger.warning("group %s met another's locks; trying again", ids[0])
+        else:
+            logger.error("group %s could not be decided", ids[0], exc_info=error)
+            done.failed += ids
+            candidates.decided(candidates.still_free(claimed))
+
+
+def _is_collision(error: Exception) -> bool:
+    state = getattr(error.__cause__, "sqlstate", None)
+    return (
+        isinstance(error, OperationalError) and state in RETRIED_SQLSTATES and not connection.in_atomic_block
+    )
 
 
 def decide(*, group_id: int, at: datetime) -> Outcome:

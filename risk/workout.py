@@ -48,13 +48,23 @@ class Piece:
         return self.venue == TAKEOVER
 
 
-def split(*, coin: str, taken: Sequence[tuple[int, Decimal]], fill: Fill, at: datetime) -> list[Piece]:
+def split(
+    *,
+    coin: str,
+    taken: Sequence[tuple[int, Decimal]],
+    fill: Fill,
+    at: datetime,
+    unsaved: Sequence[Sale] | None,
+) -> list[Piece]:
     """A sale of `coin`, by account, divided into what the market takes and what the house does. R-GEN-79
 
     Accounts come to the market in their order. The limit is soft between two liquidations at one instant: each
-    counts what is committed.
+    counts what is committed. `unsaved`: sales of this liquidation that are not written yet; None for a coin that
+    surely has no depth.
     """
-    room = None if fill.venue == NETTING else room_for(coin, price=fill.price, at=at)
+    room = None
+    if unsaved is not None and fill.venue != NETTING:
+        room = room_for(coin, price=fill.price, at=at, unsaved=unsaved)
     pieces = []
     for uid, amount in taken:
         sold = amount if room is None else min(amount, room)
@@ -66,22 +76,28 @@ def split(*, coin: str, taken: Sequence[tuple[int, Decimal]], fill: Fill, at: da
 
 
 @exact
-def room_for(coin: str, *, price: Decimal, at: datetime) -> Decimal | None:
+def room_for(coin: str, *, price: Decimal, at: datetime, unsaved: Sequence[Sale] = ()) -> Decimal | None:
     """How much of the coin its market still takes, down at its places; None without a limit."""
     depths = MarketDepth.objects.filter(asset=coin, effective_at__lte=at).select_related("asset")
     depth = depths.order_by("-effective_at").first()
     if depth is None:
         return None
-    left = depth.max_share * depth.volume_usd - _sold_usd(coin, at=at)
+    left = depth.max_share * depth.volume_usd - sold_usd(coin, since=at - SPAN, until=at, unsaved=unsaved)
     return divide_down(max(left, ZERO), price, depth.asset.places)
 
 
-def _sold_usd(coin: str, *, at: datetime) -> Decimal:
-    """What liquidations sold of it to the market in the 24 hours until `at`, at the prices they got."""
-    rows = Sale.objects.filter(coin=coin, at__gt=at - SPAN, at__lte=at).exclude(venue__in=[NETTING, TAKEOVER])
+@exact
+def sold_usd(
+    coin: str, *, since: datetime, until: datetime | None = None, unsaved: Sequence[Sale] = ()
+) -> Decimal:
+    """What liquidations sold of it to the market after `since`, and not after `until`, at the prices they got."""
+    rows = Sale.objects.filter(coin=coin, at__gt=since).exclude(venue__in=[NETTING, TAKEOVER])
+    if until is not None:
+        rows = rows.filter(at__lte=until)
     worth = ExpressionWrapper(F("sold") * F("price"), output_field=DecimalField())
     total: Decimal = rows.aggregate(total=Sum(worth, default=ZERO))["total"]
-    return total
+    now = [sale for sale in unsaved if sale.coin_id == coin and sale.venue not in (NETTING, TAKEOVER)]
+    return total + sum((sale.sold * sale.price for sale in now), ZERO)
 
 
 # --- Back to the pool ---------------------------------------------------------------------------------------

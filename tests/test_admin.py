@@ -210,7 +210,11 @@ def test_a_rate_card_is_published_from_a_midnight(house: Desk) -> None:
     ("name", "data"),
     [
         ("risk_settings", {"confirm_seconds": "3", "slippage": "0.5"}),
-        ("risk_feedrule", {"max_age_seconds": "30", "max_jump": "20", "min_sources": "1"}),
+        (
+            "risk_feedrule",
+            {"max_age_seconds": "30", "max_jump": "20", "min_sources": "1", "max_spread": "3"},
+        ),
+        ("risk_redemption", {"asset": "BTC", "underlying": "USDT", "ratio": "60000"}),
         ("risk_ratioschedule", {"asset": "BTC", "tiers": "0 95\n1000000 80.5", "rank": "10"}),
         ("risk_loanlimit", {"product": "vip", "asset": "BTC", "minimum": "100", "maximum": "200000"}),
         (

@@ -16,6 +16,7 @@ SHARES = frozenset(
         "hysteresis",
         "slippage",
         "max_jump",
+        "max_spread",
         "target",
         "step_share",
         "max_share",

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from django import forms
+from django.db.models import Model
 from django.http import HttpRequest
 
 from accounts.errors import BadAmount, Refused
@@ -47,8 +48,12 @@ def read_amount(form: forms.BaseForm, field: str, *, places: int) -> Decimal | N
 
 
 def signature(form: forms.BaseForm) -> str:
-    """Names everything a valid form asks for, except its key."""
-    asked = sorted((name, str(value)) for name, value in form.cleaned_data.items() if name != "key")
+    """Names everything a valid form asks for, except its key; a row by its number, since two may be called the same."""
+    asked = sorted(
+        (name, f"{value.pk} {value}" if isinstance(value, Model) else str(value))
+        for name, value in form.cleaned_data.items()
+        if name != "key"
+    )
     return hashlib.sha256(repr(asked).encode()).hexdigest()
 
 

@@ -24,7 +24,7 @@ from accounts.catalogue import DemoParameters
 from accounts.catalogue.loading import load
 from accounts.commands import Actor
 from accounts.errors import Refused
-from accounts.models import Customer, Delivery, User
+from accounts.models import Asset, Customer, Delivery, User
 from accounts.money import ONE, divide_down, exact, round_down
 from loans import auto_cure
 from loans.demo import care, cast, company, dealings, house, opening, past
@@ -191,6 +191,15 @@ def _go_live(at: datetime) -> None:
         reason="Short waits, so that a visitor sees a call and a liquidation within a minute",
     )
     parameters.publish_feed_rule(effective_at=at, max_age_seconds=60, actor=JOB, at=at)
+    for symbol in (
+        Asset.objects.filter(kind=Asset.Kind.STABLE, loanable=True)
+        .order_by("pk")
+        .values_list("pk", flat=True)
+    ):
+        # A dollar that prints 1.30 is a fault of its market, not news (R-GEN-21).
+        parameters.publish_feed_rule(
+            asset=symbol, effective_at=at, max_age_seconds=60, max_jump=Decimal("0.05"), actor=JOB, at=at
+        )
 
 
 def _forget_old_mail(at: datetime) -> None:

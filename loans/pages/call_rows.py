@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 from accounts.models import Customer, Notice
 from accounts.money import ZERO
 from accounts.pages.facts import Channel, channels_of, kind_name
+from loans import book_sums
 from risk import book, call_records, call_stages, delays
 from risk.book import GroupState
 from risk.call_records import Followed
@@ -24,7 +25,7 @@ from risk.pages.groups import event_words
 from risk.pages.standing import Standing, Way, standing_of, ways_out
 
 MOST_CALLS: Final = 1000  # of which the worst are looked for
-MOST_ROWS: Final = 100
+MOST_ROWS: Final = 50
 BANDS: Final = (Band.LIQ, Band.CALL, Band.WATCH, Band.SAFE)  # worst first
 
 FILTERS: Final[Mapping[str, str]] = {
@@ -76,15 +77,25 @@ def workbench(clients: QuerySet[Customer], *, chosen: str, at: datetime) -> Work
     kinds = {call.pk: _kinds(followed[call.pk]) for call in calls}
     counts = [(key, name, sum(key in found for found in kinds.values())) for key, name in FILTERS.items()]
     shown = [call for call in calls if chosen not in FILTERS or chosen in kinds[call.pk]]
-    states = book.states([call.group for call in shown], at=at)
-    shown.sort(key=lambda call: _danger(call, states[call.group_id]))
-    running = delays.running_by_group(call.group for call in shown)
+    worst = _worst(clients, shown, at=at)
+    states = book.states([call.group for call in worst], at=at)
+    worst.sort(key=lambda call: _danger(call, states[call.group_id]))
+    running = delays.running_by_group(call.group for call in worst)
     return Workbench(
-        rows=[row_of(followed[call.pk], states[call.group_id], running) for call in shown[:MOST_ROWS]],
+        rows=[row_of(followed[call.pk], states[call.group_id], running) for call in worst],
         rest=max(len(shown) - MOST_ROWS, 0),
         open=len(calls),
         counts=counts,
     )
+
+
+def _worst(clients: QuerySet[Customer], calls: list[MarginCall], *, at: datetime) -> list[MarginCall]:
+    """As many of these calls as are shown, of the groups in the most danger; a group that owes nothing comes last."""
+    if len(calls) <= MOST_ROWS:
+        return calls
+    ranked = book_sums.worst(clients, [call.group_id for call in calls], most=MOST_ROWS, at=at)
+    place = {pk: number for number, pk in enumerate(ranked)}
+    return sorted(calls, key=lambda call: place.get(call.group_id, MOST_ROWS))[:MOST_ROWS]
 
 
 def row_of(

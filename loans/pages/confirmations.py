@@ -21,6 +21,7 @@ from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from accounts.powers import Power
 from loans import confirmations
 from loans.models import BalanceConfirmation
+from loans.pages.client_field import ClientField
 from loans.pages.desk_books import for_books
 from loans.vip import sheets
 
@@ -44,9 +45,7 @@ class AnswerForm(forms.Form):
 
 
 class AskForm(forms.Form):
-    customer = forms.ModelChoiceField(
-        label="Client", queryset=Customer.objects.order_by("name", "pk"), empty_label="Choose a client"
-    )
+    customer = ClientField(label="Client", queryset=Customer.objects.all())
     as_of = forms.DateTimeField(
         label="As of (UTC)",
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),

@@ -21,6 +21,8 @@ from accounts.pages.arguments import facts_of, label_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from loans.pages.desk_access import for_the_house
 from risk.parameters import preview
+from risk.regimes import PROPOSALS
+from risk.stress_runs import WATCHERS
 
 PER_PAGE = 25
 
@@ -165,6 +167,7 @@ def _page(
         "unreadable": unreadable,
         "is_open": is_open,
         "is_mine": approval.proposed_by_id == user.pk,
+        "may_stress": is_open and user.role in WATCHERS and approval.command in PROPOSALS,
         "may_decide": inbox.may_decide(approval, user),
         "releasing": releasing or ReleaseForm(),
         "refusing": refusing or RefuseForm(),

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
+from django.core.paginator import Page, Paginator
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -17,14 +17,14 @@ from django.views.decorators.http import require_safe
 from accounts.models import Asset, Customer, LedgerAccount, Transfer
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
-from loans import dashboard, queries
+from loans import book_snapshot, dashboard, queries
 from loans.dashboard import BUCKETS, Book, Bucket
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from loans.pages.desk_rows import due_soon, group_rows, in_delay, in_grace, live_groups
 from risk import insurance, pools
 from risk.levels import Band
-from risk.models import CollateralGroup, Debt, MarginCall
+from risk.models import CollateralGroup, Debt, GroupCoin, MarginCall
 
 PER_PAGE = 50
 TOP = 10
@@ -37,12 +37,13 @@ REFUSED_SINCE = timedelta(days=1)
 def book(request: HttpRequest) -> HttpResponse:
     at, user = timezone.now(), user_of(request)
     clients = clients_of(user)
-    found = dashboard.book_of(clients, at=at)
-    top = found.top(TOP)
+    found = _book(request, at)
+    named = clients.in_bulk([one.customer_id for one in found.top(TOP)])
+    top = [one for one in found.top(TOP) if one.customer_id in named]
     context: dict[str, Any] = {
         "at": at,
         "book": found,
-        "top": [(one, found.share(one.owed)) for one in top],
+        "top": [(one, named[one.customer_id], found.share(one.owed)) for one in top],
         "top_share": found.share(sum((one.owed for one in top), ZERO)),
         "coins": found.by_coin(),
         "buckets": _drawn(found),
@@ -72,16 +73,24 @@ def coin(request: HttpRequest, symbol: str) -> HttpResponse:
     at, clients = timezone.now(), clients_of(user_of(request))
     asset = get_object_or_404(Asset, pk=symbol)
     owing = Loan.objects.filter(asset=asset, customer__in=clients, debt__closed_at__isnull=True)
-    loans = queries.loan_rows(owing, at=at)
-    holding = live_groups(clients).filter(coins__asset=asset, coins__released_at__isnull=True).distinct()
+    page = _page(owing.order_by("-drawn_at", "-pk"), request)
+    chosen = GroupCoin.objects.filter(group=OuterRef("pk"), asset=asset, released_at__isnull=True)
+    holding = live_groups(clients).filter(Exists(chosen))
+    worst = group_rows(holding, at=at, most=PER_PAGE)
     rows = [
-        (row, coin)
-        for row in group_rows(holding, at=at)
-        for coin in row.standing.coins
-        if coin.asset == asset and coin.amount > 0
+        (row, coin) for row in worst for coin in row.standing.coins if coin.asset == asset and coin.amount > 0
     ]
-    sums = dashboard.book_of(clients, at=at).coins.get(asset.pk, dashboard.CoinExposure(asset.pk))
-    context = {"at": at, "asset": asset, "loans": loans, "groups": rows, "sums": sums}
+    found = _book(request, at)
+    context = {
+        "at": at,
+        "asset": asset,
+        "page": page,
+        "loans": _loan_rows(page, at),
+        "groups": rows,
+        "is_part": len(worst) == PER_PAGE,
+        "book": found,
+        "sums": found.coins.get(asset.pk, dashboard.CoinExposure(asset.pk)),
+    }
     return render(request, "loans/desk_book_coin.html", context)
 
 
@@ -91,29 +100,43 @@ def groups(request: HttpRequest) -> HttpResponse:
     """The groups of one bar of the histogram (`from`), or of one band as it is at this moment (`band`)."""
     at, clients = timezone.now(), clients_of(user_of(request))
     named = request.GET.get("band", "")
+    # One more than is shown tells whether that was all.
+    part: dict[str, Any] = {"at": at, "after": _after(request), "most": PER_PAGE + 1}
     if named in {one.value for one in Band}:
         bucket, query = None, f"band={named}&"
-        keys = dashboard.in_band(clients, name=named, at=at)
+        keys = dashboard.in_band(clients, name=named, **part)
     else:
         bucket = _asked_bucket(request.GET.get("from", ""))
         query = f"from={bucket.floor:f}&"
-        keys = dashboard.in_bucket(clients, floor=bucket.floor, ceiling=bucket.ceiling, at=at)
-    page = Paginator(keys, PER_PAGE).get_page(request.GET.get("page"))
-    rows = group_rows(CollateralGroup.objects.filter(pk__in=list(page)), at=at)
-    context = {"at": at, "bucket": bucket, "band": named, "page": page, "rows": rows, "query": query}
+        keys = dashboard.in_bucket(clients, floor=bucket.floor, ceiling=bucket.ceiling, **part)
+    shown = keys[:PER_PAGE]
+    context = {
+        "at": at,
+        "bucket": bucket,
+        "band": named,
+        "rows": group_rows(CollateralGroup.objects.filter(pk__in=shown), at=at),
+        "query": query,
+        "is_first": not part["after"],
+        "next_after": shown[-1] if len(keys) > PER_PAGE else None,
+    }
     return render(request, "loans/desk_book_groups.html", context)
 
 
 @require_safe
 @for_the_house
 def due(request: HttpRequest) -> HttpResponse:
-    """Which loans fall due within a week, and which are overdue."""
+    """Which loans fall due within a week, and which are overdue; `list` says which of the two a page is of."""
     at, clients = timezone.now(), clients_of(user_of(request))
-    overdue = Loan.objects.filter(debt__in=_overdue(clients))
+    is_late = request.GET.get("list") == "overdue"
+    overdue = Loan.objects.filter(debt__in=_overdue(clients)).order_by("debt__overdue_since", "pk")
+    soon = due_soon(clients, at=at).order_by("debt__due_at", "pk")
+    late_page, due_page = _page(overdue, request, is_late), _page(soon, request, not is_late)
     context = {
         "at": at,
-        "due": queries.loan_rows(due_soon(clients, at=at), at=at),
-        "overdue": queries.loan_rows(overdue, at=at),
+        "due": _loan_rows(due_page, at),
+        "overdue": _loan_rows(late_page, at),
+        "due_page": due_page,
+        "late_page": late_page,
     }
     return render(request, "loans/desk_book_due.html", context)
 
@@ -135,6 +158,29 @@ def ledger_account(request: HttpRequest, code: str) -> HttpResponse:
 
 
 # --- Private ----------------------------------------------------------------------------------------
+
+
+def _book(request: HttpRequest, at: datetime) -> Book:
+    """The newest snapshot of whose book the user sees; summed up now without one, or when `now` is asked for."""
+    user = user_of(request)
+    kept = None if "now" in request.GET else book_snapshot.newest(book_snapshot.scope_of(user), at=at)
+    return kept or dashboard.book_of(clients_of(user), at=at)
+
+
+def _page(rows: QuerySet[Loan], request: HttpRequest, is_asked: bool = True) -> "Page[Loan]":
+    """The page asked for, else the first."""
+    related = rows.select_related("debt", "asset", "group__receiver", "customer")
+    return Paginator(related, PER_PAGE).get_page(request.GET.get("page") if is_asked else 1)
+
+
+def _loan_rows(page: "Page[Loan]", at: datetime) -> list[queries.LoanRow]:
+    return queries.rows_of(page.object_list, at=at)
+
+
+def _after(request: HttpRequest) -> int:
+    """The key after which a list goes on; 0 from its beginning."""
+    asked = request.GET.get("after", "")
+    return int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 19 else 0
 
 
 def _overdue(clients: QuerySet[Customer]) -> QuerySet[Debt]:

@@ -23,7 +23,7 @@ from accounts.models import Asset, JournalEntry, Transfer, User
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
-from risk import corrections, insurance
+from risk import corrections, insurance, pace
 from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
 from risk.waterfall import Parts
 
@@ -85,12 +85,14 @@ def index(request: HttpRequest) -> HttpResponse:
     rows = visible_to(user_of(request)).exclude(cause=Liquidation.Cause.SOFT)
     rows = rows.select_related("group__customer", "debt").order_by("-started_at", "-pk")
     page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    for_house = is_of_the_house(user_of(request))
     return render(
         request,
         "loans/desk_liquidations.html",
         {
             "page": page,
-            "for_house": is_of_the_house(user_of(request)),
+            "paces": sorted(pace.paces_at(timezone.now()).items()) if for_house else [],
+            "for_house": for_house,
             "for_staff": user_of(request).is_staff,
         },
     )

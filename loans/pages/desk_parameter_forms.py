@@ -10,10 +10,12 @@ from django import forms
 from django.db.models import QuerySet
 
 from accounts.commands import registered
-from accounts.models import Asset, Customer, User
+from accounts.models import Customer, User
 from accounts.money import exact
-from accounts.pages.forms import key_field
 from loans import ratecards
+from loans.pages.client_field import ClientField
+from loans.pages.desk_price_forms import FeedRuleForm, PriceForm, RedemptionForm, price_rule_now
+from loans.pages.proposal_form import PercentField, ProposalForm, UsdField, percentage_of
 from risk import parameters
 from risk.handling import CallTrades, FeeBase, Mode
 from risk.levels import Lines
@@ -28,69 +30,16 @@ LINE_LABELS = {
 }
 
 
-class PercentField(forms.DecimalField):
-    """A percentage as people write it, 8.4; becomes the fraction 0.084, exactly."""
-
-    def __init__(self, **options: Any) -> None:
-        given: dict[str, Any] = {"max_digits": 14, "decimal_places": 10, "widget": _number()} | options
-        super().__init__(**given)
-
-    @exact
-    def clean(self, value: Any) -> Any:
-        percentage = super().clean(value)
-        return None if percentage is None else percentage / Decimal(100)
-
-
-class UsdField(forms.DecimalField):
-    """Dollars; as many digits as the column has."""
-
-    def __init__(self, **options: Any) -> None:
-        places = {"min_value": 0, "max_digits": 36, "decimal_places": 18}
-        given: dict[str, Any] = places | {"widget": _number()} | options
-        super().__init__(**given)
-
-
-def _number() -> forms.TextInput:
-    return forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
-
-
-class ProposalForm(forms.Form):
-    """Something that takes effect at an instant, with a reason. `clients` are whom the user may set terms for."""
-
-    effective_at = forms.DateTimeField(
-        label="In force from (UTC)",
-        required=False,
-        help_text="YYYY-MM-DD HH:MM; empty is as soon as it is released.",
-    )
-    reason = forms.CharField(label="Why", max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
-    key = key_field()
-
-    def __init__(self, *args: Any, clients: "QuerySet[Customer]", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        coins = list(Asset.objects.order_by("pk").values_list("pk", flat=True))
-        if isinstance(asset := self.fields.get("asset"), forms.ChoiceField):
-            none = [] if asset.required else [("", "Every coin")]
-            asset.choices = [*none, *((coin, coin) for coin in coins)]
-        if isinstance(customer := self.fields.get("customer"), forms.ModelChoiceField):
-            customer.queryset = clients.order_by("name", "pk")
-        last = ["effective_at", "reason", "key"]
-        self.order_fields([name for name in self.fields if name not in last] + last)
-
-    def arguments(self) -> dict[str, Any]:
-        """The command's own arguments, shaped; of a form that is valid."""
-        given = {name: value for name, value in self.cleaned_data.items() if name not in {"reason", "key"}}
-        if "asset" in given:
-            given["asset"] = given["asset"] or None
-        return given
-
-
 def _product() -> forms.ChoiceField:
     return forms.ChoiceField(label="Product", choices=ProductCode.choices)
 
 
-def _customer() -> "forms.ModelChoiceField[Customer]":
-    return forms.ModelChoiceField(
-        Customer.objects.none(), label="Client", required=False, empty_label="Everybody"
+def _customer() -> ClientField:
+    return ClientField(
+        Customer.objects.none(),
+        label="Client",
+        required=False,
+        help_text="Name, part of it, or number; nobody in particular is everybody",
     )
 
 
@@ -217,6 +166,14 @@ class DepthForm(ProposalForm):
     max_share = PercentField(label="One sale is at most (% of it)", initial=10)
 
 
+class PaceForm(ProposalForm):
+    asset = forms.ChoiceField(label="Coin")
+    most_usd = UsdField(
+        label="Sold by liquidations at most (USD)", required=False, help_text="Empty is no limit."
+    )
+    span_seconds = forms.IntegerField(label="In a span of (s)", min_value=1, max_value=86_400, initial=600)
+
+
 class SettingsForm(ProposalForm):
     """Empty stays as it is."""
 
@@ -235,15 +192,6 @@ class SettingsForm(ProposalForm):
     soft_step_seconds = forms.IntegerField(label="Between two steps of it (s)", min_value=0, required=False)
 
 
-class FeedRuleForm(ProposalForm):
-    asset = forms.ChoiceField(label="Coin", required=False)
-    max_age_seconds = forms.IntegerField(label="Stale after (s)", min_value=1, initial=60)
-    max_jump = PercentField(label="Largest jump per tick (%)", initial=30)
-    min_sources = forms.IntegerField(label="Sources needed", min_value=1, max_value=100, initial=1)
-    floor = UsdField(label="Floor (USD)", required=False)
-    ceiling = UsdField(label="Ceiling (USD)", required=False)
-
-
 class PolicyForm(ProposalForm):
     """R-ADM-03: four eyes are configured per action and amount."""
 
@@ -257,16 +205,6 @@ class PolicyForm(ProposalForm):
         governed = self.fields["governed"]
         assert isinstance(governed, forms.ChoiceField)
         governed.choices = [(name, name) for name in names]
-
-
-class PriceForm(ProposalForm):
-    """R-ADM-03: a price that two people set."""
-
-    asset = forms.ChoiceField(label="Coin")
-    price = UsdField(
-        label="Price (USD)", help_text="Good from its release until it is as old as prices may be."
-    )
-    effective_at = None  # type: ignore[assignment]  # Django's way to drop a field; a price is of its release
 
 
 POLICY = "approvals.publish_policy"
@@ -342,7 +280,21 @@ KINDS = {
             DepthForm,
             lambda given: f"Depth of {given['asset']}",
         ),
+        Kind(
+            "pace",
+            "Pace of sales",
+            "risk.publish_pace_limit",
+            PaceForm,
+            lambda given: f"Pace of {given['asset']}",
+        ),
         Kind("feed-rules", "Price rules", "risk.publish_feed_rule", FeedRuleForm, _price_rule),
+        Kind(
+            "redemptions",
+            "Redemption ratios",
+            "risk.publish_redemption",
+            RedemptionForm,
+            lambda given: f"Redemption of {given['asset']}",
+        ),
         Kind("policies", "Four eyes", POLICY, PolicyForm, lambda given: f"Four eyes for {given['governed']}"),
         Kind("settings", "Waits", "risk.publish_settings", SettingsForm, lambda _: "Waits and tolerances"),
         Kind(
@@ -374,14 +326,14 @@ def start_from(
             )
         except parameters.NotPublished:
             return {}
-        shown = {name: _percent(getattr(lines, name)) for name in LINE_LABELS}
+        shown = {name: percentage_of(getattr(lines, name)) for name in LINE_LABELS}
         return {"asset": coin, "customer": customer, "initial_line": shown.pop("initial")} | shown
+    if slug == "feed-rules" and coin:
+        return price_rule_now(coin, at)
+    if slug == "redemptions" and (row := parameters.redemptions_at(at).get(coin)):
+        return {"asset": coin, "underlying": row.underlying_id, "ratio": row.ratio}
     return {"asset": coin}
 
 
 def _tier_lines(tiers: Iterable[Any]) -> list[str]:
-    return [f"{tier.floor.normalize():f} {_percent(tier.ratio)}" for tier in tiers]
-
-
-def _percent(fraction: Decimal) -> str:
-    return f"{(100 * fraction).normalize():f}"
+    return [f"{tier.floor.normalize():f} {percentage_of(tier.ratio)}" for tier in tiers]

@@ -25,7 +25,8 @@ from accounts.pages.forms import REFUSED, is_confirmed, key_of, refuse, signatur
 from loans.models import RateCard
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from loans.pages.desk_approvals import for_page
-from loans.pages.desk_parameter_forms import KINDS, Kind, ProposalForm, start_from
+from loans.pages.desk_parameter_forms import KINDS, Kind, start_from
+from loans.pages.proposal_form import ProposalForm
 from risk import parameters
 from risk.models import (
     AssetCap,
@@ -35,9 +36,11 @@ from risk.models import (
     Limits,
     LoanLimit,
     MarketDepth,
+    PaceLimit,
     Price,
     ProductCode,
     RatioSchedule,
+    Redemption,
     Settings,
 )
 from risk.parameters import preview
@@ -55,7 +58,9 @@ TABLES: dict[str, type[Model]] = {
     "rate-cards": RateCard,
     "handling": HandlingRule,
     "depth": MarketDepth,
+    "pace": PaceLimit,
     "feed-rules": FeedRule,
+    "redemptions": Redemption,
     "policies": ApprovalPolicy,
     "settings": Settings,
     "price": Price,

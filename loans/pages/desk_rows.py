@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, QuerySet, Value, When
 
 from accounts import ledger
 from accounts.models import Account, Customer
@@ -64,17 +64,28 @@ def live_groups(clients: QuerySet[Customer]) -> QuerySet[CollateralGroup]:
 
 def troubled(clients: QuerySet[Customer]) -> QuerySet[CollateralGroup]:
     """Called, at or over the liquidation line, in a delay, being sold, or with something overdue."""
-    overdue = Debt.objects.watched().filter(group=OuterRef("pk"), overdue_since__isnull=False)
-    running = Liquidation.objects.filter(group=OuterRef("pk"), status=Liquidation.Status.RUNNING)
-    called = MarginCall.objects.filter(group=OuterRef("pk"), ended_at__isnull=True)
-    delayed = LiquidationDelay.objects.filter(group=OuterRef("pk"), ended_at__isnull=True)
-    bad = Q(band__in=["CALL", "LIQ"]) | Exists(overdue) | Exists(running) | Exists(called) | Exists(delayed)
-    return live_groups(clients).filter(bad)
+    # Each of these is few; to ask of every group whether it is one of them is not.
+    bad = CollateralGroup.objects.open().filter(band__in=["CALL", "LIQ"]).values("pk")
+    running = (
+        Debt.objects.watched().filter(overdue_since__isnull=False),
+        Liquidation.objects.filter(status=Liquidation.Status.RUNNING),
+        MarginCall.objects.filter(ended_at__isnull=True),
+        LiquidationDelay.objects.filter(ended_at__isnull=True),
+    )
+    bad = bad.union(*(rows.order_by().values("group") for rows in running))
+    return live_groups(clients).filter(pk__in=bad)
 
 
-def group_rows(groups: QuerySet[CollateralGroup], *, at: datetime) -> list[GroupRow]:
-    """Worst first, by the band and the LTV of this moment; debt without collateral is the worst there is."""
-    rows = list(groups.select_related("customer", "receiver").order_by("pk")[:MOST_ROWS])
+def group_rows(groups: QuerySet[CollateralGroup], *, at: datetime, most: int = MOST_ROWS) -> list[GroupRow]:
+    """Worst first, by the band and the LTV of this moment; debt without collateral is the worst there is.
+
+    Of more than `most` those that the sweep last saw in the worst bands.
+    """
+    seen = Case(
+        *(When(band=name, then=Value(number)) for number, name in enumerate(BANDS)),
+        output_field=IntegerField(),
+    )
+    rows = list(groups.select_related("customer", "receiver").order_by(seen, "pk")[:most])
     states = book.states(rows, at=at)
     calls = MarginCall.objects.filter(group__in=rows, ended_at__isnull=True)
     since = dict(calls.values_list("group_id", "opened_at"))
@@ -131,8 +142,8 @@ def _by_danger(row: GroupRow) -> tuple[int, bool, Decimal, int]:
 
 def band_counts(groups: QuerySet[CollateralGroup]) -> list[tuple[str, int]]:
     """How many groups are in each band, as the sweep last saw them; worst first, every band named."""
-    found = list(groups.values_list("band", flat=True))
-    return [(band, found.count(band)) for band in BANDS]
+    found = dict(groups.order_by().values_list("band").annotate(Count("pk")))
+    return [(band, found.get(band, 0)) for band in BANDS]
 
 
 # --- Loans and history ----------------------------------------------------------------------------------

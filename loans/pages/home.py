@@ -107,7 +107,8 @@ def home(request: HttpRequest) -> HttpResponse:
     states = book.states(groups, at=at)
     running = delays.running_by_group(groups)
     standings = [standing_of(group, states[group.pk], delay=running.get(group.pk)) for group in groups]
-    rows = [row for row in queries.loan_rows(Loan.objects.filter(customer=customer), at=at) if row.is_open]
+    owing = Loan.objects.filter(customer=customer, debt__closed_at__isnull=True)
+    rows = [row for row in queries.loan_rows(owing, at=at) if row.is_open]
     todos = _todos(customer, standings, rows, at)
     rates = _rates(customer, standings[:MOST_GROUP_COLUMNS], at, is_all=request.GET.get("rates") == "all")
     context = {

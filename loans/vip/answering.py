@@ -15,14 +15,19 @@ from loans.models import Application, LoanEvent, Product
 from loans.scoring import IN_REVIEW, Clock, average, clock_of, limit_at
 
 SPAN: Final = timedelta(days=30)
+MOST: Final = 200  # decisions that the average is taken of, the latest
 MOVES: Final = frozenset({*Application.Status.values, "countered"})
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """Requests that people decided in a span: how many, how long it took on average, how many late or never."""
+    """Requests that people decided in a span: how many, how long it took on average, how many late or never.
+
+    `average` and `late` are of the latest `timed` of them.
+    """
 
     decided: int
+    timed: int
     average: timedelta | None
     late: int
     lapsed: int  # nobody of the desk answered before they ended
@@ -48,14 +53,16 @@ def clocks_of(applications: Iterable[Application]) -> dict[int, Clock]:
 def answers(applications: "QuerySet[Application]", *, at: datetime) -> Answers:
     """How the desk answered these in the last 30 days; what was granted automatically took nobody's time. R-ADM-08"""
     since = at - SPAN
-    decided = list(applications.filter(decided_at__gt=since, decided_at__lte=at, decided_by__isnull=False))
-    clocks = list(clocks_of(decided).values())
+    decided = applications.filter(decided_at__gt=since, decided_at__lte=at, decided_by__isnull=False)
+    latest = decided.only("product", "submitted_at").order_by("-decided_at", "-pk")[:MOST]
+    clocks = list(clocks_of(latest).values())
     expired = LoanEvent.objects.filter(
         application__in=applications.values("pk"), kind=Application.Status.EXPIRED
     )
     expired = expired.filter(at__gt=since, at__lte=at, facts__was__in=sorted(IN_REVIEW))
     return Answers(
-        decided=len(clocks),
+        decided=len(clocks) if len(clocks) < MOST else decided.count(),
+        timed=len(clocks),
         average=average(clock.used for clock in clocks),
         late=sum(clock.is_late(at) for clock in clocks),
         lapsed=expired.count(),

@@ -19,6 +19,7 @@ from risk.models import (
     LoanLimit,
     ProductCode,
     RatioSchedule,
+    Redemption,
     Settings,
 )
 from risk.parameters import preview
@@ -128,15 +129,47 @@ class FeedRuleForm(DatedForm):
     min_sources = forms.IntegerField(label="Sources needed", min_value=1, max_value=100, initial=1)
     floor = usd_field("Floor (USD)", required=False)
     ceiling = usd_field("Ceiling (USD)", required=False)
+    max_spread = RateField(label="Sources may be apart by (%)", initial=3)
+    max_still_seconds = seconds_field("Frozen when the same for (s)", min_value=1, required=False)
 
 
 @admin.register(FeedRule)
 class FeedRuleAdmin(Published):
-    list_display = ("effective_at", "asset_id", "max_age_seconds", "jump", "min_sources", "floor", "ceiling")
+    list_display = (
+        "effective_at",
+        "asset_id",
+        "max_age_seconds",
+        "jump",
+        "apart",
+        "max_still_seconds",
+        "min_sources",
+        "floor",
+        "ceiling",
+    )
     search_fields = ("=asset__symbol",)
     command = "risk.publish_feed_rule"
     form_class = FeedRuleForm
     jump = percent("max_jump", "Largest jump")
+    apart = percent("max_spread", "Apart at most")
+
+
+class RedemptionForm(DatedForm):
+    asset = asset_field()
+    underlying = asset_field()
+    ratio = forms.DecimalField(
+        max_digits=28,
+        decimal_places=18,
+        required=False,
+        help_text="Empty ends it. A ratio moves by 1 % at most at a time.",
+    )
+
+
+@admin.register(Redemption)
+class RedemptionAdmin(Published):
+    list_display = ("asset_id", "underlying_id", "ratio", "effective_at")
+    search_fields = ("=asset__symbol",)
+    command = "risk.publish_redemption"
+    form_class = RedemptionForm
 
 
 class LimitsForm(DatedForm):

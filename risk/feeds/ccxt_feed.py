@@ -1,8 +1,9 @@
-"""Real prices: the median of several exchanges, through the optional library ccxt.
+"""Real prices: what several exchanges say, through the optional library ccxt.
 
 Sources fail in every way there is (late, wrong, huge, elsewhere, mad), so each is asked in its own thread
-under a deadline, and what it says counts only where enough others agree (R-GEN-20, 21; TRUST E22, E23). Where
-too few do there is no tick, and the last price grows old: that is the safe side.
+under a deadline. Everything that is a price at all is handed over with its own time; what they come to together is
+decided at the gate, as for every feed (R-GEN-20, R-GEN-21; TRUST E22, E23). Where nobody answers there is no tick,
+and the last price grows old: that is the safe side.
 
 Prices are quoted in USDT and taken as USD, so USDT itself is 1 by definition (R-GEN-20).
 """
@@ -12,20 +13,18 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from statistics import median
 from threading import Lock
 from typing import Any
 
-from risk.feeds import BadPrice, Feed, FeedUnavailable, Tick, parse_price
+from risk.consensus import LEAST_ANSWERS, Said
+from risk.feeds import BY_DEFINITION, BadPrice, Feed, FeedUnavailable, Tick, parse_price, polled
 
 logger = logging.getLogger(__name__)
 
 SOURCE = "ccxt"
 QUOTE = "USDT"
-LEAST_SOURCES = 3  # R-GEN-20; a median of two is moved by either
 
 # How each exchange names a spot market. Only exchanges that answer for all their markets at once within
 # MAX_BYTES: where markets must be named in the request, one coin not listed there fails it for all.
@@ -44,59 +43,33 @@ CHUNK_BYTES = 8_192  # packed; one chunk of a gzip bomb unpacks to a thousand ti
 Fetch = Callable[[str, Sequence[str]], Mapping[str, Mapping[str, object]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """When several answers make a price. Ages are of the exchange's own time stamp, where it sends one."""
-
-    least_sources: int = LEAST_SOURCES
-    most_off_median: Decimal = Decimal("0.03")  # fraction; what is further off is left out (TRUST E22)
-    oldest: timedelta = timedelta(seconds=60)
-    furthest_ahead: timedelta = timedelta(seconds=5)  # clocks differ a little
-
-
-@dataclass(frozen=True, slots=True)
-class Quote:
-    price: Decimal
-    observed_at: datetime
-
-
 def feed(
     *,
     assets: Sequence[str],
     fetch: Fetch | None = None,
     exchanges: Sequence[str] = tuple(MARKET_NAMES),
-    agreement: Agreement | None = None,
     timeout_seconds: float = 2 * TIMEOUT_SECONDS,
 ) -> Feed:
     """A feed over live exchanges. `fetch` is the network; tests give recorded answers instead.
 
     Raises:
-        FeedUnavailable: ccxt is not installed, or fewer exchanges are named than must agree.
+        FeedUnavailable: ccxt is not installed, or fewer exchanges are named than must answer.
     """
-    terms = agreement or Agreement()
     given = len(set(exchanges))
-    if given < terms.least_sources:
+    if given < LEAST_ANSWERS:
         raise FeedUnavailable(
-            f"The ccxt feed needs at least {terms.least_sources} exchanges; it was given {given}."
+            f"The ccxt feed needs at least {LEAST_ANSWERS} exchanges; it was given {given}."
         )
     ask = fetch or CcxtFetch(exchanges)
 
     def known(at: datetime) -> list[Tick]:
         markets = [f"{asset}/{QUOTE}" for asset in assets if asset != QUOTE]
         answers = _ask_all(ask, exchanges, markets, timeout_seconds)
-        ticks = [_tick(asset, answers, terms, at) for asset in assets]
-        return [tick for tick in ticks if tick is not None]
+        said = {asset: _said(asset, answers, at) for asset in assets}
+        source = {QUOTE: BY_DEFINITION}
+        return [polled(asset, each, source=source.get(asset, SOURCE)) for asset, each in said.items() if each]
 
     return known
-
-
-def agreed(quotes: Sequence[Quote], agreement: Agreement) -> list[Quote]:
-    """The quotes near the median of all, or none of them when too few are."""
-    if not quotes:
-        return []
-    middle = median(quote.price for quote in quotes)
-    near = [quote for quote in quotes if abs(quote.price - middle) <= agreement.most_off_median * middle]
-    return near if len(near) >= agreement.least_sources else []
 
 
 def _ask_all(
@@ -122,43 +95,33 @@ def _ask_all(
     return answers
 
 
-def _tick(
-    asset: str, answers: Mapping[str, Mapping[str, Mapping[str, object]]], agreement: Agreement, at: datetime
-) -> Tick | None:
-    if asset == QUOTE:
-        enough = len(answers) >= agreement.least_sources
-        return Tick(asset, Decimal(1), at, SOURCE, len(answers)) if enough else None
-    quotes = []
+def _said(asset: str, answers: Mapping[str, Mapping[str, Mapping[str, object]]], at: datetime) -> list[Said]:
+    if asset == QUOTE:  # 1 by definition, while anybody quotes in it
+        return [Said(exchange, Decimal(1), at) for exchange in answers]
+    said = []
     for exchange, tickers in answers.items():
         try:
-            quotes.append(_quote(tickers[f"{asset}/{QUOTE}"], agreement, at))
+            said.append(_quote(exchange, tickers[f"{asset}/{QUOTE}"], at))
         except KeyError:
             continue  # not listed there
         except BadPrice as refusal:
             logger.warning("price of %s from %s not used: %s", asset, exchange, refusal)
-    near = agreed(quotes, agreement)
-    if not near:
-        logger.warning("no price of %s: %d sources, too few agree", asset, len(quotes))
-        return None
-    # As old as its oldest part, so that freshness is never overstated.
-    observed_at = min(quote.observed_at for quote in near)
-    return Tick(asset, median(quote.price for quote in near), observed_at, SOURCE, len(near))
+    return said
 
 
-def _quote(ticker: object, agreement: Agreement, at: datetime) -> Quote:
+def _quote(exchange: str, ticker: object, at: datetime) -> Said:
     """One exchange's last trade. One that sends no time is taken to speak of the moment it was asked."""
     if not isinstance(ticker, Mapping):
         raise BadPrice("the answer has another shape")
     price = parse_price(ticker.get("last"))
     stamp = ticker.get("timestamp")
     if stamp is None:
-        return Quote(price, at)
+        return Said(exchange, price, at)
     if not isinstance(stamp, int) or not 0 < stamp < 10**13:  # milliseconds, up to the year 2286
         raise BadPrice(f"its time {str(stamp)[:40]!r} is not one")
-    observed_at = datetime.fromtimestamp(stamp // 1000, UTC) + timedelta(milliseconds=stamp % 1000)
-    if not at - agreement.oldest <= observed_at <= at + agreement.furthest_ahead:
-        raise BadPrice(f"it is of {observed_at:%Y-%m-%d %H:%M:%S} UTC")
-    return Quote(price, min(observed_at, at))
+    return Said(
+        exchange, price, datetime.fromtimestamp(stamp // 1000, UTC) + timedelta(milliseconds=stamp % 1000)
+    )
 
 
 class CcxtFetch:

@@ -146,7 +146,7 @@ def _time(line: int, text: str) -> datetime:
         time = datetime.fromisoformat(text)
         if time.tzinfo is None:
             raise BadPriceFile(f"line {line}: time {text!r} has no time zone; write 2020-03-12T10:00:00Z.")
-        return time.astimezone(UTC)
+        return time.astimezone(UTC) + LONGEST_BAR - LONGEST_BAR  # its close must be a time, too
     except (ValueError, OverflowError) as error:
         raise BadPriceFile(f"line {line}: time {text[:40]!r} is not an ISO 8601 time.") from error
 

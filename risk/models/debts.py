@@ -135,7 +135,9 @@ class DebtEntry(models.Model):
         WRITE_OFF = "write_off"
         CORRECTION = "correction"  # the other side of an entry that was reversed (R-ADM-11)
 
-    debt = models.ForeignKey(Debt, models.PROTECT, related_name="entries", db_constraint=False)
+    debt = models.ForeignKey(  # found by the index of `one_charge_per_period`
+        Debt, models.PROTECT, related_name="entries", db_constraint=False, db_index=False
+    )
     entry = models.ForeignKey(
         JournalEntry, models.PROTECT, related_name="debt_entries", db_constraint=False, db_index=False
     )
@@ -152,11 +154,7 @@ class DebtEntry(models.Model):
 
     class Meta:
         constraints = (
-            models.UniqueConstraint(
-                name="one_charge_per_period",
-                fields=["debt", "period_start"],
-                condition=Q(period_start__isnull=False),
-            ),
+            models.UniqueConstraint(name="one_charge_per_period", fields=["debt", "period_start"]),
             models.CheckConstraint(
                 name="charges_have_a_period",
                 condition=Q(kind="charge", period_start__lt=F("period_end"), principal=0)

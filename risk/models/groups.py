@@ -20,12 +20,14 @@ class GroupQuerySet(models.QuerySet["CollateralGroup"]):
     def open(self) -> Self:
         return self.filter(closed_at__isnull=True)
 
-    def locked(self, *pks: int) -> list["CollateralGroup"]:
+    def locked(self, *pks: int, wait: bool = True) -> list["CollateralGroup"]:
         """The rows, FOR NO KEY UPDATE, in primary-key order; in a statement of their own (ARCHITECTURE 4).
 
         It excludes itself as FOR UPDATE does, but not a foreign key's check, which accrual makes while it holds debts.
+        `wait` False: only those that nobody else has locked.
         """
-        return list(self.filter(pk__in=pks).select_for_update(of=("self",), no_key=True).order_by("pk"))
+        rows = self.filter(pk__in=pks).select_for_update(of=("self",), no_key=True, skip_locked=not wait)
+        return list(rows.order_by("pk"))
 
 
 class CollateralGroup(models.Model):

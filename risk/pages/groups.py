@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import Account, LedgerAccount, User
 from accounts.money import ZERO
 from accounts.pages.access import customer_of, limited_to, user_of
-from risk import book, delays, deleveraging, early_warnings, freezes, margin_calls
+from risk import book, delays, deleveraging, early_warnings, freezes, margin_calls, pace
 from risk.levels import Action, Band
 from risk.models import CollateralGroup, Freeze, GroupQuerySet, Liquidation, RiskEvent
 from risk.pages.advice import Cure, cures_for, goals_of
@@ -114,6 +114,7 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
         .exclude(cause=Liquidation.Cause.SOFT)  # chosen steps have a page of their own
         .prefetch_related("sales__coin", "sales__debt__asset", "sales__account")
         .order_by("-started_at", "-pk"),
+        "paced": _paced(standing, at),
         "frozen": [(one, freezes.scope_of(one)) for one in frozen],
         "may_act": may_act,
         "is_house": customer is None,
@@ -129,6 +130,15 @@ def _cures(standing: Standing, at: datetime, *, linked: bool) -> list[Cure]:
     if standing.band is Band.SAFE or standing.is_blind or standing.state.is_liquidating:
         return []
     return cures_for(standing.state, goals_of(standing.state), at=at, linked=linked)
+
+
+def _paced(standing: Standing, at: datetime) -> list[pace.Pace]:
+    """The coins that enough was sold of for now, where some of the group are to be sold. R-FTR-22"""
+    state = standing.state
+    if standing.band is not Band.LIQ and not state.is_liquidating:
+        return []
+    held = {wallet.asset for wallet in state.wallets if wallet.balance > 0} & state.coins
+    return [one for one in pace.paces_at(at, held).values() if one.is_full]
 
 
 def _frozen(group: CollateralGroup, state: book.GroupState, at: datetime) -> list[Freeze]:

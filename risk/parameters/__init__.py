@@ -1,8 +1,8 @@
 """Limits, ratios, rates and tolerances: facts with dates.
 
 What was in force then is used for then (`in_force.py` looks it up), so a row is never changed: a new one, made
-by a command of `publishing.py`, `ratios.py` or `caps.py`, takes over from its `effective_at`. `preview.py` says
-what a change would do; it values groups, so it is imported by its own name.
+by a command of `publishing.py`, `ratios.py`, `redemptions.py` or `caps.py`, takes over from its `effective_at`.
+`preview.py` says what a change would do; it values groups, so it is imported by its own name.
 """
 
 from risk.parameters.caps import (
@@ -10,6 +10,7 @@ from risk.parameters.caps import (
     publish_depth,
     publish_handling,
     publish_loan_limit,
+    publish_pace_limit,
 )
 from risk.parameters.checks import AlreadyPublished, Backdated, BadParameter, NotYourClient
 from risk.parameters.in_force import (
@@ -24,6 +25,7 @@ from risk.parameters.in_force import (
     lines_for,
     loan_limit,
     loan_limits,
+    redemptions_at,
     settings_at,
     terms_at,
 )
@@ -36,6 +38,7 @@ from risk.parameters.publishing import (
     sign_lines,
 )
 from risk.parameters.ratios import publish_ratios
+from risk.parameters.redemptions import publish_redemption
 
 __all__ = [
     "RATES",
@@ -61,8 +64,11 @@ __all__ = [
     "publish_handling",
     "publish_limits",
     "publish_loan_limit",
+    "publish_pace_limit",
     "publish_ratios",
+    "publish_redemption",
     "publish_settings",
+    "redemptions_at",
     "settings_at",
     "sign_lines",
     "terms_at",

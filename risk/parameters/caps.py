@@ -7,7 +7,7 @@ from accounts.commands import Actor, FourEyes, command
 from accounts.models import Asset, Customer, User
 from accounts.money import ONE
 from risk.handling import CallTrades, FeeBase, Mode
-from risk.models import AssetCap, HandlingRule, LoanLimit, MarketDepth
+from risk.models import AssetCap, HandlingRule, LoanLimit, MarketDepth, PaceLimit
 from risk.parameters.checks import (
     HIGHEST_VIP_LEVEL,
     BadParameter,
@@ -170,5 +170,37 @@ def publish_depth(
     return publish(
         MarketDepth(
             asset_id=known_asset(asset), effective_at=starts, volume_usd=volume_usd, max_share=max_share
+        )
+    )
+
+
+LONGEST_SPAN = 24 * 60 * 60  # seconds
+
+
+@command("risk.publish_pace_limit", returns=PaceLimit, four_eyes=FourEyes())
+def publish_pace_limit(
+    *,
+    asset: Asset | str,
+    most_usd: Decimal | None,
+    span_seconds: int = 600,
+    effective_at: datetime | None = None,
+    actor: Actor,
+    at: datetime,
+    key: str = "",
+    reason: str = "",
+) -> PaceLimit:
+    """Publish how much of a coin, in USD, liquidations sell in a span before the next ones wait (R-FTR-22).
+
+    `most_usd` None: from then on as much as there is. The span is 1 second to 24 hours.
+    """
+    starts = starts_at(effective_at, at)
+    if most_usd is not None:
+        check_usd("most_usd", most_usd)
+        if most_usd == 0:
+            raise BadParameter("A pace of 0 would stop every sale; pause liquidations instead, with an end.")
+    check_whole("span_seconds", span_seconds, least=1, most=LONGEST_SPAN)
+    return publish(
+        PaceLimit(
+            asset_id=known_asset(asset), effective_at=starts, most_usd=most_usd, span_seconds=span_seconds
         )
     )

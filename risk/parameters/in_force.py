@@ -21,6 +21,7 @@ from risk.models import (
     FeedRule,
     FlexibleRate,
     LoanLimit,
+    Redemption,
     Settings,
 )
 from risk.valuation import Tier, Tiers
@@ -70,6 +71,13 @@ def feed_rules_at(at: datetime) -> Callable[[str], FeedRule]:
     rows = {row.asset_id: row for row in in_force.order_by("asset_id", "-effective_at").distinct("asset_id")}
     for_all = rows.get(None) or _typed(FeedRule(effective_at=at))
     return lambda asset: rows.get(asset, for_all)
+
+
+def redemptions_at(at: datetime) -> dict[str, Redemption]:
+    """What is redeemed for what at `at`, by coin; one whose ratio has ended is left out (R-FTR-21). One query."""
+    in_force = Redemption.objects.filter(effective_at__lte=at)
+    rows = in_force.order_by("asset_id", "-effective_at").distinct("asset_id")
+    return {row.asset_id: row for row in rows if row.ratio is not None}
 
 
 def lines_for(

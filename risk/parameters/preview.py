@@ -14,11 +14,12 @@ from typing import Any
 
 from accounts.models import Asset
 from accounts.money import ZERO, exact
-from risk import book
+from risk import book, prices
 from risk.book import GroupState
 from risk.levels import Band, band
 from risk.models import CollateralGroup, Debt
 from risk.parameters.in_force import CoinTerms, lines_by_group
+from risk.price_gate import market_leg, worth
 from risk.valuation import Tier
 
 CHUNK = 500  # groups read at a time, so that a large book is no large answer
@@ -70,6 +71,8 @@ def of(command: str, arguments: Mapping[str, Any], *, at: datetime) -> dict[str,
         asset = _symbol(given["asset"])
         found = compare(lambda states: states, at=at, asset=asset, product=given["product"])
         return told(found) | {"usage": _usage(found, given)}
+    if command == "risk.publish_redemption":
+        return _of_redemption(given, at=at)
     return {}
 
 
@@ -169,6 +172,46 @@ def _with_lines(given: Mapping[str, Any], *, at: datetime) -> Change:
         return [replace(state, lines=lines[group.pk]) for state, group in zip(states, groups, strict=True)]
 
     return change
+
+
+def _of_redemption(given: dict[str, Any], *, at: datetime) -> dict[str, Any]:
+    """The groups with the coin at its ratio; and what that makes of its price, first in words (R-FTR-21, TRUST P-07).
+
+    Ending a ratio is shown at what the coin's own market said last, where that is known.
+    """
+    symbol, base = _symbol(given["asset"]), _symbol(given["underlying"])
+    quotes = prices.latest(at=at, assets=[symbol, base])
+    before, then = quotes.get(symbol), _price_then(symbol, given["ratio"], quotes.get(base), at=at)
+    if then is None:
+        return {"words": f"Nobody can say what it would do: {symbol} would have no price yet.", "groups": 0}
+    shift = compare(lambda states: [_with_price(state, symbol, then) for state in states], at=at)
+    was = "has no price" if before is None else f"is {before.price.normalize():f} USD now"
+    moved = f" ({_move(before.price, then.price)})" if before is not None else ""
+    found = told(shift)
+    return found | {
+        "words": f"{symbol} would be {then.price.normalize():f} USD{moved}; it {was}. {found['words']}"
+    }
+
+
+def _price_then(
+    symbol: str, ratio: Decimal | None, base: prices.Quote | None, *, at: datetime
+) -> prices.Quote | None:
+    if ratio is not None:
+        return None if base is None else replace(base, asset=symbol, price=worth(ratio, base.price))
+    now = prices.latest(at=at, assets=[symbol]).get(symbol)
+    printed = None if now is None else market_leg(now.price_id)
+    return None if now is None or printed is None else replace(now, price=printed)
+
+
+def _with_price(state: GroupState, symbol: str, quote: prices.Quote) -> GroupState:
+    if symbol not in state.quotes and symbol not in state.coins:
+        return state
+    return replace(state, quotes={**state.quotes, symbol: quote})
+
+
+@exact
+def _move(before: Decimal, after: Decimal) -> str:
+    return f"{(after - before) / before:+.2%}"
 
 
 def _count(found: Preview, state: GroupState, changed: GroupState) -> None:

@@ -105,16 +105,27 @@ def publish_feed_rule(
     min_sources: int = 1,
     floor: Decimal | None = None,
     ceiling: Decimal | None = None,
+    max_spread: Decimal = Decimal("0.03"),
+    max_still_seconds: int | None = None,
     actor: Actor,
     at: datetime,
     key: str = "",
     reason: str = "",
 ) -> FeedRule:
-    """Publish what makes a price of `asset` believable, or of every coin without a rule of its own (R-GEN-21)."""
+    """Publish what makes a price of `asset` believable, or of every coin without a rule of its own (R-GEN-21).
+
+    `max_spread` is how far sources may be apart, and from their median; `max_still_seconds` how long a price may stay
+    the same before it is taken for a frozen feed, None for ever; a price on the `floor` itself is doubted.
+    """
     starts = starts_at(effective_at, at)
     check_whole("max_age_seconds", max_age_seconds, least=1, most=LONGEST_WAIT_SECONDS)
     check_whole("min_sources", min_sources, least=1, most=MOST_SOURCES)
     check_rate("max_jump", max_jump)
+    check_rate("max_spread", max_spread)
+    if not max_spread:
+        raise BadParameter("max_spread must be above 0: two sources never say quite the same.")
+    if max_still_seconds is not None:
+        check_whole("max_still_seconds", max_still_seconds, least=1, most=LONGEST_WAIT_SECONDS)
     for name, bound in (("floor", floor), ("ceiling", ceiling)):
         if bound is not None:
             check_usd(name, bound)
@@ -129,6 +140,8 @@ def publish_feed_rule(
             min_sources=min_sources,
             floor=floor,
             ceiling=ceiling,
+            max_spread=max_spread,
+            max_still_seconds=max_still_seconds,
         )
     )
 

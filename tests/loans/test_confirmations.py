@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -10,8 +11,10 @@ from accounts import books, ledger, membership
 from accounts.commands import Actor, NotYourRole, acting
 from accounts.exchange import exchange
 from accounts.models import Membership, Notice, User
+from accounts.pages.forms import signature
 from loans import confirmations
 from loans.models import BalanceConfirmation
+from loans.pages.confirmations import AskForm
 from loans.vip import repayment, sheets
 from risk import accrual, corrections
 from tests import build
@@ -251,3 +254,35 @@ def test_members_see_their_own_and_only_as_a_whole() -> None:
         assert confirmations.visible_to(user).get() == row
     for user in (build.user(), one.manager, build.user("ops"), member(one, "signatory", account=one.sub)):
         assert not confirmations.visible_to(user).exists()
+
+
+def test_a_client_is_asked_for_by_number_or_name() -> None:
+    """R-ADM-11: no list of every client; a name that several have is refused, with their numbers."""
+    one = drawn()
+    other = build.customer(name=f"{one.owner.name} Two")
+    for text, found in (
+        (str(other.pk), other),
+        (f" {one.owner.name.upper()} ", one.owner),  # the whole name is one client's
+        ("two", other),
+        (one.owner.name[:3], None),
+        ("nobody", None),
+        ("9" * 30, None),
+        ("9" * 5000, None),
+        ("", None),
+    ):
+        form = AskForm({"customer": text, "as_of": "2026-01-31T00:00", "key": str(uuid4())})
+        assert form.is_valid() == (found is not None), text
+        assert form.cleaned_data.get("customer") == found
+    form = AskForm({"customer": one.owner.name[:3], "as_of": "2026-01-31T00:00", "key": str(uuid4())})
+    assert f"{other.pk} {other.name}" in str(form.errors["customer"])
+    assert "<option" not in str(AskForm())
+
+
+def test_clients_of_one_name_are_not_confirmed_for_each_other() -> None:
+    """R-ADM-03: what was looked at for one is shown again for the other."""
+    signed = set()
+    for client in (build.customer(name="Acme"), build.customer(name="Acme")):
+        form = AskForm({"customer": str(client.pk), "as_of": "2026-01-31T00:00", "key": str(uuid4())})
+        assert form.is_valid()
+        signed.add(signature(form))
+    assert len(signed) == 2

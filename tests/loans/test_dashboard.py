@@ -13,7 +13,7 @@ from accounts.commands import acting
 from accounts.models import Customer
 from loans import dashboard
 from loans.vip import expiry
-from risk import accrual, book, valuation
+from risk import accrual, book
 from risk.models import CollateralGroup
 from tests import build
 from tests.build import BUILDER, TEN
@@ -81,25 +81,6 @@ def test_every_group_is_in_one_bar_and_the_bar_lists_it(house: Desk) -> None:
     assert sorted(key for keys in listed for key in keys) == sorted(
         CollateralGroup.objects.values_list("pk", flat=True)
     )
-
-
-@pytest.mark.parametrize(
-    ("debt", "collateral", "floor"),
-    [
-        ("0.69999999", "1", "0.65"),
-        ("0.7", "1", "0.7"),  # on the bound is in the upper bar, exactly
-        ("0.95", "1", "0.95"),
-        ("1", "1", "1"),
-        ("5", "1", "1"),
-        ("1", "0", "1"),  # a debt without collateral
-        ("0.00000001", "1", "0"),
-    ],
-)
-def test_bars_are_compared_exactly(debt: str, collateral: str, floor: str) -> None:
-    """R-GEN-41: never through a rounded ratio."""
-    worth = valuation.Worth(Decimal(debt), Decimal(collateral), Decimal(collateral))
-    ends = zip(dashboard.BUCKETS, (*dashboard.BUCKETS[1:], None), strict=True)
-    assert [low for low, high in ends if dashboard._is_within(worth, low, high)] == [Decimal(floor)]
 
 
 def test_a_residual_debt_is_owed_but_is_nobodys_ltv(house: Desk) -> None:

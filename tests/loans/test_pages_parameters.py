@@ -248,6 +248,7 @@ GIVEN: dict[str, dict[str, str]] = {
     "ratios": RATIOS | {"ramp_days": "3", "effective_at": "2026-02-01 00:00"},
     "caps": {"product": "vip", "asset": "BTC", "platform_collateral": "1000"},
     "loan-limits": {"product": "vip", "asset": "USDT", "minimum": "1", "maximum": "2", "user_maximum": "3"},
+    "pace": {"asset": "BTC", "most_usd": "5000000", "span_seconds": "600"},
     "flexible-rates": {"product": "vip", "asset": "USDT", "annual_rate": "9", "effective_at": "2026-02-01"},
     "rate-cards": {
         "product": "vip",
@@ -265,7 +266,16 @@ GIVEN: dict[str, dict[str, str]] = {
         "fee_base": "debt_repaid",
         "call_trades": "none",
     },
-    "feed-rules": {"asset": "", "max_age_seconds": "30", "max_jump": "20", "min_sources": "1", "floor": "5"},
+    "feed-rules": {
+        "asset": "",
+        "max_age_seconds": "30",
+        "max_jump": "20",
+        "max_spread": "2.5",
+        "max_still_seconds": "600",
+        "min_sources": "1",
+        "floor": "5",
+    },
+    "redemptions": {"asset": "BTC", "underlying": "USDT", "ratio": "60000"},
     "policies": {"governed": "risk.publish_ratios", "required": "on", "above_usd": "1000"},
     "settings": {"confirm_seconds": "7", "hysteresis": "1"},
 }

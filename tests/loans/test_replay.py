@@ -37,8 +37,10 @@ KEYS = [
     *["delays", "delays_cured", "lead_minutes"],
     *["sold_usd", "taken_over_usd", "fees_usd", "shortfall_usd", "interest_usd"],
     *["soft_steps", "soft_sold_usd", "soft_fees_usd", "cures"],
-    *["ledger_problems", "seconds"],
+    *["wrong", "missed", "in_vain", "in_vain_usd", "ledger_problems"],
+    *["opening_seconds", "sweeps", "sweeps_per_second", "seconds"],
 ]
+CLOCKED = dict.fromkeys(["opening_seconds", "sweeps_per_second", "seconds"], 0)
 ORDER = ["top_up", "repay", "swap"]
 HEADER = "time_utc,asset,open,high,low,close\n"
 
@@ -96,7 +98,8 @@ def test_the_same_seed_gives_the_same_report_and_leaves_nothing(
     second, _ = _replay(crash, borrowers=8)
 
     assert list(first) == KEYS
-    assert {**first, "seconds": 0} == {**second, "seconds": 0}
+    assert first | CLOCKED == second | CLOCKED
+    assert (first["wrong"], first["missed"]) == (0, 0)
     assert (first["seed"], first["groups"], first["ledger_problems"]) == (1, 8, 0)
     assert (first["auto_cure"], first["soft"], first["soft_steps"], first["cures"]) == (False, False, 0, {})
     assert first["loans"] >= 8
@@ -107,7 +110,7 @@ def test_the_same_seed_gives_the_same_report_and_leaves_nothing(
     assert Decimal(first["sold_usd"]) > Decimal(first["fees_usd"]) > 0
     last = told.strip().splitlines()[-1]
     assert last.startswith(f"replay: 8 groups, {first['loans']} loans, {first['calls']} calls")
-    assert "(0 wrong), 0 ledger problems" in last
+    assert "(0 wrong, 0 missed), 0 ledger problems" in last
     # It worked elsewhere: this database saw nothing of it, and is the default one again.
     assert _databases() == before
     assert connection.settings_dict["NAME"] == committed_db.name
@@ -143,7 +146,7 @@ def test_precautions_act_and_break_nothing(committed_db: CommittedDatabase, cras
     assert 0 < Decimal(told["soft_fees_usd"]) <= Decimal(told["soft_sold_usd"]) * Decimal("0.005")
     assert told["ledger_problems"] == 0
     assert "handling          full, auto-cure, soft" in out
-    assert "(0 wrong)" in out
+    assert "(0 wrong, 0 missed)" in out
 
 
 @pytest.fixture
@@ -252,8 +255,40 @@ def test_a_bad_file_is_refused_by_its_line_before_anything_is_made(
     assert _databases() == before
 
 
+@pytest.mark.timeout(240)
+def test_a_book_opened_at_once_goes_through_the_same_market(
+    committed_db: CommittedDatabase, crash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same figures, whichever way the borrowers were opened; joined bars and a window are another market"""
+    plain, _ = _replay(crash, borrowers=8)
+    monkeypatch.setattr("loans.replay.BY_COMMANDS", 3)
+    at_once, _ = _replay(crash, borrowers=8)
+    assert at_once | CLOCKED == plain | CLOCKED
+
+    joined, _ = _replay(
+        crash,
+        borrowers=8,
+        every=timedelta(hours=1),
+        since=START + timedelta(hours=12),
+        until=START + timedelta(hours=36),
+    )
+    assert joined["sweeps"] == 23 < plain["sweeps"]
+    assert (joined["groups"], joined["wrong"], joined["missed"], joined["ledger_problems"]) == (8, 0, 0, 0)
+
+
+@pytest.mark.parametrize("word", ["--every=7m", "--every=2h", "--every=0m", "--from=yesterday"])
+def test_bars_and_times_that_make_no_sense_are_refused(crash: Path, word: str) -> None:
+    with pytest.raises(CommandError, match=r"every|from"):
+        call_command("replay", str(crash), word)
+
+
+def test_a_window_without_bars_is_refused(crash: Path) -> None:
+    with pytest.raises(CommandError, match="no bars between"):
+        call_command("replay", str(crash), since=START + timedelta(days=90))
+
+
 @pytest.mark.parametrize(
-    "options", [{"borrowers": 0}, {"borrowers": 100_000}, {"report": Path("/nowhere/r.json")}]
+    "options", [{"borrowers": 0}, {"borrowers": 1_000_000}, {"report": Path("/nowhere/r.json")}]
 )
 def test_bad_options_are_refused(crash: Path, options: dict[str, Any]) -> None:
     with pytest.raises(CommandError) as refused:

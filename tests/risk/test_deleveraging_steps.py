@@ -12,12 +12,12 @@ from risk import (
     book,
     delays,
     deleveraging,
+    faults,
     gate,
     groups,
     liquidation,
     parameters,
     screen,
-    stress,
     sweep,
 )
 from risk.models import (
@@ -60,7 +60,7 @@ def test_one_step_repays_its_share_for_the_lower_fee() -> None:
     # 900,000 against 22.90625 BTC, 1,099,500
     assert row.end_ltv == ltv_of(debt, at=row.started_at) == D("0.818553888130")
     assert (D(row.snapshot["lines"]["fee"]), row.target) == (D("0.005"), D("0.76"))
-    assert not stress.faults()
+    assert not faults.found()
     assert not problems()
 
 
@@ -107,7 +107,7 @@ def test_steps_keep_their_distance_and_stop_below_the_start() -> None:
     assert ltvs == sorted(ltvs, reverse=True)
     assert rows[-1].end_ltv is not None
     assert rows[-1].end_ltv < D("0.82")
-    assert not stress.faults()
+    assert not faults.found()
 
 
 def test_no_step_goes_past_its_target() -> None:
@@ -174,7 +174,7 @@ def test_a_price_that_came_while_the_pass_waited_is_heard() -> None:
         assert Liquidation.objects.count() == sold
     [sale] = Sale.objects.all()
     assert (sale.mark.price, sale.at) == (D(47800), NOON + 16 * SECOND)
-    assert not stress.faults()
+    assert not faults.found()
 
 
 # --- What stops it -----------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_a_real_liquidation_takes_over_from_its_line_on() -> None:
     real = Liquidation.objects.get(cause="ltv")
     assert (real.mode, real.snapshot["lines"]["fee"]) == ("full", "0.020000000000")
     assert MarginCall.objects.get().ended == "liquidated"
-    assert not stress.faults()
+    assert not faults.found()
     assert not problems()
 
 

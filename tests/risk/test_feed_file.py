@@ -105,6 +105,7 @@ def test_gzip_and_plain_text_give_the_same_bars(tmp_path: Path) -> None:
         ("2020-03-12T00:01:00,BTC,1,1,1,1", "line 3: time '2020-03-12T00:01:00' has no time zone"),
         ("yesterday,BTC,1,1,1,1", "line 3: time 'yesterday' is not an ISO 8601 time."),
         ("0001-01-01T00:00:00+09:00,BTC,1,1,1,1", "line 3: time '0001-01-01T00:00:00+09:00' is not"),
+        ("9999-12-31T23:59:00Z,BTC,1,1,1,1", "line 3: time '9999-12-31T23:59:00Z' is not"),
         ("2020-03-11T23:59:00Z,ETH,1,1,1,1", "line 3: 2020-03-11T23:59:00Z comes after a later time."),
         ("2020-03-12T00:00:00Z,BTC,1,1,1,1", "line 3: BTC has this time already on line 2."),
         (

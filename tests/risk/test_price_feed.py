@@ -9,7 +9,7 @@ import pytest
 from pytest_django import Settings
 
 from accounts import catalogue
-from risk import prices
+from risk import price_feed, prices
 from risk.feeds import FeedUnavailable, ccxt_feed
 from risk.feeds.file import BadPriceFile
 from risk.models import Price
@@ -117,7 +117,7 @@ def test_the_ccxt_feed_is_asked_for_every_coin_lent_or_taken_as_collateral(
             ("BTC", Decimal("91500.5"), len(ccxt_feed.MARKET_NAMES))
         ]
     finally:
-        prices._from_exchanges.cache_clear()
+        price_feed._from_exchanges.cache_clear()
 
 
 @pytest.mark.parametrize(

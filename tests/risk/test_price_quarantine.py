@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from risk import parameters, prices
+from risk.feeds import BY_DEFINITION, Tick
 from risk.models import Price
 from risk.prices import PriceState
 from tests import build
@@ -75,14 +76,16 @@ def test_the_first_price_of_an_asset_has_nothing_to_jump_from(db: None) -> None:
 
 
 def test_outside_floor_and_ceiling_no_second_tick_helps(db: None) -> None:
-    """R-GEN-21: hard bounds."""
+    """R-GEN-21: hard bounds; a price on the floor itself is what a feed says that is cut off there (LUNA, 2022)."""
     build.asset("BTC")
     rule(asset="BTC", floor=Decimal(90), ceiling=Decimal(110))
 
-    assert record("90", "110", "89.99", "89.99", "110.01", "110.01") == ["good"] * 2 + ["quarantined"] * 4
+    told = ["90.01", "110", "90", "89.99", "89.99", "110.01", "110.01"]
+    assert record(*told) == ["good"] * 2 + ["quarantined"] * 5
     assert list(
         Price.objects.filter(status="quarantined").order_by("pk").values_list("reason", flat=True)
     ) == [
+        "on the floor of 90 USD",
         *["below the floor of 90 USD"] * 2,
         *["above the ceiling of 110 USD"] * 2,
     ]
@@ -151,3 +154,13 @@ def test_ticks_at_once_in_any_order_are_judged_as_ticks_one_by_one(
         )
         assert twice or abs(value - good) <= good * 3 / 10
         good = value
+
+
+def test_what_is_one_by_definition_is_no_frozen_feed(db: None) -> None:
+    """R-GEN-21: a rule for all coins must not make every debt in dollars blind for ever"""
+    build.asset("USD")
+    rule(max_still_seconds=60)
+    for number in range(4):
+        at = NOON + 60 * number * SECOND
+        [row] = prices.record([Tick("USD", Decimal(1), at, BY_DEFINITION)], at=at)
+        assert row.status == "good"

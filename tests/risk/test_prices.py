@@ -146,7 +146,7 @@ def test_recording_takes_the_same_queries_for_one_tick_and_for_many(
         build.asset(symbol)
     for minutes, chosen in ((0, symbols[:1]), (1, symbols)):
         at = NOON + timedelta(minutes=minutes)
-        with django_assert_num_queries(6):  # savepoint, lock, newest, rules, insert, release
+        with django_assert_num_queries(7):  # savepoint, lock, rules, ratios, newest, insert, release
             rows = prices.record([tick("1", asset=symbol, at=at) for symbol in chosen], at=at)
         assert len(rows) == len(chosen)
 

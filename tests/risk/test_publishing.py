@@ -24,6 +24,7 @@ from risk.models import (
     Limits,
     LoanLimit,
     MarketDepth,
+    PaceLimit,
     RatioSchedule,
     Settings,
 )
@@ -75,6 +76,7 @@ ONE_OF_EACH: dict[str, tuple[type[models.Model], Publish, dict[str, Any]]] = {
     ),
     "handling": (HandlingRule, parameters.publish_handling, {"product": "vip", "mode": Mode.STEPPED}),
     "depth": (MarketDepth, parameters.publish_depth, {"asset": "BTC", "volume_usd": Decimal(10**9)}),
+    "pace limit": (PaceLimit, parameters.publish_pace_limit, {"asset": "BTC", "most_usd": Decimal(10**6)}),
     "flexible rate": (
         FlexibleRate,
         parameters.publish_flexible_rate,

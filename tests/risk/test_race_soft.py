@@ -8,7 +8,7 @@ from typing import Any
 from accounts.commands import Actor
 from accounts.errors import Refused
 from accounts.ledger import problems
-from risk import book, deleveraging, gate, stress, sweep
+from risk import book, deleveraging, faults, gate, sweep
 from risk.models import CollateralGroup, Debt, Deleveraging, Liquidation
 from tests import build
 
@@ -82,7 +82,7 @@ def test_an_end_or_a_top_up_that_commits_first_leaves_nothing_to_sell(
             assert taken.snapshot["wallets"][0]["balance"] == "25.00000000"
         assert not book.state_of(group, at=SECOND).is_liquidating
     # Each round tells the prices of the same two instants anew, so only the lines can be judged again.
-    assert [fault for fault in stress.faults() if "not fresh" not in fault] == []
+    assert [fault for fault in faults.found() if "not fresh" not in fault] == []
     assert not problems()
 
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from accounts.commands import Actor, acting
-from risk import parameters, prices, stress
+from risk import faults, parameters, prices, stress
 from risk.feeds.file import Bar
 from risk.models import (
     CollateralGroup,
@@ -69,6 +69,37 @@ def test_the_book_opens_when_every_coin_that_trades_from_the_beginning_has_a_pri
     assert found.first_day == datetime(2026, 1, 1, tzinfo=UTC)
     assert [step.at for step in found.before()] == [EVENING + HALF, EVENING + HOUR]
     assert [step.at for step in found.after()] == [EVENING + 3 * HALF, EVENING + 2 * HOUR, EVENING + 7 * HALF]
+
+
+def test_thin_bars_keep_the_extremes_and_the_last_close_and_are_known_when_all_is_over() -> None:
+    """Five bars of a minute, from :58 on; those of half an hour stay; a part that has a hole is known no sooner"""
+    start = EVENING + 58 * MINUTE
+    fine = [
+        Bar(
+            "BTC",
+            start + n * MINUTE,
+            start + (n + 1) * MINUTE,
+            Decimal(close),
+            Decimal(close) + 2,
+            Decimal(close) - n,
+        )
+        for n, close in enumerate(["10", "20", "30", "40", "50"])
+    ]
+    slow = bars("7", asset="DOGE")
+    found = stress.thinned([*fine[:4], *slow], 5 * MINUTE)
+
+    assert found == [
+        *slow,
+        Bar("BTC", start - 3 * MINUTE, start + 2 * MINUTE, Decimal(20), Decimal(22), Decimal(10)),
+        Bar("BTC", start + 2 * MINUTE, start + 7 * MINUTE, Decimal(40), Decimal(42), Decimal(28)),
+    ]
+    assert stress.thinned(fine, MINUTE) == fine
+
+
+def test_a_window_has_the_bars_that_are_whole_in_it() -> None:
+    found = bars("1", "2", "3", "4")
+    assert stress.within(found, since=EVENING + HALF, until=EVENING + 3 * HALF) == found[1:3]
+    assert stress.within(found, since=None, until=None) == found
 
 
 @pytest.mark.django_db
@@ -157,7 +188,7 @@ def test_a_crash_is_called_confirmed_by_the_next_bar_and_sold() -> None:
     assert found.lead_minutes == {"min": 60.0, "median": 60.0, "max": 60.0}
     assert found.fees_usd > 0
     assert found.shortfall_usd == 0
-    assert stress.faults() == []
+    assert faults.found() == []
 
 
 @pytest.mark.django_db
@@ -196,7 +227,7 @@ def test_a_sale_below_the_line_is_a_fault(debt: str, wrong: int) -> None:
     """R-GEN-41"""
     group = build.secured_debt().group
     _planted(group, debt=debt, collateral="1000000", at=EVENING)
-    assert len(stress.faults()) == wrong
+    assert len(faults.found()) == wrong
 
 
 def _chosen(group: CollateralGroup, *, start: str, at: datetime, until: datetime | None = None) -> None:
@@ -222,7 +253,7 @@ def test_a_chosen_step_outside_its_lines_is_a_fault(debt: str, said: str | None)
     _chosen(group, start="0.82", at=EVENING - HOUR, until=EVENING + HOUR)
     _chosen(group, start="0.85", at=EVENING + HOUR)
     _planted(group, debt=debt, collateral="1000000", at=EVENING, cause="soft")
-    found = stress.faults()
+    found = faults.found()
     assert len(found) == (said is not None)
     assert said is None or said in found[0]
     help_given = stress.outcome()
@@ -236,7 +267,7 @@ def test_a_step_that_nobody_had_chosen_is_a_fault() -> None:
     _chosen(group, start="0.80", at=EVENING - 2 * HOUR, until=EVENING - HOUR)
     _chosen(group, start="0.80", at=EVENING + HOUR)
     _planted(group, debt="850000", collateral="1000000", at=EVENING, cause="soft")
-    [fault] = stress.faults()
+    [fault] = faults.found()
     assert "nobody had chosen it" in fault
 
 
@@ -252,7 +283,7 @@ def test_a_crash_with_a_choice_is_stepped_first_and_told_apart() -> None:
     assert (found.soft.times, found.soft.moved_usd, found.soft.fees_usd) == (1, 100_500, 500)
     assert (found.liquidations, found.groups_liquidated, found.calls) == (1, 1, 1)
     assert found.fees_usd > 500
-    assert stress.faults() == []
+    assert faults.found() == []
 
 
 @pytest.mark.django_db
@@ -298,6 +329,6 @@ def test_a_sale_on_an_old_price_is_a_fault(minutes: int, wrong: list[str], cause
             venue="desk",
             at=row.started_at,
         )
-    faults = stress.faults()
-    assert [fault for fault in faults if "which was not fresh" not in fault] == []
-    assert [asset for asset in ("BTC", "USDT") for fault in faults if f" of {asset}," in fault] == wrong
+    told = faults.found()
+    assert [fault for fault in told if "which was not fresh" not in fault] == []
+    assert [asset for asset in ("BTC", "USDT") for fault in told if f" of {asset}," in fault] == wrong

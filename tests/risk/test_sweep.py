@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.commands import Actor, acting
 from accounts.exchange import BuiltIn
 from accounts.models import JournalEntry, LedgerAccount, Notice
-from risk import liquidation, parameters, screen, sweep
+from risk import candidates, liquidation, parameters, screen, sweep
 from risk.levels import Action, Band, Lines, permits
 from risk.models import (
     CollateralGroup,
@@ -275,7 +275,7 @@ def test_a_group_that_cannot_be_read_is_set_apart_from_those_judged_with_it() ->
 
 def test_groups_to_be_told_are_read_together_and_one_to_be_sold_is_left_to_itself() -> None:
     """R-GEN-23, R-GEN-41: more groups than one chunk holds, every one judged once"""
-    safe, sold = [secured() for _ in range(sweep.CHUNK + 5)], secured(amount="1200000")
+    safe, sold = [secured() for _ in range(candidates.CHUNK + 5)], secured(amount="1200000")
 
     report = sweep.sweep(at=tick(BTC="50000"))
 

@@ -13,15 +13,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.errors import Refused
 from accounts.money import round_down
+from loans.management import price_course
 from loans.management.own_database import own_database
+from loans.management.price_course import BAD_INPUT
 from loans.precautions import Precautions
 from loans.replay import House, Report, replay
-from risk.feeds.file import BadPriceFile, read_bars
 from risk.handling import Mode
-from risk.stress import Course, survey
+from risk.stress import Course
 
-MOST_BORROWERS = 5_000
-BAD_INPUT, INTERRUPTED = 2, 130  # exit codes, as shells use them
+MOST_BORROWERS = 50_000
+INTERRUPTED = 130  # exit code, as shells use it
 
 
 class Command(BaseCommand):
@@ -32,9 +33,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "file", type=Path, help="CSV or CSV.gz with time_utc,asset,open,high,low,close in USD"
-        )
+        price_course.add_arguments(parser)
         parser.add_argument("--borrowers", type=int, default=200, help="how many (default 200)")
         parser.add_argument("--seed", type=int, default=1, help="same seed, same report (default 1)")
         parser.add_argument(
@@ -58,7 +57,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         started = time.monotonic()
-        course = _read(options["file"])
+        course = price_course.read(options)
         report_path, borrowers, seed = options["report"], options["borrowers"], options["seed"]
         if not 1 <= borrowers <= MOST_BORROWERS:
             raise CommandError(
@@ -70,7 +69,7 @@ class Command(BaseCommand):
         prepared = Precautions(auto_cure=options["auto_cure"], soft=options["soft"])
         bar = Progress()
         try:
-            with _only_errors_logged(), own_database() as analyse:
+            with only_errors_logged(), own_database() as analyse:
                 report = replay(
                     course,
                     borrowers=borrowers,
@@ -96,19 +95,12 @@ class Command(BaseCommand):
             self.stdout.write(line)
         self.stdout.write(
             f"replay: {figures['groups']} groups, {figures['loans']} loans, {figures['calls']} calls, "
-            f"{figures['liquidations']} liquidations ({len(report.faults)} wrong), "
+            f"{figures['liquidations']} liquidations ({figures['wrong']} wrong, {figures['missed']} missed), "
             f"{figures['ledger_problems']} ledger problems, {figures['seconds']} s"
         )
-        broken = [*report.ledger_problems, *report.faults]
+        broken = [*report.ledger_problems, *report.faults, *report.missed]
         if broken:
             raise CommandError("\n".join(["The replay does not hold:", *broken[:20]]))
-
-
-def _read(file: Path) -> Course:
-    try:
-        return survey(read_bars(file))
-    except BadPriceFile as error:
-        raise CommandError(f"{file.name}: {error}", returncode=BAD_INPUT) from error
 
 
 def _figures(
@@ -143,7 +135,14 @@ def _figures(
             kind: {"times": cure.times, "moved_usd": f"{round_down(cure.moved_usd, 2):f}"}
             for kind, cure in sorted(found.cures.items())
         },
+        "wrong": len(report.faults),
+        "missed": len(report.missed),
+        "in_vain": report.in_vain.sales,
+        "in_vain_usd": f"{round_down(report.in_vain.sold_usd, 2):f}",
         "ledger_problems": len(report.ledger_problems),
+        "opening_seconds": round(report.pace.opening, 1),
+        "sweeps": report.pace.sweeps,
+        "sweeps_per_second": round(report.pace.sweeps_per_second, 1),
         "seconds": round(seconds, 1),
     }
 
@@ -154,6 +153,11 @@ def _table(file: Path, course: Course, figures: dict[str, Any], report: Report) 
     told = [figures["mode"], *(name for name in ("delayed", "auto_cure", "soft") if figures[name])]
     yield f"  handling          {', '.join(told).replace('_', '-')}"
     yield f"  groups, loans     {figures['groups']}, {figures['loans']}"
+    pace = report.pace
+    yield (
+        f"  sweeps            {pace.sweeps} in {pace.feeding:.0f} s, {figures['sweeps_per_second']} per second;"
+        f" the book was opened in {pace.opening:.0f} s"
+    )
     yield f"  margin calls      {figures['calls']}"
     yield (
         f"  liquidations      {figures['liquidations']} of {figures['groups_liquidated']} groups in"
@@ -163,6 +167,8 @@ def _table(file: Path, course: Course, figures: dict[str, Any], report: Report) 
         yield f"  delays            {found.delays}, of which {found.delays_cured} cured"
     if found.leads:
         yield f"  call to sale      {lead['min']} / {lead['median']} / {lead['max']} min (min / median / max)"
+    if found.liquidations:
+        yield f"  sold in vain      {report.in_vain.sales} of {report.in_vain.of}: they would have come back in 7 days"
     for label, key in (("sold", "sold_usd"), ("fees", "fees_usd")):
         yield f"  {label:<16}{_usd(figures[key])}"
     for label, key in (("shortfall", "shortfall_usd"), ("interest", "interest_usd")):
@@ -181,7 +187,7 @@ def _usd(text: str) -> str:
 
 
 @contextmanager
-def _only_errors_logged() -> Iterator[None]:
+def only_errors_logged() -> Iterator[None]:
     """A crash is thousands of expected warnings (jumps in quarantine, outages); they would bury the progress."""
     logger = logging.getLogger("risk")
     before = logger.level

@@ -1,0 +1,90 @@
+"""`make bench`: the hot jobs against their own floors in the same run; `make bench SMALL=1` is its short form.
+
+    python -m bench [--small] [--only scale,liquidation] [--json FILE] [--write]
+
+Each stage is a process of its own with a throw-away database. The exit code tells whether every bar held; `--write`
+puts the tables into docs/performance.md.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from bench import verdict
+from bench.bars import HEAD, Bar
+
+BASE: Final = Path(__file__).resolve().parents[1]
+PAGE: Final = BASE / "docs" / "performance.md"
+KEPT: Final = BASE / ".local" / "bench"
+START, END = "<!-- bench -->", "<!-- /bench -->"
+# What each stage runs: in full, and in its short form.
+STAGES: Final = {
+    "scale": ("--sizes 10000,100000,1000000", "--sizes 10000,100000"),
+    "liquidation": ("--groups 10000", "--groups 300"),
+    "requests": ("--loans 10000 --accruals 700", "--loans 500 --accruals 700 --turn 0.2"),
+    "spread": ("--debts 400000", "--debts 40000"),
+}
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    asked.add_argument("--small", action="store_true")
+    asked.add_argument("--only", default=",".join(STAGES))
+    asked.add_argument("--json", type=Path)
+    asked.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
+    options = asked.parse_args()
+    began = time.monotonic()
+    found = {stage: _run(stage, small=options.small) for stage in options.only.split(",")}
+    tables = {
+        title: bars
+        for stage in found
+        for title, bars in verdict.of(stage, found[stage], small=options.small).items()
+    }
+    _keep(found, options.json, small=options.small)
+    text = "\n\n".join(_table(title, bars) for title, bars in tables.items())
+    sys.stdout.write(f"{text}\n\n")
+    if options.write:
+        _write(text)
+    bars = [bar for table in tables.values() for bar in table]
+    failed = [bar.what for bar in bars if not bar.holds]
+    judged = sum(bar.most is not None or bar.least is not None for bar in bars)
+    sys.stdout.write(
+        f"bench: {judged - len(failed)} of {judged} bars held, {time.monotonic() - began:.0f} s"
+        + "".join(f"\n  not held: {what}" for what in failed)
+        + "\n"
+    )
+    return 1 if failed else 0
+
+
+def _run(stage: str, *, small: bool) -> Any:
+    arguments = STAGES[stage][small].split()
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "result.json"
+        command = [sys.executable, "-m", f"bench.{stage}", *arguments, "--json", str(result)]
+        subprocess.run(command, cwd=BASE, check=True)
+        return json.loads(result.read_text())
+
+
+def _keep(found: dict[str, Any], file: Path | None, *, small: bool) -> None:
+    kept = file or KEPT / f"{'small' if small else 'full'}.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def _table(title: str, bars: list[Bar]) -> str:
+    return "\n".join([f"**{title}**", "", HEAD, *(bar.line() for bar in bars)])
+
+
+def _write(tables: str) -> None:
+    before, rest = PAGE.read_text().split(START)
+    after = rest.split(END)[1]
+    PAGE.write_text(f"{before}{START}\n\n{tables}\n\n{END}{after}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

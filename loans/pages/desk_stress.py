@@ -1,0 +1,311 @@
+"""The stress page: ask what a market would do to the whole book, and follow every figure to its groups (R-FTR-27).
+
+Risk officers, finance, auditors and admins; to the rest of the house it is closed, to borrowers it does not exist.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import exports
+from accounts.errors import Refused
+from accounts.pages.access import actor_of, user_of
+from accounts.pages.forms import REFUSED, key_of, refuse
+from loans import curves
+from loans.pages.desk_access import is_of_the_house
+from loans.pages.desk_stress_forms import StressForm
+from risk import stress_runs, stress_tables
+from risk.models import StressRun
+from risk.stress_tables import Group
+
+PER_PAGE = 25
+GROUPS_PER_PAGE = 100
+TOP = 20
+WIDTH, HEIGHT = 720, 200
+BAR = 100  # the widest bar, in the drawing's units
+MINUS = "\u2212"
+FIGURES = (
+    ("called", "Groups called", "called"),
+    ("liquidated", "Groups liquidated", "liquidated"),
+    ("without_call", "of them without a call before", "uncalled"),
+    ("owed", "Their debt", "liquidated"),
+    ("sold", "Collateral sold", "liquidated"),
+    ("fee", "Fees", "liquidated"),
+    ("lost", "Lost", "lost"),
+    ("with_loss", "Groups with a loss", "lost"),
+)
+COUNTED = frozenset({"called", "liquidated", "without_call", "with_loss"})  # the rest are dollars
+DASHES = {  # told apart without colour
+    "sold": ("", "solid"),
+    "lost": ("2 4", "dotted"),
+    "sold, changed": ("8 4", "dashed"),
+    "lost, changed": ("8 4 2 4", "dashed and dotted"),
+}
+NAMED = {
+    "called": "Groups called",
+    "liquidated": "Groups liquidated",
+    "uncalled": "Groups liquidated without a call before",
+    "lost": "Groups with a loss",
+    "all": "Groups called or liquidated",
+}
+
+View = Callable[..., HttpResponse]
+
+
+def for_watchers(view: View) -> Callable[..., HttpResponseBase]:
+    """Let in who watches the whole book."""
+
+    @login_required
+    @wraps(view)
+    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        user = user_of(request)
+        if user.is_staff and user.role in stress_runs.WATCHERS:
+            return view(request, *args, **kwargs)
+        if is_of_the_house(user):
+            raise PermissionDenied("Risk officers, finance, auditors and admins stress the book.")
+        raise Http404
+
+    return page
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_watchers
+def index(request: HttpRequest) -> HttpResponse:
+    """Ask, and the runs there were. `?proposal=` chooses the proposal to compare with."""
+    user = user_of(request)
+    if request.method == "POST":
+        form = StressForm(request.POST, request.FILES, user=user)
+        if form.is_valid():
+            try:
+                run = stress_runs.ask(
+                    scenario=form.cleaned_data["scenario"],
+                    actor=actor_of(request),
+                    at=timezone.now(),
+                    key=key_of(form),
+                )
+            except Refused as refusal:
+                refuse(form, refusal)
+            else:
+                return redirect("loans:stress_run", run.pk)
+    else:
+        form = StressForm(user=user, initial={"proposal": request.GET.get("proposal", "")})
+    page = Paginator(stress_runs.visible_to(user), PER_PAGE).get_page(request.GET.get("page"))
+    titles = stress_runs.titles(one.pk for one in page)
+    context = {"form": form, "page": page, "rows": [(one, titles[one.pk]) for one in page]}
+    return render(request, "loans/desk_stress.html", context, status=REFUSED if form.errors else 200)
+
+
+@require_safe
+@for_watchers
+def run(request: HttpRequest, run_id: int) -> HttpResponse:
+    """One run; while it waits the page asks again every two seconds."""
+    row = _run(request, run_id)
+    context: dict[str, Any] = {"run": row, "title": row.scenario["path"]["title"]}
+    if row.result is not None:
+        context |= _shown(row.result)
+    return render(request, "loans/desk_stress_run.html", context)
+
+
+@require_safe
+@for_watchers
+def groups(request: HttpRequest, run_id: int) -> HttpResponse:
+    """The groups that one figure of a run comes from: `of`, of one `client`, that sold one `coin`, after the change."""
+    row, found = _answered(request, run_id)
+    of = request.GET.get("of", "all")
+    if of not in NAMED:
+        raise Http404
+    number = _column_number(request, found)
+    coin, client = request.GET.get("coin", ""), request.GET.get("client", "")
+    every = stress_tables.groups_of(found["columns"][number]["groups"])
+    chosen = [one for one in every if _is_of(one, of, coin=coin, client=client)]
+    page = Paginator(chosen, GROUPS_PER_PAGE).get_page(request.GET.get("page"))
+    asked = {"of": of, "coin": coin, "client": client, "after": str(number)}
+    context = {
+        "run": row,
+        "title": NAMED[of],
+        "after": found["change"] if number else "",
+        "coin": coin,
+        "client": found["names"].get(client, ""),
+        "page": page,
+        "rows": [(one, found["names"].get(str(one.client), ""), _dollars(one)) for one in page],
+        "query": f"{urlencode({name: value for name, value in asked.items() if value})}&",
+        "sums": [(label, _usd(sum(getattr(one, name) for one in chosen))) for name, label in _SUMMED],
+        "count": len(chosen),
+    }
+    return render(request, "loans/desk_stress_groups.html", context)
+
+
+@require_safe
+@for_watchers
+def download(request: HttpRequest, run_id: int) -> HttpResponse:
+    """Every group called or liquidated, as CSV; `?after=1` under the change."""
+    row, found = _answered(request, run_id)
+    number = _column_number(request, found)
+    names = {int(pk): name for pk, name in found["names"].items()}
+    name = f"stress-{row.pk}{'-changed' if number else ''}.csv"
+    rows = stress_tables.csv_rows(found["columns"][number], names)
+    file = exports.as_csv(name, stress_tables.HEADER, rows)
+    return HttpResponse(
+        file.content,
+        content_type=file.content_type,
+        headers={
+            "Content-Disposition": f'attachment; filename="{file.name}"',
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+# --- Private ----------------------------------------------------------------------------------------
+
+_SUMMED = (("owed", "Owed"), ("sold", "Sold"), ("fee", "Fees"), ("lost", "Lost"))
+
+
+def _run(request: HttpRequest, run_id: int) -> StressRun:
+    return get_object_or_404(stress_runs.visible_to(user_of(request)).defer(None), pk=run_id)
+
+
+def _answered(request: HttpRequest, run_id: int) -> tuple[StressRun, Mapping[str, Any]]:
+    row = _run(request, run_id)
+    if row.result is None:
+        raise Http404
+    return row, row.result
+
+
+def _column_number(request: HttpRequest, found: Mapping[str, Any]) -> int:
+    return 1 if request.GET.get("after") == "1" and found["change"] else 0
+
+
+def _is_of(one: Group, of: str, *, coin: str, client: str) -> bool:
+    if client and str(one.client) != client or coin and coin not in one.coins:
+        return False
+    return {
+        "called": one.called is not None,
+        "liquidated": one.sold_at is not None,
+        "uncalled": one.sold_at is not None and one.called is None,
+        "lost": one.lost > 0,
+        "all": True,
+    }[of]
+
+
+def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer as the page's rows; a second column and the differences only where something was changed."""
+    before, *rest = found["columns"]
+    after = rest[0] if rest else None
+    return {
+        "found": found,
+        "prices_at": parse_datetime(found["prices_at"]),
+        "today": before["totals"],
+        "after": after is not None,
+        "figures": [_figure(name, label, of, before, after) for name, label, of in FIGURES],
+        "coins": _coins(found, before, after),
+        "clients": _clients(found, before, after),
+        "more_clients": max(len(before["clients"]) - TOP, 0),
+        "chart": _chart(found, before, after) if found["steps"] > 1 else None,
+        "moves": [
+            (one["coin"], _percent(Decimal(one["lowest"]) - 1), _percent(Decimal(one["last"]) - 1))
+            for one in found["moves"]
+        ],
+    }
+
+
+def _figure(
+    name: str, label: str, of: str, before: Mapping[str, Any], after: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    shown = _count if name in COUNTED else _usd
+    was = before["totals"][name]
+    found = {"label": label, "of": of, "before": shown(was)}
+    if after is not None:
+        found |= {
+            "after": shown(after["totals"][name]),
+            "difference": shown(after["totals"][name] - was, sign=True),
+        }
+    return found
+
+
+def _coins(
+    found: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    nothing = {"sold": 0, "groups": 0, "lost": 0}
+    was = {one["coin"]: one for one in before["coins"]}
+    then = {one["coin"]: one for one in after["coins"]} if after else {}
+    most = max((one["sold"] for one in [*was.values(), *then.values()]), default=0)
+    rows = []
+    for coin in [*was, *(one for one in then if one not in was)]:
+        first, second = was.get(coin, nothing), then.get(coin, nothing)
+        depth = found["depths"].get(coin)
+        known = (Decimal(depth[0]), Decimal(depth[1])) if depth else None
+        rows.append(
+            {
+                "coin": coin,
+                "groups": _count(first["groups"]),
+                "sold": _usd(first["sold"]),
+                "lost": _usd(first["lost"]),
+                "days": stress_tables.days_to_exit(first["sold"], known),
+                "width": BAR * first["sold"] // most if most else 0,
+                "after": _usd(second["sold"]),
+                "difference": _usd(second["sold"] - first["sold"], sign=True),
+            }
+        )
+    return rows
+
+
+def _clients(
+    found: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any] | None
+) -> list[dict[str, Any]]:
+    then = {one["client"]: one["lost"] for one in after["clients"]} if after else {}
+    return [
+        {
+            "pk": one["client"],
+            "name": found["names"].get(str(one["client"]), ""),
+            "called": _count(one["called"]),
+            "liquidated": _count(one["liquidated"]),
+            **{name: _usd(one[name]) for name in ("owed", "sold", "lost")},
+            "after": _usd(then.get(one["client"], 0)),
+        }
+        for one in before["clients"][:TOP]
+    ]
+
+
+def _chart(
+    found: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What was sold and lost so far, by step, on one scale."""
+    columns = [(before, ""), *([(after, ", changed")] if after else [])]
+    most = max((point[1] for column, _ in columns for point in column["course"]), default=0)
+    lines = []
+    for column, changed in columns:
+        for place, name in ((1, f"sold{changed}"), (2, f"lost{changed}")):
+            curve = [(point[0], point[place]) for point in column["course"]]
+            last = curve[-1][1] if curve else 0
+            points = curves.points_of(curve, steps=found["steps"], most=most, width=WIDTH, height=HEIGHT)
+            dash, drawn = DASHES[name]
+            lines.append({"points": points, "dash": dash, "label": f"{name} ({drawn}) {_usd(last)}"})
+    marks = [(HEIGHT * part // 4, _usd(most * (4 - part) // 4)) for part in range(5)]
+    return {"width": WIDTH, "height": HEIGHT, "lines": lines, "marks": marks}
+
+
+def _dollars(one: Group) -> Sequence[str]:
+    return [_usd(getattr(one, name)) for name, _ in _SUMMED]
+
+
+def _count(value: int, *, sign: bool = False) -> str:
+    return (f"{value:+,}" if sign and value else f"{value:,}").replace("-", MINUS)
+
+
+def _usd(value: int, *, sign: bool = False) -> str:
+    return f"{_count(value, sign=sign)}\u00a0USD"
+
+
+def _percent(change: Decimal) -> str:
+    return f"{100 * change:+.2f}\u00a0%".replace("-", MINUS)
