@@ -195,7 +195,8 @@ def _write(replays: Sequence[Run], comparisons: Sequence[Run]) -> None:
     ]
     text = PAGE.read_text()
     text = _between(text, "replay", "\n".join(_replay_table(done)))
-    text = _between(text, "sensitivity", "\n".join(_summary(rows)))
+    chart = f"![Bad debt and sales in vain by lines, ratios and ways of selling]({CHART.name})"
+    text = _between(text, "sensitivity", "\n".join([chart, "", *_summary(rows)]))
     text = _between(text, "recordings", "\n".join(_by_recording(rows)))
     PAGE.write_text(text)
     CHART.write_text(_chart(rows))
