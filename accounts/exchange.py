@@ -6,6 +6,7 @@ the wallets itself, so it settles in the caller's transaction; an adapter to a r
 intent here, call out after commit and confirm later.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -36,6 +37,11 @@ class Exchange(Protocol):
     def deposit(self, *, wallet: LedgerAccount, amount: Decimal, key: str, at: datetime) -> JournalEntry:
         """Coins arrived from outside for this wallet."""
 
+    def deposit_together(
+        self, *, arrivals: Iterable[tuple[LedgerAccount, Decimal]], key: str, at: datetime
+    ) -> JournalEntry:
+        """Coins arrived from outside for each of these wallets: one entry, for a whole book that is taken over."""
+
     def pay_out(self, *, wallet: LedgerAccount, amount: Decimal, key: str, at: datetime) -> JournalEntry:
         """Send coins of this wallet outside."""
 
@@ -64,6 +70,18 @@ class BuiltIn:
     def deposit(self, *, wallet: LedgerAccount, amount: Decimal, key: str, at: datetime) -> JournalEntry:
         line = ledger.Line(debit=books.custody(wallet.asset_id), credit=wallet, amount=amount)
         return ledger.post(kind="deposit", reference=key, lines=[line], at=at)
+
+    def deposit_together(
+        self, *, arrivals: Iterable[tuple[LedgerAccount, Decimal]], key: str, at: datetime
+    ) -> JournalEntry:
+        custody = books.Chart().house
+        lines = [
+            ledger.Line(
+                debit=custody(LedgerAccount.Kind.CUSTODY, wallet.asset_id), credit=wallet, amount=amount
+            )
+            for wallet, amount in arrivals
+        ]
+        return ledger.post(kind="deposit", reference=key, lines=lines, at=at)
 
     def pay_out(self, *, wallet: LedgerAccount, amount: Decimal, key: str, at: datetime) -> JournalEntry:
         line = ledger.Line(debit=wallet, credit=books.custody(wallet.asset_id), amount=amount)

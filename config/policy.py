@@ -87,6 +87,7 @@ class Programs:
         if not _DIALECT.match(request.path_info):
             return self.get_response(request)
         from accounts.sapi.door import door  # models are not loaded yet when settings name this module
+        from config import urls  # noqa: F401  every endpoint is in the register, whatever was asked for first
 
         request.get_host()  # refuses a forged Host
         answer = door(request)

@@ -17,6 +17,7 @@ from django.contrib.auth.hashers import make_password
 
 from accounts import books, ledger
 from accounts.commands import Actor, acting
+from accounts.exchange import exchange
 from accounts.models import Acceptance, Account, Agreement, Customer, Membership, Screening, User
 from accounts.money import ZERO
 from loans import precautions, ratecards
@@ -179,12 +180,8 @@ def _deposits(opened: Sequence[Borrower], *, number: int, at: datetime) -> None:
         for place, coin, amount in each.plan.pledges
     ]
     wallets = books.open_wallets((uid, coin) for uid, coin, _ in pledges)
-    custody = {coin: books.custody(coin) for coin in sorted({coin for _, coin, _ in pledges})}
-    lines = [
-        ledger.Line(debit=custody[coin], credit=wallets[uid, coin], amount=amount)
-        for uid, coin, amount in pledges
-    ]
-    ledger.post(kind="deposit", reference=f"deposit:book:{number}", lines=lines, at=at)
+    arrivals = [(wallets[uid, coin], amount) for uid, coin, amount in pledges]
+    exchange().deposit_together(arrivals=arrivals, key=f"deposit:book:{number}", at=at)
 
 
 def _groups(

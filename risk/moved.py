@@ -15,20 +15,30 @@ KEPT: Final = timedelta(hours=1)
 SINCE: Final = "SELECT unnest(ids) FROM risk_moved WHERE kind = %(kind)s AND xid >= %(since)s::xid8"
 """The ids of a kind that moved since a look, some more than once; to be read into a statement."""
 
-_LOOK = """
-    SELECT pg_snapshot_xmin(pg_current_snapshot())::text, pg_postmaster_start_time() || ' ' || oid
+# The oldest transaction that may still change this database: not those that surely run in another one of the server,
+# whose numbers come from the same row. One that has no lock on its number yet counts as ours.
+_OLDEST = """(
+    SELECT least(pg_snapshot_xmax(now.snapshot)::text::numeric, pg_current_xact_id_if_assigned()::text::numeric, (
+        SELECT min(running.xid::text::numeric) FROM pg_snapshot_xip(now.snapshot) AS running (xid)
+        WHERE mod(running.xid::text::numeric, 4294967296) NOT IN (
+            SELECT l.transactionid::text::numeric FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+            WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted
+                AND a.datname <> current_database())))::text
+    FROM (SELECT pg_current_snapshot() AS snapshot) now)"""
+_LOOK = f"""
+    SELECT {_OLDEST}, pg_postmaster_start_time() || ' ' || oid
     FROM pg_database WHERE datname = current_database()
-"""
+"""  # noqa: S608  our own text
 _HEARD = """
     SELECT EXISTS (SELECT FROM risk_moved WHERE xid <= %(since)s::xid8),
         coalesce((SELECT sum(cardinality(ids)) FROM risk_moved WHERE xid >= %(since)s::xid8), 0)
 """
 # The newest row that could go stays: as long as one is there that is no newer than a look, nothing after it is gone.
-_FORGET = """
+_FORGET = f"""
     DELETE FROM risk_moved WHERE xid < (
         SELECT max(xid) FROM risk_moved
-        WHERE recorded_at < %(before)s AND xid < pg_snapshot_xmin(pg_current_snapshot()))
-"""
+        WHERE recorded_at < %(before)s AND xid < {_OLDEST}::xid8)
+"""  # noqa: S608
 
 
 class Look(NamedTuple):

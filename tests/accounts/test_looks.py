@@ -126,6 +126,7 @@ OF_NOBODY = {
         "line_id",
         "version",
     ),  # of our own API, beside the id of whose it is; the house has none there
+    "run_id",  # of a stress: a question about the whole book
     "export_id",  # what one asked for oneself, from a page that is written down
 }
 

@@ -57,7 +57,8 @@ def test_a_pool_is_funded_and_the_ladder_shows_it(
         "document.querySelector('#id_matures_at').value = arguments[0]", f"{matures:%Y-%m-%dT%H:%M}"
     )
     find(browser, "#id_reason").send_keys("Board of this week")
-    press(browser, "main form button", then="/desk/funding/")
+    find(browser, "main form button").click()
+    patiently(browser).until(lambda page: " waits." in words(page))  # the address is the same as before
     approval = Approval.objects.get()
     assert f"{approval} waits." in words(browser)
     assert not Tranche.objects.exists()

@@ -40,7 +40,7 @@ def world(draw: Random) -> datetime:
     if draw.random() < 0.5:
         build.limits("0.5", "0.6", "0.7", "0.8", asset_id="ETH")
     for symbol in ("USDT", "ETH", "DOGE", "OLD"):
-        build.fund_pool(symbol, "1000000000000")
+        build.fund_pool(symbol, "100000000000000000")
         build.flexible_rate(symbol, "0.0731")
         build.flexible_rate(symbol, f"0.0{draw.randrange(10**9):09}", at=TEN + timedelta(days=1))
     for _ in range(draw.randrange(1, 5)):
