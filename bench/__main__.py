@@ -39,13 +39,16 @@ def main() -> int:
     asked.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     options = asked.parse_args()
     began = time.monotonic()
-    found = {stage: _run(stage, small=options.small) for stage in options.only.split(",")}
+    kept = options.json or KEPT / f"{'small' if options.small else 'full'}.json"
+    found = {}
+    for stage in options.only.split(","):
+        found[stage] = _run(stage, small=options.small)
+        _keep(kept, found)
     tables = {
         title: bars
         for stage in found
         for title, bars in verdict.of(stage, found[stage], small=options.small).items()
     }
-    _keep(found, options.json, small=options.small)
     text = "\n\n".join(_table(title, bars) for title, bars in tables.items())
     sys.stdout.write(f"{text}\n\n")
     if options.write:
@@ -70,10 +73,9 @@ def _run(stage: str, *, small: bool) -> Any:
         return json.loads(result.read_text())
 
 
-def _keep(found: dict[str, Any], file: Path | None, *, small: bool) -> None:
-    kept = file or KEPT / f"{'small' if small else 'full'}.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps(found, indent=1) + "\n")
+def _keep(file: Path, found: dict[str, Any]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _table(title: str, bars: list[Bar]) -> str:

@@ -1,7 +1,7 @@
 """A large book, by set-based SQL through the real triggers: every amount is a transfer, every debt has its entry.
 
 The same `seed` makes the same book. A group belongs to a firm of its own and has one collateral account with `coins`
-coins and `loans` debts; LTVs lie evenly between `LOWEST` and `HIGHEST`, so none is called before prices move.
+coins and `loans` debts; LTVs lie evenly between `LTVS`, so none is called before prices move.
 """
 
 import time
@@ -33,25 +33,35 @@ LENT: Final = ("USDT", "USDC", "BTC", "ETH")
 # Pledged before the stable coins, so that a book falls with the market.
 PLEDGED: Final = ("BTC", "ETH", "BNB", "SOL", "XRP", "ADA", "LTC", "DOGE", "USDT", "USDC")
 TIERS: Final = (("0", "1"), ("1000000", "0.9"), ("5000000", "0.8"))
-LOWEST, HIGHEST = Decimal("0.35"), Decimal("0.70")
+LTVS: Final = (Decimal("0.35"), Decimal("0.70"))
 PIECE: Final = 20_000  # groups written at a time
 PER_ENTRY: Final = 20_000  # rows booked by one journal entry
 BUILDER: Final = Actor("job:bench")
 LONG_AGO: Final = timedelta(days=400)
 
 
-def fill(*, groups: int, coins: int = 5, loans: int = 5, at: datetime, seed: int = 1) -> None:
-    """Add `groups` groups with `coins` positions and `loans` debts each, all opened at `at`.
+def fill(
+    *,
+    groups: int,
+    coins: int = 5,
+    loans: int = 5,
+    at: datetime,
+    seed: int = 1,
+    ltvs: tuple[Decimal, Decimal] = LTVS,
+) -> None:
+    """Add `groups` groups with `coins` positions and `loans` debts each, all opened at `at`, at `ltvs` from and to.
 
     May be called again for more of them; parameters and prices are published by the first call.
     """
     _publish(at)
     for first in range(0, groups, PIECE):
-        _add(min(PIECE, groups - first), coins=coins, loans=loans, at=at, seed=seed + first)
+        _add(min(PIECE, groups - first), coins=coins, loans=loans, at=at, seed=seed + first, ltvs=ltvs)
         _analyse()
 
 
-def _add(groups: int, *, coins: int, loans: int, at: datetime, seed: int) -> None:
+def _add(
+    groups: int, *, coins: int, loans: int, at: datetime, seed: int, ltvs: tuple[Decimal, Decimal]
+) -> None:
     with acting(BUILDER), connection.cursor() as cursor:
         cursor.execute("SELECT setseed(%s)", [1 / (1 + seed)])
         cursor.execute(_PEOPLE, {"count": groups, "at": at - LONG_AGO, "coins": list(PLEDGED[:coins])})
@@ -63,8 +73,8 @@ def _add(groups: int, *, coins: int, loans: int, at: datetime, seed: int) -> Non
                 "at": at,
                 "loans": loans,
                 "lent": list(LENT),
-                "lowest": LOWEST,
-                "spread": HIGHEST - LOWEST,
+                "lowest": ltvs[0],
+                "spread": ltvs[1] - ltvs[0],
                 "places": 8,
             },
         )

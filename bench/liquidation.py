@@ -4,7 +4,8 @@
 
 The floor is bare `ledger.post` calls of two lines, in two processes on the same database before and after. The workers
 run at a lower priority than the web process, as `make run` starts them. The book owes stable coins and others by turns,
-so about half of the groups filled go over when the market falls: `groups` is how many those are.
+so about half of the groups filled go over when the market falls by a third: `groups` is how many those are. Meanwhile
+prices keep coming and the watch keeps looking, every few seconds, as in production.
 """
 
 import argparse
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 
 Page = tuple[str, str]  # its path, and the cookie of who asks
 
-FALL: Final = Decimal(
-    "0.36"
-)  # the highest price at which every group that owes stable coins is above the cut-off
+LTVS: Final = (Decimal("0.65"), Decimal("0.70"))
+FALL: Final = Decimal("0.67")  # then every group that owes stable coins is above the cut-off
 WORKERS: Final = 2
 BEHIND: Final = 5  # config/stack.py
 POSTS: Final = 1500  # of each process of the floor
-WAKE: Final = 0.5  # seconds; a pass of the sweep would do it
+PASS: Final = 5.0  # seconds between two passes of the watch
+LOOK: Final = 0.1  # seconds between two looks at whether it is done
 ASKS: Final = 0.5  # seconds between two pages
 SPAN: Final = 600
 
@@ -63,7 +64,7 @@ def measured(*, groups: int) -> dict[str, Any]:
 
     at, people = timezone.now(), world.People()
     world.parameters(at)
-    world.loans(at, groups=2 * groups, people=people)
+    world.loans(at, groups=2 * groups, people=people, ltvs=LTVS)
     firm = world.reader(at)
     pages = [
         ("/desk/", _cookie(people.manager)),
@@ -71,10 +72,10 @@ def measured(*, groups: int) -> dict[str, Any]:
     ]
     world.analyse()
     with stand.site() as port, _workers():
-        before = _floor()
-        danger = _crash(at + timedelta(minutes=1), times=FALL)
+        before, watch = _floor(), Watch()
+        danger = watch.crash()
         with _asking(port, pages) as taken:
-            seconds = _drained(groups=len(danger))
+            seconds = watch.drained(groups=len(danger))
         after = _floor()
     floor = max(before, after)
     return {
@@ -85,23 +86,54 @@ def measured(*, groups: int) -> dict[str, Any]:
         "ratio": round(len(danger) / seconds / floor, 4),
         "order": _order(danger),
         "pages": _told(taken),
-        "pace": _paced(people, at + timedelta(minutes=2), groups=min(groups, 300)),
+        "pace": _paced(people, timezone.now() + timedelta(seconds=2 * SPAN), groups=min(groups, 300)),
     }
 
 
 # --- The crash --------------------------------------------------------------------------------------------
 
 
-def _crash(at: datetime, *, times: Decimal) -> dict[int, float]:
-    """Prices fall and a pass queues who is near a line, most dangerous first; how dangerous each is, by group."""
-    from bench import book
-    from risk import sweep
-    from risk.models import Candidate
+class Watch:
+    """What the watch does in a process of its own: prices come, a pass queues who is near a line."""
 
-    book.quote(at, times=times)
-    report = sweep.sweep(at=at, seconds=0)
-    assert report.near, "nothing is near a line"
-    return dict(Candidate.objects.values_list("group", "danger"))
+    def __init__(self) -> None:
+        from risk.arrays import Book
+
+        self.book = Book()
+        self.book.refresh()
+
+    def crash(self) -> dict[int, float]:
+        """Prices fall; how dangerous each group is that the first pass queues, by group."""
+        from risk.models import Candidate
+
+        assert self.look(), "nothing is near a line"
+        return dict(Candidate.objects.values_list("group", "danger"))
+
+    def look(self) -> int:
+        """One pass that leaves the deciding to the workers; how many groups it found near a line."""
+        from django.utils import timezone
+
+        from bench import book
+        from risk import sweep
+        from risk.tasks import wake_decider
+
+        at = timezone.now()
+        book.quote(at, times=FALL)
+        return sweep.sweep(at=at, book=self.book, seconds=0, more=wake_decider).near
+
+    def drained(self, *, groups: int) -> float:
+        """Seconds until the workers have emptied the queue."""
+        from risk.models import Candidate
+
+        began = looked = time.monotonic()
+        while Candidate.objects.exists():
+            time.sleep(LOOK)
+            if time.monotonic() >= looked + PASS:
+                looked = time.monotonic()
+                self.look()
+            if looked > began + 60 + groups:
+                raise SystemExit(f"{Candidate.objects.count()} groups are still queued.")
+        return time.monotonic() - began
 
 
 @contextmanager
@@ -117,20 +149,6 @@ def _workers() -> Iterator[None]:
             for pid in (worker.pid, *stand.children(worker.pid)):
                 os.setpriority(os.PRIO_PROCESS, pid, BEHIND)
         yield
-
-
-def _drained(*, groups: int) -> float:
-    """Seconds until the workers have emptied the queue."""
-    from risk.models import Candidate
-    from risk.tasks import wake_decider
-
-    began, patience = time.monotonic(), 60 + groups
-    while Candidate.objects.exists():
-        wake_decider()
-        time.sleep(WAKE)
-        if time.monotonic() - began > patience:
-            raise SystemExit(f"{Candidate.objects.count()} groups are still queued after {patience} s.")
-    return time.monotonic() - began
 
 
 def _order(danger: dict[int, float]) -> dict[str, float]:
@@ -271,7 +289,7 @@ def _paced(people: "People", at: datetime, *, groups: int) -> dict[str, Any]:
 
     first = Liquidation.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     book.quote(at, times=Decimal(1))
-    world.loans(at, groups=2 * groups, people=people)
+    world.loans(at, groups=2 * groups, people=people, ltvs=LTVS)
     most = Decimal(groups) * 10_000  # some sales' worth, and far less than there is to sell
     job = Actor.job("bench")
     parameters.publish_pace_limit(asset="BTC", most_usd=most, span_seconds=SPAN, actor=job, at=at)

@@ -1,6 +1,7 @@
 """Who asks in bench/requests.py, and the loans there are: firms of bench/book.py with contracts on their debts."""
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -26,7 +27,9 @@ def parameters(at: datetime) -> None:
     book.fill(groups=0, at=at)
 
 
-def loans(at: datetime, *, groups: int, people: People, each: int = 1) -> None:
+def loans(
+    at: datetime, *, groups: int, people: People, each: int = 1, ltvs: tuple[Decimal, Decimal] = book.LTVS
+) -> None:
     """Firms with `each` loans and three coins, clients of the manager, their applications paid out.
 
     In steps with a look of the planner between them: what it knows of a few rows makes it loop over many.
@@ -35,7 +38,7 @@ def loans(at: datetime, *, groups: int, people: People, each: int = 1) -> None:
     done = 0
     while done < groups:
         step = min(groups - done, max(9 * Customer.objects.count(), 10))
-        book.fill(groups=step, coins=3, loans=each, at=at, seed=done + step + each)
+        book.fill(groups=step, coins=3, loans=each, at=at, seed=done + step + each, ltvs=ltvs)
         with acting(book.BUILDER), connection.cursor() as cursor:
             cursor.execute(_LOANS, asked)
         analyse()

@@ -16,84 +16,82 @@ from risk.pace import Pace
 def tell_of_pause(state: GroupState, pause: Freeze, *, at: datetime) -> None:
     """Its collateral would be sold, were it not for an order of the desk: say so once per pause. R-ADM-05"""
     group = _group(state)
-    initial = margin_calls.cure_to(state=state, line=state.lines.initial, strictly_below=False)
-    worth = state.worth(permission=False)
-    notices.send(
-        customer=group.customer,
+    _tell(
+        state,
         event=f"pause:{group.pk}:{pause.pk}",
         kind="liquidation_paused",
-        title=f"LTV of {group.name} is {margin_calls.percent(worth)}: your collateral is to be sold",
-        body="\n".join(
-            [
-                f"{group.name} ({group}) would be liquidated now. The desk has paused liquidations until"
-                f" {pause.ends_at:%Y-%m-%d %H:%M} UTC at the latest; when the pause ends, collateral is sold"
-                " unless LTV is lower by then.",
-                "",
-                f"To get back to the initial line of {state.lines.initial:.2%}:"
-                f" {margin_calls.ways(state, initial)}.",
-                f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
-            ]
-        ),
-        facts=margin_calls.snapshot(state)
-        | {"to_initial": margin_calls.cure_facts(initial), "paused_until": pause.ends_at.isoformat()},
+        follows="your collateral is to be sold",
+        why=f"{group.name} ({group}) would be liquidated now. The desk has paused liquidations until"
+        f" {pause.ends_at:%Y-%m-%d %H:%M} UTC at the latest; when the pause ends, collateral is sold"
+        " unless LTV is lower by then.",
+        facts={"paused_until": pause.ends_at.isoformat()},
         at=at,
     )
 
 
 def tell_of_pace(state: GroupState, pace: Pace, *, at: datetime) -> None:
-    """Its collateral would be sold, were it not for the pace: say so once, with what would help, and in which order."""
+    """Its collateral would be sold, were it not for the pace: say so once. R-FTR-22"""
     group = _group(state)
     since = group.breach_seen_at or group.opened_at
-    initial = margin_calls.cure_to(state=state, line=state.lines.initial, strictly_below=False)
-    worth = state.worth(permission=False)
-    notices.send(
-        customer=group.customer,
+    _tell(
+        state,
         event=f"pace:{group.pk}:{since.isoformat()}",
         kind="liquidation_paced",
-        title=f"LTV of {group.name} is {margin_calls.percent(worth)}: the sale of your collateral waits",
-        body="\n".join(
-            [
-                f"{group.name} ({group}) is to be liquidated, and its sale waits. {pace.told()} If LTV is lower by"
-                " then, nothing is sold.",
-                "",
-                f"To get back to the initial line of {state.lines.initial:.2%}:"
-                f" {margin_calls.ways(state, initial)}.",
-                f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
-            ]
-        ),
-        facts=margin_calls.snapshot(state)
-        | {
-            "to_initial": margin_calls.cure_facts(initial),
-            "coin": pace.coin,
-            "most_usd": f"{pace.most_usd:f}",
-        },
+        follows="the sale of your collateral waits",
+        why=f"{group.name} ({group}) is to be liquidated, and its sale waits. {pace.told()} If LTV is lower by"
+        " then, nothing is sold.",
+        facts={"coin": pace.coin, "most_usd": f"{pace.most_usd:f}"},
         at=at,
     )
 
 
 def tell_of_grace(state: GroupState, until: datetime | None, *, at: datetime) -> None:
-    """Over the liquidation line, and only a grace is in the way: say so once, with what would help. R-GEN-24"""
+    """Over the liquidation line, and only a grace is in the way: say so once. R-GEN-24"""
     if until is None or at >= until:
         return
-    group, lines, worth = _group(state), state.lines, state.worth(permission=False)
+    group, lines = _group(state), state.lines
     below = margin_calls.cure_to(state=state, line=lines.liquidation, strictly_below=True)
-    initial = margin_calls.cure_to(state=state, line=lines.initial, strictly_below=False)
-    notices.send(
-        customer=group.customer,
+    _tell(
+        state,
         event=f"grace:{group.pk}:{until.isoformat()}",
         kind="grace",
-        title=f"LTV of {group.name} is {margin_calls.percent(worth)}: your collateral will be sold",
+        follows="your collateral will be sold",
+        why=f"{group.name} ({group}) is over its liquidation line of {lines.liquidation:.2%}. Because prices"
+        f" were not available for a while, nothing is sold before {until:%Y-%m-%d %H:%M:%S} UTC, unless"
+        f" LTV rises above {lines.cutoff:.2%}.\n\n"
+        f"To get below the liquidation line: {margin_calls.ways(state, below)}.",
+        facts={"grace_until": until.isoformat()},
+        at=at,
+    )
+
+
+def _tell(
+    state: GroupState,
+    *,
+    event: str,
+    kind: str,
+    follows: str,
+    why: str,
+    facts: dict[str, object],
+    at: datetime,
+) -> None:
+    """What keeps the sale back, and with which amounts the group would be at its initial line."""
+    group, line = _group(state), state.lines.initial
+    initial = margin_calls.cure_to(state=state, line=line, strictly_below=False)
+    notices.send(
+        customer=group.customer,
+        event=event,
+        kind=kind,
+        title=f"LTV of {group.name} is {margin_calls.percent(state.worth(permission=False))}: {follows}",
         body="\n".join(
             [
-                f"{group.name} ({group}) is over its liquidation line of {lines.liquidation:.2%}. Because prices"
-                f" were not available for a while, nothing is sold before {until:%Y-%m-%d %H:%M:%S} UTC, unless"
-                f" LTV rises above {lines.cutoff:.2%}.",
+                why,
                 "",
-                f"To get below the liquidation line: {margin_calls.ways(state, below)}.",
-                f"To get back to the initial line of {lines.initial:.2%}: {margin_calls.ways(state, initial)}.",
+                f"To get back to the initial line of {line:.2%}: {margin_calls.ways(state, initial)}.",
+                f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
             ]
         ),
-        facts=margin_calls.snapshot(state) | {"grace_until": until.isoformat()},
+        facts=margin_calls.snapshot(state) | {"to_initial": margin_calls.cure_facts(initial)} | facts,
         at=at,
     )
 

@@ -4,7 +4,7 @@ To a borrower the desk does not exist (404). Staff who may not do a manager's wo
 else's client does not exist either, whoever asks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from functools import wraps
 from typing import Any
 
@@ -36,20 +36,31 @@ def clients_of(user: User) -> QuerySet[Customer]:
     return Customer.objects.all() if user.is_staff else Customer.objects.none()
 
 
-def for_manager(view: View) -> Page:
-    """Let in VIP managers only."""
+def for_those(may: Callable[[User], bool], closed: str) -> Callable[[View], Page]:
+    """Let in whom `may` admits; the rest of the house is told that it is `closed`, to a borrower nothing is there."""
 
-    @login_required
-    @wraps(view)
-    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        user = user_of(request)
-        if is_manager(user):
-            return view(request, *args, **kwargs)
-        if user.is_staff:
-            raise PermissionDenied("The queue is the VIP managers' work; the console shows it to staff.")
-        raise Http404
+    def guarded(view: View) -> Page:
+        @login_required
+        @wraps(view)
+        def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            user = user_of(request)
+            if may(user):
+                return view(request, *args, **kwargs)
+            if is_of_the_house(user):
+                raise PermissionDenied(closed)
+            raise Http404
 
-    return page
+        return page
+
+    return guarded
+
+
+def for_roles(roles: Container[str], closed: str) -> Callable[[View], Page]:
+    """Let in staff of these roles."""
+    return for_those(lambda user: user.is_staff and user.role in roles, closed)
+
+
+for_manager = for_those(is_manager, "The queue is the VIP managers' work; the console shows it to staff.")
 
 
 def for_the_house(view: View) -> Page:

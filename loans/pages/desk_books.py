@@ -5,19 +5,17 @@ exist.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from functools import wraps
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -31,7 +29,7 @@ from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from loans import confirmations
 from loans.models import BalanceConfirmation
-from loans.pages.desk_access import is_of_the_house
+from loans.pages.desk_access import for_roles
 from risk import entries
 
 MONTHS = 12  # to a page
@@ -43,23 +41,7 @@ FILES = [
     (journal.TRIAL_BALANCE, "Trial balance at the end"),
 ]
 
-View = Callable[..., HttpResponse]
-
-
-def for_books(view: View) -> Callable[..., HttpResponseBase]:
-    """Let in who reads the books: finance, auditors and admins."""
-
-    @login_required
-    @wraps(view)
-    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        user = user_of(request)
-        if user.is_staff and user.role in confirmations.ASKERS:
-            return view(request, *args, **kwargs)
-        if is_of_the_house(user):
-            raise PermissionDenied("Finance, auditors and admins read the books.")
-        raise Http404
-
-    return page
+for_books = for_roles(confirmations.ASKERS, "Finance, auditors and admins read the books.")
 
 
 class ReasonForm(forms.Form):

@@ -3,16 +3,13 @@
 Risk officers, finance, auditors and admins; to the rest of the house it is closed, to borrowers it does not exist.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib.auth.decorators import login_required
-from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -23,7 +20,7 @@ from accounts.errors import Refused
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
 from loans import curves
-from loans.pages.desk_access import is_of_the_house
+from loans.pages.desk_access import for_roles
 from loans.pages.desk_stress_forms import StressForm
 from risk import stress_runs, stress_tables
 from risk.models import StressRun
@@ -60,23 +57,7 @@ NAMED = {
     "all": "Groups called or liquidated",
 }
 
-View = Callable[..., HttpResponse]
-
-
-def for_watchers(view: View) -> Callable[..., HttpResponseBase]:
-    """Let in who watches the whole book."""
-
-    @login_required
-    @wraps(view)
-    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        user = user_of(request)
-        if user.is_staff and user.role in stress_runs.WATCHERS:
-            return view(request, *args, **kwargs)
-        if is_of_the_house(user):
-            raise PermissionDenied("Risk officers, finance, auditors and admins stress the book.")
-        raise Http404
-
-    return page
+for_watchers = for_roles(stress_runs.WATCHERS, "Risk officers, finance, auditors and admins stress the book.")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
