@@ -49,9 +49,29 @@ def grown(sizes: list[int], analyse: Any) -> Any:
         yield {
             "debts": size,
             "sweep": sweep.measured(at=at + timedelta(minutes=1)),
+            "stress": _stressed(at + timedelta(minutes=2)),
             "accrual": accrual.measured(debts=size, at=midnight),
             "bytes": _sizes(),
         }
+
+
+def _stressed(at: datetime) -> dict[str, Any]:
+    """A known day over the whole book, as the stress page asks for it (R-FTR-27)."""
+    from risk import shocks, stress_runs
+
+    day = shocks.KNOWN_DAYS[0]
+    scenario = stress_runs.scenario_of(shocks.known(day.key))
+    began = time.perf_counter()
+    answer = stress_runs.answer(scenario, at=at)
+    seconds = time.perf_counter() - began
+    liquidated = answer["columns"][0]["totals"]["liquidated"]
+    return {
+        "title": answer["title"],
+        "groups": answer["book"]["groups"],
+        "steps": answer["steps"],
+        "liquidated": liquidated,
+        "seconds": seconds,
+    }
 
 
 def _sizes() -> dict[str, int]:

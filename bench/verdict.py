@@ -5,20 +5,23 @@ from typing import Any, Final
 
 from bench.bars import Bar, exponent
 
-ROOM: Final = 1.5  # of the short form: small books, and machines that do other things meanwhile
+# Of the short form: its books are small, and the machine may do other things meanwhile.
+ROOM: Final = 1.5
 EXTRA_GROWTH: Final = 0.05  # above the floor's own exponent
+EXTRA_GROWTH_SMALL: Final = 0.25  # between books whose times are tenths of a second
+STRESS_SECONDS: Final = 20.0
 Tables = dict[str, list[Bar]]
 
 
 def of(stage: str, found: Any, *, small: bool) -> Tables:
     """The tables of one stage, by title."""
     room = ROOM if small else 1.0
-    return {"scale": _scale, "liquidation": _liquidation, "requests": _requests, "spread": _spread}[stage](
-        found, room
-    )
+    if stage == "scale":
+        return _scale(found, room, small=small)
+    return {"liquidation": _liquidation, "requests": _requests, "spread": _spread}[stage](found, room)
 
 
-def _scale(found: list[dict[str, Any]], room: float) -> Tables:
+def _scale(found: list[dict[str, Any]], room: float, *, small: bool) -> Tables:
     sizes = [size["debts"] for size in found]
     tables: Tables = {}
     for size in found:
@@ -41,27 +44,43 @@ def _scale(found: list[dict[str, Any]], room: float) -> Tables:
             Bar("warm, 1 % moved", 1000 * look["warm_seconds"], unit="ms"),
             Bar("warm, nothing moved", 1000 * look["quiet_seconds"], unit="ms"),
             Bar("the arithmetic alone", 1000 * look["arithmetic_seconds"], unit="ms"),
-            Bar("warm to the arithmetic", look["warm_ratio"], most=4 * room if is_last else None),
+            _warm(look, found[0]["sweep"], room, small=small, is_last=is_last),
             Bar("cold", 1000 * look["cold_seconds"], unit="ms"),
             Bar("the COPY alone", 1000 * look["copy_seconds"], unit="ms"),
             Bar("cold to the COPY", look["cold_ratio"], most=1.6 * room if is_last else None),
             Bar("looked at for nothing, % of groups", 100 * look["false_share"], most=0.5),
             Bar("peak memory of the watch", look["memory_mb"], unit="MB"),
         ]
+    stress = found[-1]["stress"]
+    tables[f"Stress, {stress['groups']:,} groups through {stress['title']}"] = [
+        Bar("seconds, read and all", stress["seconds"], most=STRESS_SECONDS, unit="s"),
+        Bar("steps", stress["steps"]),
+        Bar("groups liquidated", stress["liquidated"]),
+    ]
     growth = [("accrual", _seconds(found, "accrual", "seconds"), [_floor(size) for size in found])]
     growth += [
         (f"{name} sweep", _seconds(found, "sweep", f"{name}_seconds"), _seconds(found, "sweep", floor))
         for name, floor in (("warm", "arithmetic_seconds"), ("cold", "copy_seconds"))
     ]
+    extra = EXTRA_GROWTH_SMALL if small else EXTRA_GROWTH
     tables[f"Growth from {sizes[0]:,} to {sizes[-1]:,} debts, as a power of the size"] = [
         bar
         for name, ours, floors in growth
         for bar in (
             Bar(f"{name}: the floor", exponent(sizes, floors)),
-            Bar(name, exponent(sizes, ours), most=exponent(sizes, floors) + EXTRA_GROWTH * room),
+            Bar(name, exponent(sizes, ours), most=exponent(sizes, floors) + extra),
         )
     ]
     return tables
+
+
+def _warm(look: dict[str, Any], least: dict[str, Any], room: float, *, small: bool, is_last: bool) -> Bar:
+    """On a small book most of a look is its queries, so there what they take on the smallest one is in the floor."""
+    if not small:
+        return Bar("warm to the arithmetic", look["warm_ratio"], most=4 if is_last else None)
+    floor = look["arithmetic_seconds"] + least["quiet_seconds"]
+    ratio = look["warm_seconds"] / floor
+    return Bar("warm to the arithmetic and a quiet look", ratio, most=4 * room if is_last else None)
 
 
 def _liquidation(found: dict[str, Any], room: float) -> Tables:

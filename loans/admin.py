@@ -225,7 +225,7 @@ def _accrual_card(at: datetime) -> Card:
 def pools() -> dict[str, Any]:
     """What the desk lends now, and what it has left of it."""
     kinds = (LedgerAccount.Kind.POOL, LedgerAccount.Kind.PRINCIPAL)
-    rows: QuerySet[LedgerAccount] = LedgerAccount.objects.filter(kind__in=kinds)
+    rows: QuerySet[LedgerAccount] = LedgerAccount.objects.house(*kinds)
     found: dict[str, dict[str, str]] = {}
     for row in rows.order_by("asset_id"):
         found.setdefault(row.asset_id, {})[row.kind] = figures.plain(row.balance, row.asset_id)

@@ -328,7 +328,7 @@ def _lent(assets: Collection[str], quotes: Mapping[str, Quote], *, at: datetime)
     }
     if not caps:
         return {}
-    controls = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.PRINCIPAL, asset__in=caps)
+    controls = LedgerAccount.objects.house(LedgerAccount.Kind.PRINCIPAL).filter(asset__in=caps)
     lent = {row.asset_id: row.balance for row in controls}
     return {
         symbol: Usage(LENT, symbol, _value(lent.get(symbol, ZERO), quotes[symbol]), cap)

@@ -222,7 +222,7 @@ def standings(orders: Iterable[SupplyOrder]) -> list[Standing]:
 
 def free(assets: Iterable[str]) -> dict[str, Decimal]:
     """What each coin's pool holds to lend; a pool that was never funded is absent."""
-    pools = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.POOL, asset__in=set(assets))
+    pools = LedgerAccount.objects.house(LedgerAccount.Kind.POOL).filter(asset__in=set(assets))
     return {pool.asset_id: pool.balance for pool in pools}
 
 

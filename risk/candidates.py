@@ -17,14 +17,16 @@ from risk.models import Candidate
 from risk.screen import Screen
 
 CHUNK = 20  # groups judged in one transaction: a borrower's command may have to wait for all of it
+SALES = 8  # groups sold from in one transaction: everybody's house accounts are locked while it is written
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A group to be looked at as of `at`. `alone`: the screen or an earlier look says that it is to be sold from."""
+    """A group to be looked at as of `at`. `sells`: the screen or an earlier look says that it is to be sold from."""
 
     pk: int
     group_id: int
+    sells: bool
     alone: bool
     at: datetime
 
@@ -57,18 +59,19 @@ _PUT = """
 
 
 def claim(*, product: str, but_not: Collection[int] = (), since: datetime | None = None) -> list[Claimed]:
-    """The most dangerous group that nobody holds, alone if it is to be sold from, else with some that follow it.
+    """The most dangerous group that nobody holds, and some that follow it and are like it.
 
-    Inside the transaction that decides them. Those of the following that are to be sold from, or that another pass
-    found, wait for a claim of their own. `but_not`: groups that are left for now. `since`: only what a pass of then
-    or later has found.
+    Inside the transaction that decides them. Some are sold from together, or only looked at together; what was found
+    by another pass, or needs a transaction of its own, waits for a claim of its own. `but_not`: groups that are left
+    for now. `since`: only what a pass of then or later has found.
     """
     rows = _found(product, since).exclude(group__in=list(but_not)) if but_not else _found(product, since)
-    first = _most_dangerous(rows, most=1)
-    if not first or first[0].alone:
-        return first
-    following = _most_dangerous(rows, most=CHUNK)
-    return [one for one in following if not one.alone and one.at == first[0].at] or first
+    found = _most_dangerous(rows, most=1)
+    if not found or found[0].alone:
+        return found
+    [first] = found
+    rows = rows.filter(sells=first.sells, alone=False, at=first.at)
+    return _most_dangerous(rows, most=SALES if first.sells else CHUNK) or found
 
 
 def decided(claimed: Iterable[Claimed]) -> None:
@@ -76,9 +79,9 @@ def decided(claimed: Iterable[Claimed]) -> None:
     Candidate.objects.filter(pk__in=[one.pk for one in claimed]).delete()
 
 
-def set_apart(claimed: Collection[Claimed]) -> None:
-    """Each of these needs a transaction of its own; they stay in their place in the queue."""
-    Candidate.objects.filter(pk__in=[one.pk for one in claimed]).update(sells=True)
+def set_apart(claimed: Collection[Claimed], *, alone: bool) -> None:
+    """They are to be sold from, or each needs a transaction of its own; they stay in their place in the queue."""
+    Candidate.objects.filter(pk__in=[one.pk for one in claimed]).update(sells=True, alone=alone)
 
 
 def still_free(claimed: Collection[Claimed]) -> list[Claimed]:
@@ -100,4 +103,7 @@ def _found(product: str, since: datetime | None) -> QuerySet[Candidate]:
 
 def _most_dangerous(rows: QuerySet[Candidate], *, most: int) -> list[Claimed]:
     rows = rows.order_by("-danger", "group").select_for_update(skip_locked=True, of=("self",))
-    return [Claimed(pk=row.pk, group_id=row.group_id, alone=row.sells, at=row.at) for row in rows[:most]]
+    return [
+        Claimed(pk=row.pk, group_id=row.group_id, sells=row.sells, alone=row.alone, at=row.at)
+        for row in rows[:most]
+    ]

@@ -273,31 +273,23 @@ def mark_overdue(debt: Debt, *, at: datetime) -> None:
     """Not repaid at its expiry (R-VIP-43); the overdue hours count from the expiry. Inside a command."""
     assert debt.due_at is not None
     assert debt.overdue_since is None
-    debt.overdue_since = debt.due_at
-    debt.save(update_fields=["overdue_since"])
-    _tell(debt, RiskEvent.Kind.DEBT_OVERDUE, at)
+    _mark([debt], RiskEvent.Kind.DEBT_OVERDUE, at, overdue_since=debt.due_at)
 
 
 def call(debt: Debt, *, due_at: datetime, at: datetime) -> None:
     """An open debt is wanted back by `due_at`; after it everything is as after an expiry (R-VIP-44)."""
     assert debt.due_at is None, "only an open debt is called"
-    debt.called_at, debt.due_at = at, due_at
-    debt.save(update_fields=["called_at", "due_at"])
-    _tell(debt, RiskEvent.Kind.DEBT_CALLED, at)
+    _mark([debt], RiskEvent.Kind.DEBT_CALLED, at, called_at=at, due_at=due_at)
 
 
-def close(debt: Debt, *, reason: str, at: datetime) -> None:
-    """The debt owes nothing any more. Inside a command."""
-    debt.closed_at, debt.closed_reason = at, reason
-    debt.save(update_fields=["closed_at", "closed_reason"])
-    _tell(debt, RiskEvent.Kind.DEBT_CLOSED, at)
+def close(*debts: Debt, reason: str, at: datetime) -> None:
+    """The debts owe nothing any more. Inside a command."""
+    _mark(debts, RiskEvent.Kind.DEBT_CLOSED, at, closed_at=at, closed_reason=reason)
 
 
-def make_residual(debt: Debt, *, at: datetime) -> None:
+def make_residual(*debts: Debt, at: datetime) -> None:
     """What a liquidation could not cover stays owed, bears nothing and leaves the group's sweep (R-GEN-78)."""
-    debt.residual_since = at
-    debt.save(update_fields=["residual_since"])
-    _tell(debt, RiskEvent.Kind.DEBT_RESIDUAL, at)
+    _mark(debts, RiskEvent.Kind.DEBT_RESIDUAL, at, residual_since=at)
 
 
 # --- Private ----------------------------------------------------------------------------------------
@@ -396,5 +388,14 @@ def _read_again(debts: Iterable[Debt]) -> None:
             setattr(debt, field, now[debt.pk][field])
 
 
-def _tell(debt: Debt, kind: str, at: datetime) -> None:
-    RiskEvent.objects.create(group_id=debt.group_id, debt=debt, kind=kind, at=at)
+def _mark(debts: Sequence[Debt], kind: str, at: datetime, **fields: object) -> None:
+    """Set the fields of each, and tell it in history: two statements for all of them."""
+    if not debts:
+        return
+    for debt in debts:
+        for field, value in fields.items():
+            setattr(debt, field, value)
+    Debt.objects.filter(pk__in=[debt.pk for debt in debts]).update(**fields)
+    RiskEvent.objects.bulk_create(
+        RiskEvent(group_id=debt.group_id, debt=debt, kind=kind, at=at) for debt in debts
+    )

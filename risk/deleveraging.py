@@ -257,15 +257,14 @@ def step(*, row: Deleveraging, state: GroupState, settings: Settings, at: dateti
     if not takings:
         return None
     fee = soft_plan.fee_of(state, settings)
-    till = records.open_record(
+    opening = records.Opening(
         replace(state, lines=replace(state.lines, fee=fee)),
         rows,
-        slippage=settings.slippage,
-        cause=Liquidation.Cause.SOFT,
-        handling=soft_plan.handling_of(state, choice),
-        mode=Mode.STEPPED,
-        at=at,
+        Liquidation.Cause.SOFT,
+        soft_plan.handling_of(state, choice),
+        Mode.STEPPED,
     )
+    [till] = records.open_records(opening, slippage=settings.slippage, at=at)
     till.only_market = True
     progress = {debt.pk: Progress(debt=debt, fee_rate=till.fee_rate) for debt in rows}
     for taking in takings:

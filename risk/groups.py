@@ -5,7 +5,7 @@ rows first (in uid order), then group rows (ARCHITECTURE 4). The account lock is
 an account that is just becoming collateral: until it is a member, no group row is there for both to meet at.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -305,16 +305,29 @@ def release_if_empty(group: CollateralGroup, at: datetime) -> bool:
     Inside a command, with the group locked, after the last debt was closed; a residual debt has left the
     group and does not hold it (R-GEN-78). A margin call still open is the sweep's to end, seconds later.
     """
-    if group.closed_at is not None or Debt.objects.watched().filter(group=group).exists():
-        return False
-    group.members.filter(released_at__isnull=True).update(released_at=at)
-    group.coins.filter(released_at__isnull=True).update(released_at=at)
-    group.closed_at = at
-    group.band = CollateralGroup.Band.SAFE
-    group.breach_seen_at = group.blind_since = group.grace_until = None
-    group.save(update_fields=["closed_at", "band", "breach_seen_at", "blind_since", "grace_until"])
-    _record(group, RiskEvent.Kind.CLOSED, at)
-    return True
+    return bool(release_empty([group], at))
+
+
+def release_empty(groups: Sequence[CollateralGroup], at: datetime) -> list[CollateralGroup]:
+    """As `release_if_empty`, of some groups; those that were released. A constant number of statements. R-GEN-34"""
+    owing = set(Debt.objects.watched().filter(group__in=groups).values_list("group_id", flat=True))
+    empty = [group for group in groups if group.closed_at is None and group.pk not in owing]
+    if not empty:
+        return []
+    for shares in (Member, GroupCoin):
+        shares._default_manager.filter(group__in=empty, released_at__isnull=True).update(released_at=at)
+    state = dict.fromkeys(("breach_seen_at", "blind_since", "grace_until")) | {
+        "closed_at": at,
+        "band": CollateralGroup.Band.SAFE,
+    }
+    CollateralGroup.objects.filter(pk__in=[group.pk for group in empty]).update(**state)
+    for group in empty:
+        for field, value in state.items():
+            setattr(group, field, value)
+    RiskEvent.objects.bulk_create(
+        RiskEvent(group=group, kind=RiskEvent.Kind.CLOSED, at=at) for group in empty
+    )
+    return empty
 
 
 def live_member(group: CollateralGroup, uid: int) -> Member:

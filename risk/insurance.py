@@ -88,7 +88,7 @@ def refuse_more_than_fund(asset: str, amount: Decimal) -> None:
 
 def balances() -> dict[str, Decimal]:
     """What the fund holds, by coin; coins it never held are absent."""
-    rows = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.INSURANCE).order_by("asset_id")
+    rows = LedgerAccount.objects.house(LedgerAccount.Kind.INSURANCE).order_by("asset_id")
     return {row.asset_id: row.balance for row in rows}
 
 

@@ -21,6 +21,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 from django.db.models import DurationField, ExpressionWrapper, F, Value
 
@@ -31,6 +32,7 @@ from risk import book, debts, freezes, groups, held_back, overdue, pace, paramet
 from risk.book import GroupState
 from risk.handling import Handling, Mode
 from risk.models import CollateralGroup, Debt, Liquidation, Settings
+from risk.records import Ending, Opening
 from risk.sales import Progress, Till
 from risk.waterfall import Terms
 
@@ -92,12 +94,50 @@ def liquidate(
         steps.seen(state), steps.target_of(state, handling)
     ):
         return None
-    rows = locked_in_order(state, at=at)
     slippage = (settings or parameters.settings_at(at)).slippage
-    if steps.stale_with_value(state, rows, slippage) and not steps.anything_to_sell(state, rows, slippage):
+    opening = Opening(state, locked_in_order(state, at=at), cause, handling, mode)
+    if _must_wait(opening, slippage):
         return None
-    till = records.start(state, rows, slippage=slippage, cause=cause, handling=handling, mode=mode, at=at)
-    return _sell_all(till, rows) if mode is Mode.FULL else _step(till, rows, handling)
+    [till] = records.start(opening, slippage=slippage, at=at)
+    return _sell_all((till, opening.rows))[0] if mode is Mode.FULL else _step(till, opening.rows, handling)
+
+
+def sells_whole(state: GroupState) -> bool:
+    """Whether `liquidate` would sell all that is owed at once; then it may be sold together with others."""
+    return not state.is_liquidating and steps.mode_of(state, state.handling) is Mode.FULL
+
+
+def liquidate_together(
+    states: Sequence[GroupState], *, at: datetime, settings: Settings
+) -> dict[int, Liquidation | None]:
+    """As `liquidate` for each of these, which are all sold whole; by the group's key.
+
+    In a constant number of statements: a crash brings thousands over a line at once. The house accounts are locked
+    once, in one order, so two of these at once cannot meet the wrong way round.
+    """
+    assert all(sells_whole(state) for state in states)
+    rows = {row.pk: row for row in _locked_debts([owed.debt.pk for s in states for owed in s.debts], at=at)}
+    openings = [
+        Opening(
+            state,
+            steps.in_order(state, [rows[owed.debt.pk] for owed in state.debts]),
+            Liquidation.Cause.LTV,
+            state.handling,
+            Mode.FULL,
+        )
+        for state in states
+    ]
+    ready = [one for one in openings if not _must_wait(one, settings.slippage)]
+    tills = records.start(*ready, slippage=settings.slippage, at=at) if ready else []
+    sold = _sell_all(*((till, one.rows) for till, one in zip(tills, ready, strict=True)))
+    return {state.group.pk: None for state in states if state.group} | {row.group_id: row for row in sold}
+
+
+def _must_wait(opening: Opening, slippage: Decimal) -> bool:
+    """Nothing can be sold now, but something could once its price is known again. R-GEN-22"""
+    state, rows = opening.state, opening.rows
+    stale = steps.stale_with_value(state, rows, slippage)
+    return bool(stale) and not steps.anything_to_sell(state, rows, slippage)
 
 
 def carry_on(*, row: Liquidation, state: GroupState, at: datetime) -> Liquidation:
@@ -119,12 +159,31 @@ def carry_on(*, row: Liquidation, state: GroupState, at: datetime) -> Liquidatio
     if not steps.is_surely_above(seen, row.target):
         return row
     if seen.best is not None and seen.best.is_above(state.lines.cutoff):
-        return _sell_all(till, rows)
+        return _sell_all((till, rows))[0]
     return _step(till, rows, state.handling)
 
 
-def _sell_all(till: Till, rows: Sequence[Debt]) -> Liquidation:
-    """Mode FULL: all that is owed, then all fees, or until nothing is left."""
+def _sell_all(*selling: tuple[Till, Sequence[Debt]]) -> list[Liquidation]:
+    """Mode FULL: of each all that is owed, then all fees, or until nothing is left."""
+    for till, rows in selling:
+        _take_all(till, rows)
+    if selling:
+        sales.write(selling[0][0])
+    endings = []
+    for till, rows in selling:
+        waits = bool(steps.stale_with_value(till.state, rows, till.slippage))
+        if till.row.mode == Mode.STEPPED:
+            if till.sales:
+                records.step_taken(till, after=sales.left(till, rows))
+            if waits and any(debt.booked for debt in rows):
+                records.close_repaid(rows, at=till.at)
+                continue
+        endings.append(Ending(till, rows, keep_open=waits))
+    records.finish(*endings)
+    return [till.row for till, _ in selling]
+
+
+def _take_all(till: Till, rows: Sequence[Debt]) -> None:
     progress = [Progress(debt=debt, fee_rate=till.fee_rate) for debt in rows]
     *earlier, last = progress
     for one in earlier:
@@ -134,15 +193,6 @@ def _sell_all(till: Till, rows: Sequence[Debt]) -> Liquidation:
     if all(one.debt.booked == 0 for one in progress):
         for one in earlier:
             _pay(till, one, with_fee=True)
-    sales.write(till)
-    waits = bool(steps.stale_with_value(till.state, rows, till.slippage))
-    if till.row.mode == Mode.STEPPED:
-        if till.sales:
-            records.step_taken(till, after=sales.left(till, rows))
-        if waits and any(debt.booked for debt in rows):
-            records.close_repaid(rows, at=till.at)
-            return till.row
-    return records.finish(till, rows, keep_open=waits)
 
 
 def _pay(till: Till, progress: Progress, *, with_fee: bool) -> None:
@@ -168,12 +218,13 @@ def _step(till: Till, rows: Sequence[Debt], handling: Handling) -> Liquidation:
             at_most=taking.repaid,
         )
     if not till.sales:  # too little is left to repay anything and its fee too; without the fee it may
-        return _sell_all(till, rows)
+        return _sell_all((till, rows))[0]
     sales.write(till)
     after = sales.left(till, rows)
     records.step_taken(till, after=after)
     if all(debt.booked == 0 for debt in rows):
-        return records.finish(till, rows)
+        records.finish(Ending(till, rows))
+        return row
     records.close_repaid(rows, at=till.at)
     left = [debt for debt in rows if debt.booked]
     if steps.seen(after).worst.is_at_most(target):
@@ -181,7 +232,8 @@ def _step(till: Till, rows: Sequence[Debt], handling: Handling) -> Liquidation:
     if not steps.anything_to_sell(after, left, till.slippage) and not steps.stale_with_value(
         after, left, till.slippage
     ):
-        return records.finish(till, left)
+        records.finish(Ending(till, left))
+        return row
     if row.steps == 1:
         records.tell_begun(till)
     return row
@@ -306,15 +358,8 @@ def liquidate_overdue(
         raise groups.PriceTooOld(
             f"The price of {' and '.join(state.stale_debts)} is too old to liquidate {debt}."
         )
-    till = records.start(
-        state,
-        [debt],
-        slippage=parameters.settings_at(at).slippage,
-        cause=Liquidation.Cause.OVERDUE,
-        handling=state.handling,
-        mode=Mode.FULL,
-        at=at,
-    )
+    opening = Opening(state, [debt], Liquidation.Cause.OVERDUE, state.handling, Mode.FULL)
+    [till] = records.start(opening, slippage=parameters.settings_at(at).slippage, at=at)
     progress = Progress(debt=debt, fee_rate=till.fee_rate)
     _take_loan_coin(till, progress, receiver=None if receiver in locks.pledged else receiver)
     for coin in sales.coins_for(till, debt):
@@ -325,7 +370,8 @@ def liquidate_overdue(
             held = till.balances[coin]
             sales.take(till, progress, coin=coin, held=held, with_fee=True, bears_fee=True)
     sales.write(till)
-    return records.finish(till, [debt])
+    records.finish(Ending(till, [debt]))
+    return till.row
 
 
 def _take_loan_coin(till: Till, progress: Progress, *, receiver: int | None) -> None:

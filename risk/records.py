@@ -5,15 +5,17 @@ what there was and what it led to, risk events keep the steps, the customer gets
 steps begins and one when any liquidation is over (R-GEN-61).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from django.db import connection
 from django.db.models import Max
 
 from accounts import books, ledger, notices
 from accounts.models import LedgerAccount
-from accounts.money import exact, round_down
+from accounts.money import ZERO, exact, round_down
 from risk import book, debts, fees, groups, margin_calls, pace, sales, steps
 from risk.book import GroupState
 from risk.handling import Handling, Mode
@@ -25,98 +27,117 @@ USD_PLACES = 18  # of the value columns
 MONEY_FIELDS = ["sold_usd", "fee_usd", "shortfall_usd"]
 
 
-def start(
-    state: GroupState,
-    rows: Sequence[Debt],
-    *,
-    slippage: Decimal,
-    cause: str,
-    handling: Handling,
-    mode: Mode,
-    at: datetime,
-) -> Till:
-    """Open the record, with the snapshot of what there is, and the till it is worked from."""
-    till = open_record(state, rows, slippage=slippage, cause=cause, handling=handling, mode=mode, at=at)
-    row = till.row
-    facts = {"liquidation": row.pk, "cause": cause, "mode": row.mode} | margin_calls.snapshot(state)
-    RiskEvent.objects.create(
-        group=row.group, kind=RiskEvent.Kind.LIQUIDATION_STARTED, at=at, ltv=row.ltv, facts=facts
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A liquidation that is about to begin: of what, for which debts in their order, and how."""
+
+    state: GroupState
+    rows: Sequence[Debt]
+    cause: str
+    handling: Handling
+    mode: Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """One that has sold for `rows`, in their order, what it could; `keep_open`: more may be sold for them later."""
+
+    till: Till
+    rows: Sequence[Debt]
+    keep_open: bool = False
+
+
+def start(*openings: Opening, slippage: Decimal, at: datetime) -> list[Till]:
+    """Open the records, each with the snapshot of what there is, and the tills they are worked from together."""
+    tills = open_records(*openings, slippage=slippage, at=at)
+    RiskEvent.objects.bulk_create(
+        RiskEvent(
+            group=till.row.group,
+            kind=RiskEvent.Kind.LIQUIDATION_STARTED,
+            at=at,
+            ltv=till.row.ltv,
+            facts={"liquidation": till.row.pk, "cause": till.row.cause, "mode": till.row.mode}
+            | margin_calls.snapshot(till.state),
+        )
+        for till in tills
     )
-    return till
+    return tills
 
 
-def open_record(
-    state: GroupState,
-    rows: Sequence[Debt],
-    *,
-    slippage: Decimal,
-    cause: str,
-    handling: Handling,
-    mode: Mode,
-    at: datetime,
-) -> Till:
-    """The row with its snapshot and its till, without a word in history."""
-    group = state.group
-    assert group is not None
+def open_records(*openings: Opening, slippage: Decimal, at: datetime) -> list[Till]:
+    """The rows with their snapshots and their tills, without a word in history."""
+    rows = Liquidation.objects.bulk_create(_opened(one, slippage=slippage, at=at) for one in openings)
+    return _tills([(row, one.state) for row, one in zip(rows, openings, strict=True)], slippage, at)
+
+
+def _opened(one: Opening, *, slippage: Decimal, at: datetime) -> Liquidation:
+    state, handling = one.state, one.handling
+    assert state.group is not None
     worth = state.worth(permission=False)
-    ltv = margin_calls.told_ltv(worth)
     fee_rate = fee_on_debt(base=handling.fee_base, rate=state.lines.fee, assets=worth.market, debt=worth.debt)
     snapshot = margin_calls.snapshot(state) | {
         "wallets": _wallets_told(state),
-        "debts": [_told(debt) for debt in rows],
+        "debts": [_told(debt) for debt in one.rows],
         "slippage": f"{slippage:f}",
         "fee_on_debt": f"{fee_rate:f}",
     }
-    row = Liquidation.objects.create(
-        group=group,
-        debt=rows[0] if cause == Liquidation.Cause.OVERDUE else None,
-        cause=cause,
+    return Liquidation(
+        group=state.group,
+        debt=one.rows[0] if one.cause == Liquidation.Cause.OVERDUE else None,
+        cause=one.cause,
         started_at=at,
         debt_value=round_down(worth.debt, USD_PLACES),
         collateral_value=round_down(worth.collateral, USD_PLACES),
         market_value=round_down(worth.market, USD_PLACES),
-        ltv=ltv,
-        mode=mode.value,
-        target=steps.target_of(state, handling) if mode is Mode.STEPPED else None,
+        ltv=margin_calls.told_ltv(worth),
+        mode=one.mode.value,
+        target=steps.target_of(state, handling) if one.mode is Mode.STEPPED else None,
         fee_base=handling.fee_base.value,
         snapshot=snapshot,
     )
-    return _till(row, state, fee_rate=fee_rate, slippage=slippage, at=at)
 
 
 def reopen(row: Liquidation, state: GroupState, *, slippage: Decimal, at: datetime) -> Till:
     """The till of a liquidation that is running, with the fee rate fixed at its start."""
-    till = _till(row, state, fee_rate=Decimal(row.snapshot["fee_on_debt"]), slippage=slippage, at=at)
+    [till] = _tills([(row, state)], slippage, at)
     till.steps = row.sales.aggregate(last=Max("step"))["last"] or 0
     till.sold_usd, till.fee_usd = row.sold_usd, row.fee_usd
     return till
 
 
-def _till(row: Liquidation, state: GroupState, *, fee_rate: Decimal, slippage: Decimal, at: datetime) -> Till:
-    balances = sales.collateral_of(state)
-    return Till(
-        row=row,
-        state=state,
-        slippage=slippage,
-        at=at,
-        balances=balances,
-        fee_rate=fee_rate,
-        batch=ledger.Batch(_chart_of(state)),
-        bounded=pace.bounded_at(at),
-    )
+def _tills(opened: Sequence[tuple[Liquidation, GroupState]], slippage: Decimal, at: datetime) -> list[Till]:
+    batch, bounded = ledger.Batch(_chart_of([state for _, state in opened])), pace.bounded_at(at)
+    unsaved: list[Sale] = []
+    return [
+        Till(
+            row=row,
+            state=state,
+            slippage=slippage,
+            at=at,
+            balances=sales.collateral_of(state),
+            fee_rate=Decimal(row.snapshot["fee_on_debt"]),
+            batch=batch,
+            unsaved=unsaved,
+            bounded=bounded,
+        )
+        for row, state in opened
+    ]
 
 
-def _chart_of(state: GroupState) -> books.Chart:
-    """Every ledger account that a sale of the group may name, in one query."""
-    debts = {owed.debt.asset_id for owed in state.debts}
-    kind = LedgerAccount.Kind
+def _chart_of(states: Iterable[GroupState]) -> books.Chart:
+    """Every ledger account that sales of these groups may name, in one query."""
+    kind, codes = LedgerAccount.Kind, set[str]()
     everywhere = (kind.CUSTODY, kind.POOL, kind.POSITION)
     for_debts = (kind.FEE_INCOME, kind.LATE_FEE, kind.INTEREST, kind.PRINCIPAL)
-    codes = [books.code_of(one, coin) for one in everywhere for coin in debts | state.coins]
-    codes += [books.code_of(one, coin) for one in for_debts for coin in debts]
-    codes += [
-        books.code_of(book.WALLET, wallet.asset, wallet.uid) for wallet in state.wallets if wallet.balance > 0
-    ]
+    for state in states:
+        debts = {owed.debt.asset_id for owed in state.debts}
+        codes |= {books.code_of(one, coin) for one in everywhere for coin in debts | state.coins}
+        codes |= {books.code_of(one, coin) for one in for_debts for coin in debts}
+        codes |= {
+            books.code_of(book.WALLET, wallet.asset, wallet.uid)
+            for wallet in state.wallets
+            if wallet.balance > 0
+        }
     return books.Chart(codes)
 
 
@@ -142,7 +163,8 @@ def step_taken(till: Till, *, after: GroupState) -> None:
     """Something was sold and the liquidation may go on: what this step was, in history. R-GEN-70"""
     row = till.row
     row.steps += 1
-    _write_sums(till, "steps")
+    _sum_up(till)
+    row.save(update_fields=[*MONEY_FIELDS, "steps"])
     worth = after.worth(permission=False)
     facts: dict[str, object] = {
         "liquidation": row.pk,
@@ -161,10 +183,8 @@ def step_taken(till: Till, *, after: GroupState) -> None:
     )
 
 
-def close_repaid(rows: Sequence[Debt], *, at: datetime, reason: str = Debt.Closed.LIQUIDATED) -> None:
-    for debt in rows:
-        if debt.booked == 0 and debt.closed_at is None:
-            debts.close(debt, reason=reason, at=at)
+def close_repaid(rows: Iterable[Debt], *, at: datetime, reason: str = Debt.Closed.LIQUIDATED) -> None:
+    debts.close(*(debt for debt in rows if debt.booked == 0 and debt.closed_at is None), reason=reason, at=at)
 
 
 def close_soft(till: Till, rows: Sequence[Debt]) -> GroupState:
@@ -185,59 +205,85 @@ def close_soft(till: Till, rows: Sequence[Debt]) -> GroupState:
 
 
 @exact
-def finish(till: Till, rows: Sequence[Debt], *, keep_open: bool = False) -> Liquidation:
-    """Everything that could be sold for `rows` was: close what is repaid, leave over or keep what is not.
+def finish(*endings: Ending) -> None:
+    """Everything that could be sold was: close what is repaid, leave over or keep what is not. R-GEN-71
 
-    `rows` in their order (R-GEN-71). What stays short gets the fees of earlier steps first (R-GEN-76), then it is
-    residual debt (R-GEN-78), unless coins whose price is not known keep it in the group.
+    What stays short gets the fees of earlier steps first (R-GEN-76), then it is residual debt (R-GEN-78), unless
+    coins whose price is not known keep it in the group.
     """
-    row, at = till.row, till.at
-    if not keep_open and till.fee_usd > 0 and any(debt.booked for debt in rows):
-        fees.give_back(till, rows)
-    end_ltv = _ltv_now(till, rows)
-    close_repaid(rows, at=at)
-    short = [debt for debt in rows if debt.booked]
-    if not keep_open:
-        for debt in short:
-            debts.make_residual(debt, at=at)
-            row.shortfall_usd += debt.booked * till.state.quotes[debt.asset_id].price
-    status = Liquidation.Status.DONE_SHORTFALL if short else Liquidation.Status.DONE_SURPLUS
-    return _end(till, rows, status=status, end_ltv=end_ltv)
+    if not endings:
+        return
+    at, left = endings[0].till.at, []
+    for one in endings:
+        if not one.keep_open and one.till.fee_usd > 0 and any(debt.booked for debt in one.rows):
+            fees.give_back(one.till, one.rows)
+        one.till.row.end_ltv = _ltv_now(one.till, one.rows)
+    close_repaid([debt for one in endings for debt in one.rows], at=at)
+    for one in endings:
+        row, short = one.till.row, [debt for debt in one.rows if debt.booked]
+        row.status = Liquidation.Status.DONE_SHORTFALL if short else Liquidation.Status.DONE_SURPLUS
+        if not one.keep_open:
+            left += short
+            row.shortfall_usd += sum(
+                (debt.booked * one.till.state.quotes[debt.asset_id].price for debt in short), ZERO
+            )
+    debts.make_residual(*left, at=at)
+    _end(*endings)
 
 
 def stop(till: Till, rows: Sequence[Debt]) -> Liquidation:
     """LTV is at its target or below: what is still owed stays in the group and goes on accruing. R-GEN-70"""
-    end_ltv = _ltv_now(till, rows)
+    till.row.end_ltv, till.row.status = _ltv_now(till, rows), Liquidation.Status.STOPPED_HEALTHY
     close_repaid(rows, at=till.at)
-    return _end(till, rows, status=Liquidation.Status.STOPPED_HEALTHY, end_ltv=end_ltv)
+    _end(Ending(till, rows))
+    return till.row
 
 
 def _ltv_now(till: Till, rows: Sequence[Debt]) -> Decimal | None:
     return margin_calls.told_ltv(sales.left(till, rows).worth(permission=False))
 
 
-def _end(till: Till, rows: Sequence[Debt], *, status: str, end_ltv: Decimal | None) -> Liquidation:
-    row = till.row
-    row.status, row.ended_at, row.end_ltv = status, till.at, end_ltv
-    if till.sales and row.mode == Mode.FULL:
-        row.steps = 1
-    _write_sums(till, "status", "ended_at", "end_ltv", "steps")
-    facts = _facts(till)
-    RiskEvent.objects.create(
-        group=row.group, kind=RiskEvent.Kind.LIQUIDATION_ENDED, at=till.at, ltv=end_ltv, facts=facts
+def _end(*endings: Ending) -> None:
+    """The rows have their status and their LTV by now. A constant number of statements, but for calls that end."""
+    at, rows = endings[0].till.at, [one.till.row for one in endings]
+    for one in endings:
+        one.till.row.ended_at = at
+        if one.till.sales and one.till.row.mode == Mode.FULL:
+            one.till.row.steps = 1
+        _sum_up(one.till)
+    columns = zip(*(tuple(getattr(row, name) for name in ENDED_FIELDS) for row in rows), strict=True)
+    with connection.cursor() as cursor:
+        cursor.execute(_ENDED, [list(column) for column in columns])
+    RiskEvent.objects.bulk_create(
+        RiskEvent(
+            group=one.till.row.group,
+            kind=RiskEvent.Kind.LIQUIDATION_ENDED,
+            at=at,
+            ltv=one.till.row.end_ltv,
+            facts=_facts(one.till),
+        )
+        for one in endings
     )
-    end_call(row, at=till.at)
-    _tell(till, event=f"liquidation:{row.pk}", title=_title(row, rows), body=_body(till, rows), facts=facts)
-    groups.release_if_empty(row.group, till.at)
-    return row
+    end_calls(rows, at=at)
+    notices.send_all([_last_word(one) for one in endings], at=at)
+    groups.release_empty([row.group for row in rows], at)
 
 
-def _write_sums(till: Till, *more: str) -> None:
+ENDED_FIELDS = ("pk", "status", "ended_at", "end_ltv", "steps", *MONEY_FIELDS)
+_ENDED = """
+    UPDATE risk_liquidation l SET status = v.status, ended_at = v.ended_at, end_ltv = v.end_ltv, steps = v.steps,
+            sold_usd = v.sold, fee_usd = v.fee, shortfall_usd = v.shortfall
+        FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[], %s::numeric[], %s::int[], %s::numeric[],
+            %s::numeric[], %s::numeric[]) AS v (id, status, ended_at, end_ltv, steps, sold, fee, shortfall)
+        WHERE l.id = v.id
+"""
+
+
+def _sum_up(till: Till) -> None:
     row = till.row
     row.sold_usd = round_down(till.sold_usd, USD_PLACES)
     row.fee_usd = round_down(till.fee_usd, USD_PLACES)
     row.shortfall_usd = round_down(Decimal(row.shortfall_usd), USD_PLACES)
-    row.save(update_fields=[*MONEY_FIELDS, *more])
 
 
 def _facts(till: Till) -> dict[str, object]:
@@ -252,12 +298,10 @@ def _facts(till: Till) -> dict[str, object]:
     }
 
 
-def end_call(row: Liquidation, *, at: datetime) -> None:
+def end_calls(rows: Iterable[Liquidation], *, at: datetime) -> None:
     """A sale for LTV, or by hand, takes the call's place: what the call still had to say is dropped. R-GEN-61"""
-    if row.cause == Liquidation.Cause.OVERDUE:
-        return
-    call = margin_calls.open_call(row.group)
-    if call is not None:
+    for_ltv = [row.group for row in rows if row.cause != Liquidation.Cause.OVERDUE]
+    for call in margin_calls.open_calls(for_ltv).values() if for_ltv else ():
         margin_calls.end(call=call, how=MarginCall.Ended.LIQUIDATED, ltv=None, at=at)
 
 
@@ -267,7 +311,7 @@ def end_call(row: Liquidation, *, at: datetime) -> None:
 def tell_begun(till: Till) -> None:
     """The first step of several: said at once, since coins are gone and accounts are locked. R-GEN-61"""
     row, at = till.row, till.at
-    end_call(row, at=at)
+    end_calls([row], at=at)
     body = [
         f"Collateral of {row.group.name} ({row.group}) is being sold since {at:%Y-%m-%d %H:%M:%S} UTC: {_why(row)}.",
         *_taken(till.sales),
@@ -276,22 +320,29 @@ def tell_begun(till: Till) -> None:
         " time and make the next step smaller, or needless.",
     ]
     title = f"Liquidation: collateral of {row.group.name} is being sold in steps"
-    _tell(till, event=f"liquidation:{row.pk}:begun", title=title, body="\n".join(body), facts=_facts(till))
+    said = _message(till, event=f"liquidation:{row.pk}:begun", title=title, body="\n".join(body))
+    notices.send_all([said], at=at)
 
 
-def _tell(till: Till, *, event: str, title: str, body: str, facts: dict[str, object]) -> None:
+def _last_word(one: Ending) -> notices.Message:
+    row = one.till.row
+    return _message(
+        one.till, event=f"liquidation:{row.pk}", title=_title(row, one.rows), body=_body(one.till, one.rows)
+    )
+
+
+def _message(till: Till, *, event: str, title: str, body: str) -> notices.Message:
     row = till.row
     told = {"ltv": None if row.ltv is None else f"{row.ltv:f}", "prices": row.snapshot["prices"]}
     if row.end_ltv is not None:
         told["end_ltv"] = f"{row.end_ltv:f}"
-    notices.send(
+    return notices.Message(
         customer=row.group.customer,
         event=event,
         kind="liquidation",
         title=title,
         body=body,
-        facts=facts | told,
-        at=till.at,
+        facts=_facts(till) | told,
     )
 
 

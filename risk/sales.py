@@ -78,7 +78,10 @@ class Progress:
 
 @dataclass(slots=True)
 class Till:
-    """A running liquidation: the collateral still there by coin and account, and what was taken so far."""
+    """A running liquidation: the collateral still there by coin and account, and what was taken so far.
+
+    Some that are worked off together have one `batch` and one list of `unsaved` sales.
+    """
 
     row: Liquidation
     state: GroupState
@@ -92,7 +95,7 @@ class Till:
     sales: list[Sale] = field(default_factory=list)
     batch: ledger.Batch = field(default_factory=lambda: ledger.Batch(books.Chart()))
     touched: dict[int, Debt] = field(default_factory=dict)  # every debt that something was taken for
-    unsaved: list[Sale] = field(default_factory=list)  # the last of `sales`
+    unsaved: list[Sale] = field(default_factory=list)
     bounded: pace.Bounded = pace.Bounded(frozenset(), frozenset())
     only_market: bool = False  # what the market does not take is left alone, not taken over (R-FTR-05)
 
@@ -354,7 +357,9 @@ def _record(
 
 
 def write(till: Till) -> None:
-    """Book all that was taken and not booked yet. From here on the house accounts are locked: finish soon.
+    """Book all that was taken and not booked yet, for the till and those that it is worked off with.
+
+    From here on the house accounts are locked: finish soon.
 
     Raises pace.NoRoom: enough was sold of a coin for now, and this liquidation is one that waits then (R-FTR-22).
     """
@@ -362,7 +367,7 @@ def write(till: Till) -> None:
         pace.hold(till.unsaved, at=till.at)
     till.batch.write()
     Sale.objects.bulk_create(till.unsaved)
-    till.unsaved = []
+    till.unsaved.clear()
 
 
 def left(till: Till, rows: Sequence[Debt]) -> GroupState:

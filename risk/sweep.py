@@ -2,9 +2,10 @@
 
 A pass puts what its screen found into a queue (risk/candidates.py) and then decides from it, as any number of other
 processes do. Each decision is made under the group's lock, on rows and prices read after the lock was taken: a group
-repaid or topped up since it was screened is judged as it is now. Every sale is one transaction; what only has to be
-told is done for some groups together. A group that cannot be decided is reported and shields nobody else. What
-one group comes to is decided in risk/judging.py. R-GEN-23, R-GEN-24
+repaid or topped up since it was screened is judged as it is now. What only has to be told is done for some groups in
+one transaction, and so are the sales of those that lose all that they owe; any other sale has one of its own. A group
+that cannot be decided is reported and shields nobody else. What one group comes to is decided in risk/judging.py.
+R-GEN-23, R-GEN-24
 """
 
 import logging
@@ -18,10 +19,11 @@ from django.db import OperationalError, connection, transaction
 from django.db.models import Q
 
 from accounts.commands import RETRIED_SQLSTATES, Actor, acting
-from risk import candidates, judging, parameters, readings, screen
+from risk import candidates, cases, judging, parameters, readings, screen
 from risk.arrays import Book
 from risk.candidates import Claimed
-from risk.judging import Outcome, Terms
+from risk.cases import Terms
+from risk.judging import Outcome
 from risk.models import CollateralGroup, Debt, ProductCode, RiskEvent, Settings, SweepRun
 from risk.pace import paces_at
 
@@ -63,7 +65,7 @@ class Decided:
     def terms_at(self, at: datetime) -> Terms:
         """Prices, ratios and waits of `at`, read again every second: newer prices are asked for by each sale itself."""
         if self.terms is None or self.terms.at != at or time.monotonic() - self.terms_read > KNOWN_SECONDS:
-            self.terms, self.terms_read = judging.terms_at(at), time.monotonic()
+            self.terms, self.terms_read = cases.terms_at(at), time.monotonic()
         return self.terms
 
 
@@ -90,7 +92,7 @@ def sweep(
         # Two passes at once, or a host whose clock is ahead: then nothing is watched until the others catch up.
         logger.warning("sweep at %s is overtaken by that at %s", at, last.at)
         return SweepReport()
-    if last is not None and readings.is_outage(since=last.at, until=at, waits=judging.waits_of(settings)):
+    if last is not None and readings.is_outage(since=last.at, until=at, waits=cases.waits_of(settings)):
         _grant_grace(product=product, since=last.at, at=at, settings=settings)
     full = [coin for coin, pace in paces_at(at).items() if pace.is_full]
     seen = screen.look(product=product, at=at, settings=settings, book=book, full=full)
@@ -152,12 +154,16 @@ def _decide_next(product: str, done: Decided, since: datetime | None) -> bool:
 def _decide(claimed: Sequence[Claimed], done: Decided, *, waits: bool) -> list[Outcome]:
     """Judge what was claimed under all its groups' locks, read in a handful of queries.
 
-    Of several together a group that must be sold from is left out and untouched, for a transaction of its own: a
-    sale locks debts and house accounts, so two sales in one could meet another's the wrong way round. A group that
-    somebody else has locked is left for later, unless it `waits`: who holds one may hold it for long.
+    What was claimed to be looked at, and must be sold from, is left out and untouched; so is, of what was claimed to
+    be sold from, whatever comes after one that has to be sold by itself. A group that somebody else has locked is left
+    for later, unless it `waits`: who holds one may hold it for long.
     """
     at, by_group = claimed[0].at, {one.group_id: one for one in claimed}
     groups = CollateralGroup.objects.select_related("customer").locked(*by_group, wait=waits)
+    places = {pk: place for place, pk in enumerate(by_group)}
+    groups.sort(
+        key=lambda group: places[group.pk]
+    )  # locked in their own order, decided in that of their danger
     for pk in by_group.keys() - {group.pk for group in groups}:
         done.met[pk] = time.monotonic()
         del by_group[pk]
@@ -167,13 +173,13 @@ def _decide(claimed: Sequence[Claimed], done: Decided, *, waits: bool) -> list[O
         candidates.decided(by_group.values())
         return []
     outcomes, ready = [], []
-    cases = judging.cases(groups, at, done.terms_at(at))
-    for pk, outcome in judging.decide_all(cases, may_sell=len(cases) == 1).items():
+    found = cases.read(groups, at, done.terms_at(at))
+    for pk, outcome in judging.decide_all(found, may_sell=claimed[0].sells or len(found) == 1).items():
         if outcome is not None:
             outcomes.append(outcome)
             ready.append(by_group.pop(pk))
     if by_group:
-        candidates.set_apart(by_group.values())
+        candidates.set_apart(by_group.values(), alone=False)
     candidates.decided(ready)  # last: who puts groups in would wait for a removal to commit
     return outcomes
 
@@ -185,15 +191,15 @@ def _after_failure(claimed: Sequence[Claimed], error: Exception, done: Decided) 
     """
     ids, is_collision = [one.group_id for one in claimed], _is_collision(error)
     with transaction.atomic():
-        if len(claimed) > 1:
+        if is_collision and done.collisions < MAX_COLLISIONS:
+            done.collisions += 1
+            done.met |= dict.fromkeys(ids, time.monotonic())
+            logger.warning("groups %s met another's locks; trying again", ids)
+        elif len(claimed) > 1:
             logger.error(
                 "groups %s could not be decided together; trying them one by one", ids, exc_info=error
             )
-            candidates.set_apart(candidates.still_free(claimed))
-        elif is_collision and done.collisions < MAX_COLLISIONS:
-            done.collisions += 1
-            done.met[ids[0]] = time.monotonic()
-            logger.warning("group %s met another's locks; trying again", ids[0])
+            candidates.set_apart(candidates.still_free(claimed), alone=True)
         else:
             logger.error("group %s could not be decided", ids[0], exc_info=error)
             done.failed += ids
@@ -217,7 +223,7 @@ def decide(*, group_id: int, at: datetime) -> Outcome:
         groups = CollateralGroup.objects.locked(group_id)
         if _is_overtaken(groups[0].product, at):
             return Outcome()
-        [case] = judging.cases(groups, at)
+        [case] = cases.read(groups, at)
         outcome = judging.decide(case, may_sell=True)
         assert outcome is not None, "it may sell"
         return outcome
@@ -233,7 +239,7 @@ def _is_overtaken(product: str, at: datetime) -> bool:
 
 def _grant_grace(*, product: str, since: datetime, at: datetime, settings: Settings) -> None:
     """The watch itself was away: whoever owes something gets time before anything is sold. R-GEN-24"""
-    until = readings.grace_after(at=at, waits=judging.waits_of(settings), running=None)
+    until = readings.grace_after(at=at, waits=cases.waits_of(settings), running=None)
     owing = Debt.objects.watched().filter(product=product).values("group_id")
     with acting(JOB):
         rows = CollateralGroup.objects.open().filter(pk__in=owing)

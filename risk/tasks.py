@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 
 from risk import accrual, announcements, funding, liquidation, moved, plans, prices, stress_runs
 from risk import sweep as watch
-from risk.judging import LONGEST_WAIT
+from risk.cases import LONGEST_WAIT
 
 logger = logging.getLogger(__name__)
 

@@ -213,7 +213,7 @@ def _trade(state: GroupState, change: Trade, at: datetime) -> GroupState:
     _refuse_overdrawn(state, change.uid, change.sell, change.amount)
     after = state.changed(balances={(change.uid, change.sell): -change.amount, (change.uid, change.buy): got})
     groups.permit(action=Action.TRADE, before=state, after=after, at=at)
-    pool = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.POOL, asset=change.buy).first()
+    pool = LedgerAccount.objects.house(LedgerAccount.Kind.POOL).filter(asset=change.buy).first()
     if pool is None or pool.balance < got:
         raise moves.DeskShort(f"The desk has too little {change.buy} to sell {got:f} just now.")
     return after

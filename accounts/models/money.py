@@ -1,7 +1,7 @@
 """Assets and the ledger. Totals are moved by the triggers of migration 0002; nothing else writes them."""
 
 from decimal import Decimal
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
@@ -30,6 +30,16 @@ class Asset(models.Model):
 
     def __str__(self) -> str:
         return self.symbol
+
+
+class LedgerAccountQuerySet(models.QuerySet["LedgerAccount"]):
+    def house(self, *kinds: str) -> Self:
+        """The desk's own accounts of these kinds, which are none of WALLETS.
+
+        That they are nobody's follows from the kind. It is said so that they are found by the index of
+        `one_wallet_per_kind_and_asset`, and not by reading every customer's wallets.
+        """
+        return self.filter(account__isnull=True, kind__in=kinds)
 
 
 class LedgerAccount(models.Model):
@@ -71,6 +81,8 @@ class LedgerAccount(models.Model):
     may_overdraw = models.BooleanField(default=False)
     debits = amount_field(default=0)
     credits = amount_field(default=0)
+
+    objects = LedgerAccountQuerySet.as_manager()
 
     class Meta:
         constraints = (

@@ -168,5 +168,5 @@ def _limits(asker: Asker) -> Iterator[dict[str, Any]]:
 
 
 def _lendable(assets: Collection[str]) -> Mapping[str, Decimal]:
-    pools = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.POOL, asset__in=assets)
+    pools = LedgerAccount.objects.house(LedgerAccount.Kind.POOL).filter(asset__in=assets)
     return {pool.asset_id: pool.balance for pool in pools}

@@ -136,7 +136,7 @@ def taken_over(request: HttpRequest) -> HttpResponse:
     if not user.is_staff:
         raise Http404  # a manager's clients are theirs; these coins are the house's
     may_release = user.role == User.Role.FINANCE
-    accounts = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.WORKOUT).select_related("asset")
+    accounts = LedgerAccount.objects.house(LedgerAccount.Kind.WORKOUT).select_related("asset")
     held = {row.asset: row.balance for row in accounts.order_by("asset_id") if row.balance}
     form = ReleaseForm(request.POST or None)
     field = form.fields["asset"]

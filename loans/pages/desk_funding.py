@@ -115,7 +115,7 @@ def coin(request: HttpRequest, symbol: str) -> HttpResponse:
         "at": at,
         "asset": asset,
         "pool": pools.pool_of(asset),
-        "opened": set(LedgerAccount.objects.filter(asset=asset).values_list("kind", flat=True)),
+        "opened": set(LedgerAccount.objects.filter(asset=asset, account=None).values_list("kind", flat=True)),
         "open": pools.funded(
             tranches.filter(closed_at__isnull=True).order_by("matures_at", "opened_at", "pk"), at=at
         ),

@@ -57,7 +57,7 @@ def fund(request: HttpRequest) -> HttpResponse:
     held = insurance.balances()
     capital = {
         row.asset_id: row.balance
-        for row in LedgerAccount.objects.filter(kind=LedgerAccount.Kind.CAPITAL).select_related("asset")
+        for row in LedgerAccount.objects.house(LedgerAccount.Kind.CAPITAL).select_related("asset")
     }
     assets = Asset.objects.in_bulk([*held, *capital])
     rows = [(assets[coin], held.get(coin, ZERO), capital.get(coin, ZERO)) for coin in sorted(assets)]

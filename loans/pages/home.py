@@ -246,7 +246,7 @@ def _rates(customer: Customer, columns: list[Standing], at: datetime, *, is_all:
     offered = [
         symbol for symbol in assets if symbol in {*flexible, *fixed_30, *fixed_60} and symbol in quotes
     ]
-    pools = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.POOL, asset__in=offered)
+    pools = LedgerAccount.objects.house(LedgerAccount.Kind.POOL).filter(asset__in=offered)
     lendable = {pool.asset_id: pool.balance for pool in pools}
     worth = {symbol: lendable.get(symbol, ZERO) * quotes[symbol].price for symbol in offered}
     offered.sort(key=lambda symbol: (symbol not in owed, -worth[symbol], symbol))

@@ -70,7 +70,7 @@ def priced(parties: Parties, agreed: Agreed | None) -> tuple[list[Line], list[Pr
     ceilings = limits.ceilings_of(
         parties.customer, policy=parties.policy, assets=symbols, quotes=market, at=parties.at
     )
-    pools = LedgerAccount.objects.filter(kind=LedgerAccount.Kind.POOL, asset__in=symbols)
+    pools = LedgerAccount.objects.house(LedgerAccount.Kind.POOL).filter(asset__in=symbols)
     lendable = {pool.asset_id: pool.balance for pool in pools}
     lines: list[Line] = []
     found: list[Problem] = []

@@ -33,12 +33,14 @@ class Candidate(models.Model):
     """A group that needs an exact look, found by the pass of `at`: the queue that any number of workers claim from.
 
     The most dangerous goes first; `danger` is the screen's LTV, `sells` its guess that collateral must be sold.
+    `alone`: an earlier look found that it needs a transaction of its own.
     """
 
     product = models.CharField(max_length=12, choices=ProductCode.choices)
     group = models.OneToOneField(CollateralGroup, models.PROTECT, related_name="candidate")
     danger = models.FloatField()
     sells = models.BooleanField(default=False)
+    alone = models.BooleanField(default=False, db_default=False)
     at = models.DateTimeField()
 
     class Meta:

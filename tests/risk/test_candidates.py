@@ -44,15 +44,25 @@ def put(found: list[CollateralGroup], *, at: Any = NOON, sells: bool = True) -> 
 
 
 @pytest.mark.django_db
-def test_the_most_dangerous_is_claimed_first_and_who_is_to_be_sold_from_alone() -> None:
-    """R-GEN-23"""
-    least, most = groups(2)
-    put([least, most])
+def test_the_most_dangerous_is_claimed_first_with_those_like_it() -> None:
+    """R-GEN-23: who is to be sold from with such, who is looked at with such, and who was set apart alone"""
+    least, middle, most = groups(3)
+    put([least, middle, most])
+
+    def claimed() -> list[int]:
+        with transaction.atomic():
+            return [one.group_id for one in candidates.claim(product="vip")]
+
+    assert claimed() == [most.pk, middle.pk, least.pk]
+    Candidate.objects.filter(group=middle).update(sells=False)
+    assert claimed() == [most.pk, least.pk]
     with transaction.atomic():
-        assert [one.group_id for one in candidates.claim(product="vip")] == [most.pk]
-    put([least, most], sells=False)
-    with transaction.atomic():
-        assert [one.group_id for one in candidates.claim(product="vip")] == [most.pk, least.pk]
+        candidates.set_apart([candidates.claim(product="vip")[0]], alone=True)
+    assert claimed() == [most.pk]
+    Candidate.objects.filter(group=most).delete()
+    assert claimed() == [middle.pk]
+    put([least, middle, most], sells=False)
+    assert claimed() == [most.pk, middle.pk, least.pk]
 
 
 @pytest.mark.django_db
@@ -99,10 +109,11 @@ def test_what_a_later_pass_overtook_is_dropped_undecided() -> None:
 
 
 def test_many_deciders_decide_each_group_once_and_never_a_safer_one_first(
-    committed_db: object, in_threads: InThreads
+    committed_db: object, in_threads: InThreads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R-GEN-23, TRUST E1: whatever is claimed was at least as dangerous as all that nobody had claimed then"""
-    found = groups(12)
+    monkeypatch.setattr(candidates, "SALES", 2)
+    found = groups(24)
     build.prices(NOON, BTC="40000", USDT="1")
     put(found)
 
@@ -111,10 +122,10 @@ def test_many_deciders_decide_each_group_once_and_never_a_safer_one_first(
     assert [one.failed for one in done] == [[]] * 4
     assert sum(len(one.outcomes) for one in done) == len(found)
     assert Liquidation.objects.count() == Liquidation.objects.values("group").distinct().count() == len(found)
-    # A number is drawn after the claim, so a group may be at most as far from its place as there are others at work.
+    # A number is drawn after the claim, so a group may be as far from its place as others at work hold groups.
     order = list(Liquidation.objects.order_by("pk").values_list("group", flat=True))
     wanted = [group.pk for group in reversed(found)]
-    assert all(abs(place - wanted.index(pk)) < 4 for place, pk in enumerate(order))
+    assert all(abs(place - wanted.index(pk)) < 4 * candidates.SALES for place, pk in enumerate(order))
 
 
 def test_a_claimed_group_is_skipped_by_others_and_kept_by_the_next_pass(
@@ -124,6 +135,7 @@ def test_a_claimed_group_is_skipped_by_others_and_kept_by_the_next_pass(
     held, free = groups(2)
     build.prices(NOON, BTC="40000", USDT="1")
     put([free, held])
+    Candidate.objects.filter(group=held).update(alone=True)
     with transaction.atomic():
         assert [one.group_id for one in candidates.claim(product="vip")] == [held.pk]
         later = NOON + timedelta(seconds=1)

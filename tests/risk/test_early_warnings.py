@@ -11,7 +11,7 @@ from hypothesis.extra.django import TestCase
 
 from accounts.commands import Actor, acting
 from accounts.models import Notice
-from risk import delays, early_warnings, judging, parameters, screen, sweep
+from risk import cases, delays, early_warnings, judging, parameters, screen, sweep
 from risk.models import (
     CollateralGroup,
     DelayEnrolment,
@@ -299,7 +299,7 @@ class TheScreenMissesNothing(TestCase):
         """What judging it exactly leaves behind."""
         before = self._rows(group)
         with acting(sweep.JOB):
-            [case] = judging.cases(CollateralGroup.objects.locked(group.pk), at)
+            [case] = cases.read(CollateralGroup.objects.locked(group.pk), at)
             judging.decide(case, may_sell=True)
         return [row for row in self._rows(group) if row not in before]
 

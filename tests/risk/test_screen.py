@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from accounts.commands import acting
-from risk import debts, judging, parameters, screen, sweep, valuation
+from risk import cases, debts, judging, parameters, screen, sweep, valuation
 from risk.arrays import Book
 from risk.models import (
     CollateralGroup,
@@ -192,7 +192,7 @@ class World:
 
     def _decide(self, ids: Sequence[int], *, may_wait: bool) -> None:
         with acting(sweep.JOB):
-            for case in judging.cases(CollateralGroup.objects.locked(*ids), self.at):
+            for case in cases.read(CollateralGroup.objects.locked(*ids), self.at):
                 outcome = judging.decide(case, may_sell=False)
                 assert outcome is not None or may_wait, f"{case.group} is to be sold and was not near"
 
