@@ -88,6 +88,17 @@ class Debt(models.Model):
                 condition=Q(closed_at__isnull=True, residual_since__isnull=True),
                 name="debt_to_charge",
             ),
+            # Of few debts, and on nothing that a midnight changes: they cost it nothing.
+            models.Index(
+                fields=["overdue_since"],
+                condition=Q(closed_at__isnull=True, overdue_since__isnull=False),
+                name="debt_overdue",
+            ),
+            models.Index(
+                fields=["customer"],
+                condition=Q(closed_at__isnull=True, residual_since__isnull=False),
+                name="debt_residual",
+            ),
         )
 
     def __str__(self) -> str:

@@ -12,7 +12,7 @@ from accounts.models import User
 from loans import queries
 from loans.models import Loan
 from loans.vip import renewal
-from risk import accrual
+from risk import accrual, pools
 from tests import build
 from tests.build import LONG_AGO, TEN
 from tests.loans import desk as desks
@@ -104,6 +104,20 @@ def test_a_loan_page_asks_no_more_after_many_charges(house: Desk) -> None:
         with visit.at(at):
             desks.quote(at)
             found.append(asked({"loan": (house.applicant, reverse("loans:loan", args=[loan.pk]))}))
+    assert found[0] == found[1]
+
+
+def test_the_book_asks_no_more_once_something_was_earned(house: Desk) -> None:
+    """R-ADM-06, R-ADM-12"""
+    named = {"book": (build.user("auditor"), reverse("loans:book"))}
+    tomorrow = SOON + timedelta(days=1)
+    accrual.accrue(at=tomorrow)  # what it earned is not of the time before
+    found = []
+    for at, is_earned in ((SOON, False), (tomorrow, True)):
+        with visit.at(at):
+            desks.quote(at)
+            assert bool(pools.result(start=LONG_AGO, end=at)) == is_earned
+            found.append(asked(named))
     assert found[0] == found[1]
 
 
