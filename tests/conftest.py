@@ -6,6 +6,7 @@ Django's flush, so there are two kinds of database test: `db` (rolled back) for 
 """
 
 import fcntl
+import gc
 import hashlib
 import os
 import subprocess
@@ -30,6 +31,7 @@ from django.db import connection, connections
 from django.test.testcases import LiveServerThread
 from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 BASE = Path(__file__).resolve().parent.parent
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -126,8 +128,12 @@ def django_db_setup(
     """What pytest-django calls before the first database test of this process."""
     name = f"lombard_test_{WORKER}"
     on_copy = _default_connection_on(name, url=settings.DATABASE_URL)
+    from tests import proof
+
     with django_db_blocker.unblock(), _copy(name, template_database), on_copy:
+        proof.learn()
         yield
+        assert proof.problems() == [], "a test that is rolled back left a break behind"
 
 
 @dataclass(frozen=True)
@@ -187,14 +193,14 @@ def _books_stay_true(request: pytest.FixtureRequest, _django_db_marker: None) ->
 def _prove_the_books(request: pytest.FixtureRequest) -> None:
     if request.node.get_closest_marker(KEEP):
         return
-    from accounts.ledger import problems
+    from tests import proof
 
     connection.ensure_connection()
     if connection.connection.info.transaction_status == psycopg.pq.TransactionStatus.INERROR:
         pytest.fail("the transaction is broken: wrap the refused statement in transaction.atomic()")
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    found = problems()
+    found = proof.problems()
     assert not found, "the books do not prove themselves:\n" + "\n".join(found)
 
 
@@ -265,6 +271,30 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.REDIS_URL = settings.CELERY_BROKER_URL = address
     settings.CACHES["default"]["LOCATION"] = address
     os.environ["REDIS_URL"] = address
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays to the end: the collector need not walk through it for every test."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_are_listed_once() -> Iterator[None]:
+    """A process that serves lists them when it starts. Here each test client would, for longer than most tests take."""
+    list_them = WhiteNoiseMiddleware.add_files_from_finders
+    listed: dict[str, Any] = {}
+
+    def listed_before(middleware: WhiteNoiseMiddleware) -> None:
+        if not listed:
+            list_them(middleware)
+            listed.update(middleware.files)
+        middleware.files.update(listed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", listed_before)
+        yield
 
 
 @pytest.fixture
