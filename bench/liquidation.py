@@ -40,6 +40,18 @@ PASS: Final = 5.0  # seconds between two passes of the watch
 LOOK: Final = 0.1  # seconds between two looks at whether it is done
 ASKS: Final = 0.5  # seconds between two pages
 SPAN: Final = 600
+GROWING: Final = (
+    "accounts_journalentry",
+    "accounts_transfer",
+    "accounts_ledgeraccount",
+    "accounts_controlsum",
+    "risk_candidate",
+    "risk_debt",
+    "risk_debtentry",
+    "risk_liquidation",
+    "risk_sale",
+    "risk_riskevent",
+)
 
 
 def main() -> int:
@@ -71,7 +83,7 @@ def measured(*, groups: int) -> dict[str, Any]:
         (f"/loans/{firm.loans.order_by('pk')[0].pk}/", _cookie(firm.memberships.get().user)),
     ]
     world.analyse()
-    with stand.site() as port, _workers():
+    with stand.site() as port, _workers(), stand.tended(*GROWING):
         before, watch = _floor(), Watch()
         danger = watch.crash()
         with _asking(port, pages) as taken:

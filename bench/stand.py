@@ -8,9 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+
+import psycopg
 
 # What a server of this size would be given; the floors run on the same one. Data is thrown away, so nothing is synced.
 POSTGRES = {
@@ -21,6 +24,7 @@ POSTGRES = {
     "maintenance_work_mem": "512MB",
     "jit": "off",
 }
+TENDED_EVERY = 5.0  # seconds
 QUIET = {
     "LOMBARD_ENV_FILE": "",
     "INSECURE_HTTP": "1",
@@ -112,6 +116,30 @@ def worker(
     env = environment(**(address or {}))
     with process(sys.executable, "-W", hush, *celery.split(), *alone, env=env) as child:
         yield child
+
+
+@contextmanager
+def tended(*tables: str) -> Iterator[None]:
+    """Do for these tables what autovacuum does for a server's; a throw-away one has none, so it could be dropped.
+
+    Without it statements are planned for the few rows that a table had, and read all the many that it has by now.
+    """
+    over = threading.Event()
+
+    def tend() -> None:
+        with psycopg.connect(url(owner=True), autocommit=True) as owner:
+            while True:
+                owner.execute(f"VACUUM (ANALYZE) {', '.join(tables)}".encode())
+                if over.wait(TENDED_EVERY):
+                    return
+
+    keeper = threading.Thread(target=tend)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 def memory_mb(pid: int) -> float:

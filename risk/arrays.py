@@ -71,14 +71,17 @@ RATES = """
     FROM risk_debtrate r JOIN risk_debt d ON d.id = r.debt_id AND d.closed_at IS NULL AND d.residual_since IS NULL
 """
 ONLY = "AND {column} = ANY (%(only)s::bigint[])"
+# In the order in which they moved: of a wallet or a debt the last row has its newest total.
 MOVED_WALLETS = f"""
-    SELECT w.id, (w.credits - w.debits)::float8 FROM accounts_ledgeraccount w WHERE w.id = ANY (ARRAY({moved.SINCE}))
+    SELECT t.id, t.total FROM (SELECT id, ids, totals FROM risk_moved WHERE kind = 'wallet' AND {moved.TOLD}) m,
+        unnest(m.ids, m.totals) AS t (id, total) ORDER BY m.id
 """  # noqa: S608  our own text
 MOVED_DEBTS = f"""
-    SELECT d.id, (d.principal + d.interest + d.late_fee)::float8, date_part('epoch', d.accrued_through)
-    FROM risk_debt d WHERE d.id = ANY (ARRAY({moved.SINCE})) AND d.closed_at IS NULL AND d.residual_since IS NULL
+    SELECT t.id, t.total, t.ends
+    FROM (SELECT id, ids, totals, ends FROM risk_moved WHERE kind = 'debt' AND {moved.TOLD}) m,
+        unnest(m.ids, m.totals, m.ends) AS t (id, total, ends) ORDER BY m.id
 """  # noqa: S608
-MOVED_GROUPS = f"SELECT DISTINCT t.id FROM ({moved.SINCE}) AS t (id)"  # noqa: S608
+MOVED_GROUPS = f"SELECT DISTINCT unnest(ids) FROM risk_moved WHERE kind = 'group' AND {moved.TOLD}"  # noqa: S608
 OF_WALLETS = """
     SELECT DISTINCT g.group_id FROM accounts_ledgeraccount w
     JOIN risk_member g ON g.account_id = w.account_id AND g.wallet = w.kind AND g.released_at IS NULL
@@ -221,11 +224,11 @@ class Book:
         with _one_snapshot():
             now = moved.look()
             self._name_coins()
-            ids = None if last is None or last.server != now.server else moved.heard(last.since)
+            ids = None if last is None or last.server != now.server else moved.heard(last)
             if last is None or ids is None or ids > self._many():
                 self._load()
             else:
-                self._follow(last.since)
+                self._follow(last)
         self._last = now
 
     @property
@@ -310,17 +313,18 @@ class Book:
 
     # --- What moved -------------------------------------------------------------------------------------------
 
-    def _follow(self, since: str) -> None:
-        wallets = read(_Total, MOVED_WALLETS, {"kind": "wallet", "since": since})
-        debts = read(_Owed, MOVED_DEBTS, {"kind": "debt", "since": since})
-        groups = numbers(MOVED_GROUPS, {"kind": "group", "since": since})
+    def _follow(self, last: moved.Look) -> None:
+        """Totals are laid over the old ones: where an id stands twice, NumPy keeps the last, which is the newest."""
+        wallets = read(_Total, MOVED_WALLETS, last.asked)
+        debts = read(_Owed, MOVED_DEBTS, last.asked)
+        groups = numbers(MOVED_GROUPS, last.asked)
         at_wallet, at_debt = self._wallet_index.find(wallets.id), self._debt_index.find(debts.id)
         strangers = wallets.id[at_wallet < 0]
         if strangers.size:
-            groups = np.union1d(groups, numbers(OF_WALLETS, {"ids": strangers.tolist()}))
+            groups = np.union1d(groups, numbers(OF_WALLETS, {"ids": np.unique(strangers).tolist()}))
         known = at_wallet >= 0
         self.wallets.amount[at_wallet[known]] = wallets.amount[known]
-        known = at_debt >= 0  # any other is residual, or of a group that has moved too
+        known = at_debt >= 0  # any other is residual or closed, or of a group that has moved too
         self.debts.booked[at_debt[known]] = debts.booked[known]
         self.debts.through[at_debt[known]] = debts.through[known]
         if groups.size:

@@ -12,8 +12,10 @@ from risk.models.parameters import ProductCode, usd_field
 class Moved(models.Model):
     """Which wallets, debts or groups a statement changed: the change feed of the books in memory. Kept for an hour.
 
-    Written by triggers only (migration 0008). `xid`, the transaction, is a column that Django does not know of: who
-    reads from the oldest transaction that was running at the last look on misses no late commit.
+    Written by triggers only (migrations 0008 and 0012). `xid`, the transaction, is a column that Django does not know
+    of: who reads from the oldest transaction that was running at the last look on misses no late commit. Beside `ids`,
+    of wallets and debts, stand their `totals` after the statement, and of debts when they are accrued through (`ends`,
+    seconds since 1970): doubles for the screen, which decides nothing.
     """
 
     class Kind(models.TextChoices):
@@ -23,6 +25,8 @@ class Moved(models.Model):
 
     kind = models.CharField(max_length=6, choices=Kind.choices)
     ids = ArrayField(models.BigIntegerField())
+    totals = ArrayField(models.FloatField(), null=True)
+    ends = ArrayField(models.FloatField(), null=True)
     recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
 
     def __str__(self) -> str:

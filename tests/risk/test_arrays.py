@@ -219,6 +219,9 @@ class Post:
     def __init__(self, place: str, source: int, target: int) -> None:
         self.connection = psycopg.connect(place)
         self.connection.execute("SELECT set_config('app.actor', 'test:other', true)")
+        self.move(source, target)
+
+    def move(self, source: int, target: int) -> None:
         entry = self.connection.execute(
             "INSERT INTO accounts_journalentry (kind, reference, at) VALUES ('test', gen_random_uuid()::text, now())"
             " RETURNING id"
@@ -274,6 +277,27 @@ def test_what_commits_after_a_look_is_in_the_next(committed_db: CommittedDatabas
         version = book.version
         book.refresh()
         assert book.version == version, "it was followed, not read whole"
+
+
+def test_the_newest_total_holds_whichever_transaction_is_older(committed_db: CommittedDatabase) -> None:
+    """TRUST C-06: the older one changes a wallet last; later only what the younger one told is told again"""
+    with pairs(3) as [(a, b), (c, d), (e, f)]:
+        book = refreshed()
+        older = Post(committed_db.url, c, d)
+        between = Post(committed_db.url, e, f)
+        Post(committed_db.url, a, b).end(commits=True)
+        older.move(a, b)
+        older.end(commits=True)
+        for _ in range(2):
+            version = book.version
+            book.refresh()
+            assert [amounts(book)[pk] for pk in (a, b, c, d, e, f)] == [4.98, 5.02, 4.99, 5.01, 5, 5]
+            assert book.version == version, "it was followed, not read whole"
+        between.move(a, b)
+        between.end(commits=True)
+        book.refresh()
+        assert amounts(book) == amounts(refreshed())
+        assert amounts(book)[a] == 4.97
 
 
 def test_with_any_interleaving_no_commit_is_missed(committed_db: CommittedDatabase) -> None:
