@@ -98,7 +98,7 @@ def measured(*, groups: int) -> dict[str, Any]:
         "ratio": round(len(danger) / seconds / floor, 4),
         "order": _order(danger),
         "pages": _told(taken),
-        "pace": _paced(people, timezone.now() + timedelta(seconds=2 * SPAN), groups=min(groups, 300)),
+        "pace": _paced(people, timezone.now() + timedelta(seconds=2 * SPAN), groups=min(groups // 10, 300)),
     }
 
 
@@ -118,10 +118,10 @@ class Watch:
         """Prices fall; how dangerous each group is that the first pass queues, by group."""
         from risk.models import Candidate
 
-        assert self.look(), "nothing is near a line"
+        assert self.look(wakes=False), "nothing is near a line"
         return dict(Candidate.objects.values_list("group", "danger"))
 
-    def look(self) -> int:
+    def look(self, *, wakes: bool = True) -> int:
         """One pass that leaves the deciding to the workers; how many groups it found near a line."""
         from django.utils import timezone
 
@@ -131,13 +131,15 @@ class Watch:
 
         at = timezone.now()
         book.quote(at, times=FALL)
-        return sweep.sweep(at=at, book=self.book, seconds=0, more=wake_decider).near
+        return sweep.sweep(at=at, book=self.book, seconds=0, more=wake_decider if wakes else None).near
 
     def drained(self, *, groups: int) -> float:
         """Seconds until the workers have emptied the queue."""
         from risk.models import Candidate
+        from risk.tasks import wake_decider
 
         began = looked = time.monotonic()
+        wake_decider()
         while Candidate.objects.exists():
             time.sleep(LOOK)
             if time.monotonic() >= looked + PASS:
@@ -154,13 +156,23 @@ def _workers() -> Iterator[None]:
     from risk.tasks import wake_decider
 
     with stand.worker("one") as one, stand.worker("two") as two:
-        for _ in range(20):  # until both have started and asked an empty queue
+        _until_both_answer()
+        for _ in range(4):  # each asks an empty queue
             wake_decider()
-            time.sleep(0.5)
+            time.sleep(0.25)
         for worker in (one, two):
             for pid in (worker.pid, *stand.children(worker.pid)):
                 os.setpriority(os.PRIO_PROCESS, pid, BEHIND)
         yield
+
+
+def _until_both_answer() -> None:
+    from config.celery import app
+
+    for _ in range(60):
+        if len(app.control.ping(timeout=0.5) or ()) == WORKERS:
+            return
+    raise SystemExit("The workers did not start.")
 
 
 def _order(danger: dict[int, float]) -> dict[str, float]:

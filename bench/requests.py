@@ -23,7 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
@@ -36,13 +36,23 @@ if TYPE_CHECKING:
 
 EMPTY_PAGE, EMPTY_SIGNED, AGED = "empty page", "empty signed", "loan, aged"
 CONNECTIONS: Final = 16
-ROUNDS: Final = 2
-TURN: Final = 1.0  # seconds that one address is asked for, in each round
-ALONE: Final = 30  # requests of one connection alone, in each round
+SUMMED_EVERY: Final = 15.0  # seconds; config/celery.py
 GROWS_AT_MOST: Final = 1.2
 SIGNED_GOAL: Final = 0.35  # of the empty signed endpoint's requests per second
 OF_ONE_FIRM: Final = 50  # loans of the firm that has many
 FILLS_A_PAGE: Final = 60  # firms
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often each address is asked: rounds, in each so many requests alone, then so many seconds by a crowd."""
+
+    rounds: int = 2
+    alone: int = 30
+    crowd: float = 1.0
+
+
+QUICK: Final = Pace(rounds=1, alone=10, crowd=0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +91,7 @@ class Timed:
         return statistics.median(self.per_second)
 
 
-def measured(*, loans: int, accruals: int, turn: float = TURN) -> dict[str, Any]:
+def measured(*, loans: int, accruals: int, pace: Pace) -> dict[str, Any]:
     """Every page and signed read with one loan in the database, then with `loans` more of other firms.
 
     One of these has stood for `accruals` days, one firm has fifty. Lists that fill their page, and loans that were
@@ -97,17 +107,17 @@ def measured(*, loans: int, accruals: int, turn: float = TURN) -> dict[str, Any]
     world.loans(at, groups=1, people=people)
     addresses = _addresses(world.reader(at), people)
     world.analyse()
-    one = _look(addresses, turn)
+    one = _look(addresses, replace(pace, crowd=0))
     world.loans(at, groups=FILLS_A_PAGE, people=people)
     world.loans(at, groups=1, each=OF_ONE_FIRM, people=people)
     lists = _full_lists(world.reader(at), people)
     full = _empties(addresses) | lists | {AGED: _loan(world.aged(people, at, days=1))}
     world.analyse()
-    few = _look(full, turn)
+    few = _look(full, replace(pace, crowd=0))
     world.loans(at, groups=loans, people=people)
     more = addresses | lists | {AGED: _loan(world.aged(people, at, days=accruals))}
     world.analyse()
-    many = _look(more, turn)
+    many = _look(more, pace)
     # Which look a page is compared with: the latest before that has it, filled as it is now.
     before = {name: few if name in full else one for name in more}
     return _told(before, many, loans=loans, accruals=accruals)
@@ -126,7 +136,8 @@ def signed_reads(*, seconds: float = 20) -> dict[str, Any]:
     world.analyse()
     names = (EMPTY_SIGNED, "ongoing orders", "balances")
     addresses = {name: one for name, one in _addresses(reader, people).items() if name in names}
-    times = _timed(addresses, turn=seconds / ROUNDS / len(addresses))
+    pace = Pace()
+    times = _timed(addresses, replace(pace, crowd=seconds / pace.rounds / len(addresses)))
     empty = times[EMPTY_SIGNED]
     rows = {
         name: {
@@ -221,10 +232,10 @@ class Looked:
     times: Mapping[str, Timed]
 
 
-def _look(addresses: Mapping[str, Asked], turn: float) -> Looked:
+def _look(addresses: Mapping[str, Asked], pace: Pace) -> Looked:
     _sum_up()
     queries = {name: _queries(asked) for name, asked in addresses.items()}
-    return Looked(queries, _timed(addresses, turn=turn))
+    return Looked(queries, _timed(addresses, pace))
 
 
 def _queries(asked: Asked) -> int:
@@ -241,23 +252,26 @@ def _queries(asked: Asked) -> int:
     return len(captured)
 
 
-def _timed(addresses: Mapping[str, Asked], *, turn: float = TURN) -> dict[str, Timed]:
-    found = {name: Timed() for name in addresses}
+def _timed(addresses: Mapping[str, Asked], pace: Pace) -> dict[str, Timed]:
+    found, summed = {name: Timed() for name in addresses}, time.monotonic()
     with stand.site() as port:
         for asked in addresses.values():
-            _load(port, asked, 1, seconds=0.3)  # warm
-        for _ in range(ROUNDS):
+            _load(port, asked, 1, requests=3)  # warm
+        for _ in range(pace.rounds):
             for name, asked in addresses.items():
-                _sum_up()
-                found[name].alone += _load(port, asked, 1, requests=ALONE)
-                crowd = _load(port, asked, CONNECTIONS, seconds=turn)
-                found[name].crowd += crowd
-                found[name].per_second.append(len(crowd) / turn)
+                if time.monotonic() >= summed + SUMMED_EVERY:
+                    _sum_up()
+                    summed = time.monotonic()
+                found[name].alone += _load(port, asked, 1, requests=pace.alone)
+                if pace.crowd:
+                    crowd = _load(port, asked, CONNECTIONS, seconds=pace.crowd)
+                    found[name].crowd += crowd
+                    found[name].per_second.append(len(crowd) / pace.crowd)
     return found
 
 
 def _sum_up() -> None:
-    """As the beat does, and no more often than it would: between two requests, so that it disturbs none."""
+    """As the beat does, as often as it would, but between two requests, so that it disturbs none."""
     from django.utils import timezone
 
     from loans import book_snapshot
@@ -360,9 +374,7 @@ def main() -> int:
     asked = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     asked.add_argument("--loans", type=int, default=10_000)
     asked.add_argument("--accruals", type=int, default=700)
-    asked.add_argument(
-        "--turn", type=float, default=TURN, help="seconds that one address is asked for, each round"
-    )
+    asked.add_argument("--quick", action="store_true", help="ask less often")
     asked.add_argument("--json", type=Path)
     asked.add_argument("--reads", action="store_true", help="signed reads of ten loans alone")
     options = asked.parse_args()
@@ -371,7 +383,8 @@ def main() -> int:
             found = signed_reads()
             _print(found, sys.stdout.write)
             return 0 if found["met"] else 1
-        found = measured(loans=options.loans, accruals=options.accruals, turn=options.turn)
+        pace = QUICK if options.quick else Pace()
+        found = measured(loans=options.loans, accruals=options.accruals, pace=pace)
         if options.json:
             options.json.write_text(json.dumps(found, indent=1))
         else:
