@@ -45,14 +45,14 @@ FILLS_A_PAGE: Final = 60  # firms
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often each address is asked: rounds, in each so many requests alone, then so many seconds by a crowd."""
+    """How often each address is asked: rounds, in each so many seconds by one alone, then by a crowd."""
 
     rounds: int = 2
-    alone: int = 30
+    alone: float = 1.5
     crowd: float = 1.0
 
 
-QUICK: Final = Pace(rounds=1, alone=10, crowd=0.2)
+QUICK: Final = Pace(rounds=1, alone=0.4, crowd=0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Timed:
     @property
     def undisturbed(self) -> float:
         """A tenth of the answers were as fast: what disturbs one only ever makes it slower."""
-        return statistics.quantiles(self.alone, n=10)[0]
+        return sorted(self.alone)[len(self.alone) // 10]
 
     @property
     def p99(self) -> float:
@@ -262,7 +262,7 @@ def _timed(addresses: Mapping[str, Asked], pace: Pace) -> dict[str, Timed]:
                 if time.monotonic() >= summed + SUMMED_EVERY:
                     _sum_up()
                     summed = time.monotonic()
-                found[name].alone += _load(port, asked, 1, requests=pace.alone)
+                found[name].alone += _load(port, asked, 1, seconds=pace.alone)
                 if pace.crowd:
                     crowd = _load(port, asked, CONNECTIONS, seconds=pace.crowd)
                     found[name].crowd += crowd
