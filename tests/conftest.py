@@ -273,6 +273,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["REDIS_URL"] = address
 
 
+LONGEST = ("tests/loans/test_life.py", "tests/loans/test_past_lives.py")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: begun last, one of them would keep everybody waiting for one worker."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
+
+
 def pytest_collection_finish() -> None:
     """What is loaded by now stays to the end: the collector need not walk through it for every test."""
     gc.collect()

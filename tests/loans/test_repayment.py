@@ -67,7 +67,10 @@ def test_a_part_pays_interest_before_principal(desk: Desk) -> None:
     assert build.balance(desk.master, "USDT") == 1009000
     assert books.pool("USDT").balance == pool + 1000
     assert queries.loan_row(loan, at=TEN + DAY).status == LoanStatus.ACCRUING
-    assert [event.kind for event in LoanEvent.objects.filter(loan=loan)] == ["drawn", "repayment"]
+    assert [event.kind for event in LoanEvent.objects.filter(loan=loan).order_by("pk")] == [
+        "drawn",
+        "repayment",
+    ]
     assert "1,000 USDT was paid" in Notice.objects.get(kind="repayment").body
 
 
