@@ -63,9 +63,12 @@ def find(browser: webdriver.Chrome, css: str) -> WebElement:
 
 
 def press(browser: webdriver.Chrome, css: str, *, then: str) -> None:
-    """Press, and wait until the address holds `then`."""
+    """Press, and wait until the address is `then`, or another one that holds it."""
+    before = browser.current_url
     find(browser, css).click()
-    patiently(browser).until(lambda page: then in page.current_url)
+    patiently(browser).until(
+        lambda page: page.current_url.endswith(then) or (then in page.current_url != before)
+    )
 
 
 def words(browser: webdriver.Chrome) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from accounts import ledger
 from accounts.models import JournalEntry
 from risk import corrections, gate
@@ -34,6 +36,29 @@ def test_two_reversals_at_once_are_one(committed_db: Any, in_threads: Run) -> No
         refusals = (corrections.AlreadyReversed, ledger.AlreadyPosted)
         assert sum(isinstance(one, refusals) for one in results) == 2, results
         assert JournalEntry.objects.get(reverses=entry) == made[0]
+
+
+def test_the_slower_of_two_hears_that_it_was_undone_not_that_money_lacks(
+    committed_db: Any, in_threads: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-ADM-11: the other one commits when this one has seen that nobody has, and before it reads what there is."""
+    build.fund_pool("USDT", "500", at=NOON)
+    funding = JournalEntry.objects.get(reference__startswith="test-funding", at=NOON)
+    refuse_state, quicker = corrections.refuse_state, list[Any]()
+
+    def overtaken(*args: Any, **kwargs: Any) -> None:
+        refuse_state(*args, **kwargs)
+        if not quicker:
+            quicker.append(None)
+            quicker[:] = in_threads([reverse(funding)])
+
+    monkeypatch.setattr(corrections, "refuse_state", overtaken)
+
+    with pytest.raises(corrections.AlreadyReversed):
+        reverse(funding)()
+
+    assert [JournalEntry.objects.get(reverses=funding)] == quicker
+    assert JournalEntry.objects.filter(kind=ledger.REVERSAL).count() == 1
 
 
 def test_a_reversal_that_races_a_withdrawal_never_overdraws(committed_db: Any, in_threads: Run) -> None:
