@@ -5,14 +5,17 @@ Summing takes longer the more groups there are, and a page must not. A snapshot 
 or with an old one, the page sums up itself.
 """
 
+import hashlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.core.cache import cache
 from django.db import connection
+from django.utils.safestring import SafeString
 
 from accounts.models import Customer, User
 from loans import dashboard
@@ -40,6 +43,23 @@ def newest(scope: str, *, at: datetime) -> Book | None:
     book: Book = kept["book"]
     oldest = max(OLDEST, 2 * _pause(kept))  # a page could not sum up in its time what takes so long
     return book if timedelta() <= at - book.at <= oldest else None
+
+
+def drawn(scope: str, book: Book, beside: object, draw: Callable[[], SafeString]) -> SafeString:
+    """What a page draws of this scope's snapshot, and of nothing but it and what stands `beside` it.
+
+    Drawn once for everybody who sees the same, and anew where nobody can keep it.
+    """
+    name = f"book-drawn:{hashlib.sha256(repr((scope, book.at, beside)).encode()).hexdigest()}"
+    try:
+        kept: SafeString | None = cache.get(name)
+    except Exception:
+        logger.warning("no drawing of the book can be read; the page draws it itself")
+        return draw()
+    if kept is None:
+        kept = draw()
+        cache.set(name, kept, OLDEST.total_seconds())
+    return kept
 
 
 def take(*, at: datetime) -> int:

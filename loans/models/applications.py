@@ -82,6 +82,11 @@ class Application(models.Model):
         )
         indexes = (
             models.Index(fields=["submitted_at"], condition=Q(status="submitted"), name="application_queue"),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(status__in=["negotiating", "offered"]),
+                name="application_talks",
+            ),
         )
 
     def __str__(self) -> str:

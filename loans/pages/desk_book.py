@@ -3,6 +3,7 @@
 A VIP manager sees the book of their own clients, staff the whole one. R-ADM-06
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,14 +12,16 @@ from django.core.paginator import Page, Paginator
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from accounts.models import Asset, Customer, LedgerAccount, Transfer
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
 from loans import book_snapshot, dashboard, queries
-from loans.dashboard import BUCKETS, Book, Bucket
+from loans.dashboard import BUCKETS, Book, Bucket, ClientExposure
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from loans.pages.desk_rows import due_soon, group_rows, in_delay, in_grace, live_groups
@@ -43,10 +46,11 @@ def book(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {
         "at": at,
         "book": found,
-        "top": [(one, named[one.customer_id], found.share(one.owed)) for one in top],
+        "top": top,
         "top_share": found.share(sum((one.owed for one in top), ZERO)),
-        "coins": found.by_coin(),
-        "buckets": _drawn(found),
+        "sums": _sums(
+            book_snapshot.scope_of(user), found, [(one, named[one.customer_id]) for one in top], at=at
+        ),
         "bands": [(name, number) for name, number in reversed(found.bands.items())],
         "due": due_soon(clients, at=at).count(),
         "overdue": _overdue(clients).count(),
@@ -61,7 +65,6 @@ def book(request: HttpRequest) -> HttpResponse:
         context |= {
             "pools": sorted(used, key=lambda pool: (-(pool.use or ZERO), pool.asset.pk)),
             "insurance": sorted(insurance.balances().items()),
-            "results": _results(at),
         }
     return render(request, "loans/desk_book.html", context)
 
@@ -185,6 +188,26 @@ def _after(request: HttpRequest) -> int:
 
 def _overdue(clients: QuerySet[Customer]) -> QuerySet[Debt]:
     return Debt.objects.watched().filter(customer__in=clients, overdue_since__isnull=False)
+
+
+def _sums(scope: str, found: Book, top: Sequence[tuple[ClientExposure, Customer]], *, at: datetime) -> str:
+    """The tables of the sums and the result, drawn; of a snapshot once for all who see the same clients in it."""
+
+    def draw() -> SafeString:
+        rows = [(one, client, found.share(one.owed)) for one, client in top]
+        context: dict[str, Any] = {
+            "book": found,
+            "coins": found.by_coin(),
+            "buckets": _drawn(found),
+            "top": rows,
+        }
+        if scope == book_snapshot.EVERYBODY:
+            context["results"] = _results(found.at)
+        return render_to_string("loans/desk_book_sums.html", context)
+
+    if found.at == at:  # summed up for this request alone
+        return draw()
+    return book_snapshot.drawn(scope, found, [(client.pk, client.name) for _, client in top], draw)
 
 
 @exact

@@ -99,6 +99,11 @@ class Debt(models.Model):
                 condition=Q(closed_at__isnull=True, residual_since__isnull=False),
                 name="debt_residual",
             ),
+            models.Index(
+                fields=["due_at"],
+                condition=Q(closed_at__isnull=True, overdue_since__isnull=True, due_at__isnull=False),
+                name="debt_due",
+            ),
         )
 
     def __str__(self) -> str:

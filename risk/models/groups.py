@@ -63,6 +63,18 @@ class CollateralGroup(models.Model):
                 condition=Q(closed_at__isnull=True),
             ),
         )
+        indexes = (
+            models.Index(
+                fields=["band"],
+                condition=Q(closed_at__isnull=True, band__in=["CALL", "LIQ"]),
+                name="group_in_trouble",
+            ),
+            models.Index(
+                fields=["grace_until"],
+                condition=Q(closed_at__isnull=True, grace_until__isnull=False),
+                name="group_in_grace",
+            ),
+        )
 
     def __str__(self) -> str:
         return f"G-{self.pk:04d}"

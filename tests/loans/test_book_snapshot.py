@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
+from unittest import mock
 
 import pytest
 import redis
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connection
+from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from accounts.commands import acting
 from accounts.models import Customer
 from loans import book_snapshot, dashboard
+from loans.pages import desk_book
 from tests import build
 from tests.build import BUILDER, TEN
 from tests.loans import desk, visit
@@ -82,6 +87,45 @@ def test_a_client_who_has_another_manager_since_is_not_named(house: Desk) -> Non
         Customer.objects.filter(pk=house.owner.pk).update(manager=build.user("vip_manager"))
     page = visit.client_of(house.manager).get(reverse("loans:book"))
     assert house.owner.name not in page.content.decode()
+
+
+def test_the_tables_of_a_snapshot_are_drawn_once_for_all_who_see_the_same(
+    house: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-ADM-06: and anew when a client is called otherwise, for whoever sees other clients, and for newer sums."""
+    auditor, url = visit.client_of(build.user("auditor")), reverse("loans:book")
+    drawn: list[dict[str, object]] = []
+
+    def draw(template: str, context: dict[str, object]) -> SafeString:
+        drawn.append(context)
+        return render_to_string(template, context)
+
+    monkeypatch.setattr(desk_book, "render_to_string", draw)
+    book_snapshot.take(at=SOON - timedelta(seconds=40))
+
+    first, second = (visit.client_of(build.user(who)).get(url) for who in ("auditor", "risk_officer"))
+    assert len(drawn) == 1
+    for page in (first, second):
+        assert f'<a href="/desk/clients/{house.owner.pk}/">{house.owner.name}</a>' in page.content.decode()
+        assert "Groups by LTV" in page.content.decode()
+
+    visit.client_of(house.manager).get(url)
+    assert len(drawn) == 2
+    with acting(BUILDER):
+        Customer.objects.filter(pk=house.owner.pk).update(name="Renamed <b>Ltd</b>")
+    assert "Renamed &lt;b&gt;Ltd&lt;/b&gt;" in auditor.get(url).content.decode()
+    assert len(drawn) == 3
+    book_snapshot.take(at=SOON - timedelta(seconds=1))
+    auditor.get(url)
+    assert len(drawn) == 4
+    monkeypatch.setattr(book_snapshot, "cache", cache_that_is_away())
+    assert "Groups by LTV" in auditor.get(url).content.decode()
+
+
+def cache_that_is_away() -> Any:
+    away = mock.Mock()
+    away.get.side_effect = redis.ConnectionError("away")
+    return away
 
 
 def test_an_old_snapshot_or_one_of_the_future_is_not_shown(house: Desk) -> None:
