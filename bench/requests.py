@@ -9,7 +9,7 @@ meet the same machine, and growth is how much that ratio grew: of the tenth of t
 Queries are counted, not timed.
 
 A list of more rows takes longer because there is more to show. So a list that fills its page is compared with one that
-filled its page, and a loan of years with one that was charged once. Dashboards show the sums that the beat takes.
+filled its page. Dashboards show the sums that the beat takes, drawn once.
 """
 
 import argparse
@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from accounts.models import Customer, User
     from bench.request_world import People
 
-EMPTY_PAGE, EMPTY_SIGNED, AGED = "empty page", "empty signed", "loan, aged"
+EMPTY_PAGE, EMPTY_SIGNED = "empty page", "empty signed"
+YOUNG, AGED = "loan, charged once", "loan, aged"
 CONNECTIONS: Final = 16
 SUMMED_EVERY: Final = 15.0  # seconds; config/celery.py
 GROWS_AT_MOST: Final = 1.2
@@ -45,14 +46,17 @@ FILLS_A_PAGE: Final = 60  # firms
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often each address is asked: rounds, in each so many seconds by one alone, then by a crowd."""
+    """How often each address is asked: rounds, in each so many seconds by one alone, then by a crowd.
 
-    rounds: int = 2
-    alone: float = 1.5
-    crowd: float = 1.0
+    Many short rounds rather than a few long ones: what the machine does meanwhile then meets every address alike.
+    """
+
+    rounds: int = 10
+    alone: float = 0.3
+    crowd: float = 0.2
 
 
-QUICK: Final = Pace(rounds=1, alone=0.4, crowd=0.2)
+QUICK: Final = Pace(rounds=2, alone=0.2, crowd=0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,8 @@ class Timed:
 def measured(*, loans: int, accruals: int, pace: Pace) -> dict[str, Any]:
     """Every page and signed read with one loan in the database, then with `loans` more of other firms.
 
-    One of these has stood for `accruals` days, one firm has fifty. Lists that fill their page, and loans that were
-    charged, are looked at before that too, with few loans. On an empty database (bench.stand.database).
+    One of these has stood for `accruals` days, beside one that was charged once; one firm has fifty. Lists that fill
+    their page are looked at before that too, with few loans. On an empty database (bench.stand.database).
     """
     from django.utils import timezone
 
@@ -107,20 +111,23 @@ def measured(*, loans: int, accruals: int, pace: Pace) -> dict[str, Any]:
     world.loans(at, groups=1, people=people)
     addresses = _addresses(world.reader(at), people)
     world.analyse()
-    one = _look(addresses, replace(pace, crowd=0))
-    world.loans(at, groups=FILLS_A_PAGE, people=people)
-    world.loans(at, groups=1, each=OF_ONE_FIRM, people=people)
-    lists = _full_lists(world.reader(at), people)
-    full = _empties(addresses) | lists | {AGED: _loan(world.aged(people, at, days=1))}
-    world.analyse()
-    few = _look(full, replace(pace, crowd=0))
-    world.loans(at, groups=loans, people=people)
-    more = addresses | lists | {AGED: _loan(world.aged(people, at, days=accruals))}
-    world.analyse()
-    many = _look(more, pace)
-    # Which look a page is compared with: the latest before that has it, filled as it is now.
-    before = {name: few if name in full else one for name in more}
-    return _told(before, many, loans=loans, accruals=accruals)
+    with stand.site() as port:  # the same process throughout: one may be luckier with its memory than another
+        one = _look(port, addresses, replace(pace, crowd=0))
+        world.loans(at, groups=FILLS_A_PAGE, people=people)
+        world.loans(at, groups=1, each=OF_ONE_FIRM, people=people)
+        lists = _full_lists(world.reader(at), people)
+        world.analyse()
+        few = _look(port, _empties(addresses) | lists, replace(pace, crowd=0))
+        world.loans(at, groups=loans, people=people)
+        aged = {
+            YOUNG: _loan(world.aged(people, at, days=1)),
+            AGED: _loan(world.aged(people, at, days=accruals)),
+        }
+        world.analyse()
+        many = _look(port, addresses | lists | aged, pace)
+    # What a page is compared with: an earlier look at it, filled as it is now; of loans, the younger one now.
+    before = {name: (few if name in lists else one, name) for name in (*addresses, *lists)}
+    return _told(before | {AGED: (many, YOUNG)}, many, loans=loans, accruals=accruals)
 
 
 def signed_reads(*, seconds: float = 20) -> dict[str, Any]:
@@ -137,7 +144,8 @@ def signed_reads(*, seconds: float = 20) -> dict[str, Any]:
     names = (EMPTY_SIGNED, "ongoing orders", "balances")
     addresses = {name: one for name, one in _addresses(reader, people).items() if name in names}
     pace = Pace()
-    times = _timed(addresses, replace(pace, crowd=seconds / pace.rounds / len(addresses)))
+    with stand.site() as port:
+        times = _timed(port, addresses, replace(pace, crowd=seconds / pace.rounds / len(addresses)))
     empty = times[EMPTY_SIGNED]
     rows = {
         name: {
@@ -232,10 +240,10 @@ class Looked:
     times: Mapping[str, Timed]
 
 
-def _look(addresses: Mapping[str, Asked], pace: Pace) -> Looked:
+def _look(port: int, addresses: Mapping[str, Asked], pace: Pace) -> Looked:
     _sum_up()
     queries = {name: _queries(asked) for name, asked in addresses.items()}
-    return Looked(queries, _timed(addresses, pace))
+    return Looked(queries, _timed(port, addresses, pace))
 
 
 def _queries(asked: Asked) -> int:
@@ -252,19 +260,20 @@ def _queries(asked: Asked) -> int:
     return len(captured)
 
 
-def _timed(addresses: Mapping[str, Asked], pace: Pace) -> dict[str, Timed]:
+def _timed(port: int, addresses: Mapping[str, Asked], pace: Pace) -> dict[str, Timed]:
     found, summed = {name: Timed() for name in addresses}, time.monotonic()
-    with stand.site() as port:
+    # Asked from a process of its own, so that the asking takes one core at most.
+    with multiprocessing.get_context("spawn").Pool(1) as asker:
         for asked in addresses.values():
-            _load(port, asked, 1, requests=3)  # warm
+            asker.apply(_ask, (port, asked, 1), {"requests": 3})  # warm
         for _ in range(pace.rounds):
             for name, asked in addresses.items():
                 if time.monotonic() >= summed + SUMMED_EVERY:
                     _sum_up()
                     summed = time.monotonic()
-                found[name].alone += _load(port, asked, 1, seconds=pace.alone)
+                found[name].alone += asker.apply(_ask, (port, asked, 1, pace.alone))
                 if pace.crowd:
-                    crowd = _load(port, asked, CONNECTIONS, seconds=pace.crowd)
+                    crowd = asker.apply(_ask, (port, asked, CONNECTIONS, pace.crowd))
                     found[name].crowd += crowd
                     found[name].per_second.append(len(crowd) / pace.crowd)
     return found
@@ -279,30 +288,10 @@ def _sum_up() -> None:
     book_snapshot.take(at=timezone.now())
 
 
-def _load(
-    port: int, asked: Asked, connections: int, *, seconds: float = 30, requests: int = 10**9
+def _ask(
+    port: int, asked: Asked, connections: int, seconds: float = 30, requests: int = 10**9
 ) -> list[float]:
     """How long each request took to that many connections, for some seconds or some requests each."""
-    spawn = multiprocessing.get_context("spawn")
-    found: multiprocessing.Queue[list[float] | str] = spawn.Queue()
-    asker = spawn.Process(target=_ask, args=(found, port, asked, connections, seconds, requests))
-    asker.start()
-    taken = found.get(timeout=seconds + 60)
-    asker.join()
-    if isinstance(taken, str):
-        raise SystemExit(f"{asked.path} failed: {taken}")
-    return taken
-
-
-def _ask(
-    found: "multiprocessing.Queue[list[float] | str]",
-    port: int,
-    asked: Asked,
-    connections: int,
-    seconds: float,
-    requests: int,
-) -> None:
-    """In a process of its own, so that the askers take one core at most."""
     taken: list[float] = []
     failed: list[str] = []
 
@@ -327,23 +316,28 @@ def _ask(
         thread.start()
     for thread in threads:
         thread.join()
-    found.put(failed[0] if failed else taken)
+    if failed:
+        raise SystemError(f"{asked.path} failed: {failed[0]}")
+    return taken
 
 
 # --- Telling ----------------------------------------------------------------------------------------------
 
 
-def _told(before: Mapping[str, Looked], many: Looked, *, loans: int, accruals: int) -> dict[str, Any]:
+def _told(
+    before: Mapping[str, tuple[Looked, str]], many: Looked, *, loans: int, accruals: int
+) -> dict[str, Any]:
+    """Each page now beside what it is compared with: a look, and the name that it had there."""
     rows = {}
-    for name, timed in many.times.items():
+    for name, (look, then) in before.items():
         if name in (EMPTY_PAGE, EMPTY_SIGNED):
             continue
-        empty, then = _empty(name), before[name]
+        empty, timed = _empty(name), many.times[name]
         ratio_now = timed.undisturbed / many.times[empty].undisturbed
-        ratio_then = then.times[name].undisturbed / then.times[empty].undisturbed
+        ratio_then = look.times[then].undisturbed / look.times[empty].undisturbed
         rows[name] = {
-            "queries": [then.queries[name], many.queries[name]],
-            "median_ms": [_ms(then.times[name].median), _ms(timed.median)],
+            "queries": [look.queries[then], many.queries[name]],
+            "median_ms": [_ms(look.times[then].median), _ms(timed.median)],
             "p99_ms": _ms(timed.p99),
             "per_second": round(timed.rate, 1),
             "p99_to_empty": round(timed.p99 / many.times[empty].p99, 2),
