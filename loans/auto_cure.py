@@ -29,6 +29,7 @@ from risk import book, gate, groups, margin_calls
 from risk.book import GroupState
 from risk.cure import Step
 from risk.models import CollateralGroup, CureRule, CureRun, Debt, RiskEvent
+from risk.valuation import HIGHEST_LTV
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def _is_reached(state: GroupState, trigger: Decimal) -> bool:
 
 def _ltv(state: GroupState) -> Decimal:
     ltv = state.worth(permission=False).ltv
-    return margin_calls.HIGHEST_LTV if ltv is None else ltv
+    return HIGHEST_LTV if ltv is None else ltv
 
 
 @contextmanager
@@ -262,14 +263,14 @@ def _record_refusal(rule: CureRule, state: GroupState, refusal: Refused, *, at: 
         rule=rule,
         outcome=Outcome.REFUSED,
         at=at,
-        ltv_before=_kept(state.worth(permission=False).ltv),
+        ltv_before=state.worth(permission=False).told_ltv,
         why=refusal.message[:300],
         facts=margin_calls.snapshot(state) | {"code": refusal.code},
     )
 
 
 def _kept(ltv: Decimal | None) -> Decimal | None:
-    return ltv if ltv is not None and ltv < margin_calls.HIGHEST_LTV else None
+    return ltv if ltv is not None and ltv < HIGHEST_LTV else None
 
 
 def _tell(rule: CureRule, run: CureRun, state: GroupState, planned: Plan, *, at: datetime) -> None:

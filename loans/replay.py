@@ -19,7 +19,7 @@ from loans.models import Loan
 from loans.population import Desk
 from loans.precautions import Precautions
 from loans.vip import expiry
-from risk import aftermath, faults, liquidation, parameters, stress
+from risk import aftermath, faults, overdue_sales, parameters, stress
 from risk.aftermath import InVain
 from risk.handling import Mode
 from risk.models import CollateralGroup, ProductCode
@@ -27,6 +27,7 @@ from risk.stress import Course, Outcome
 
 JOB = Actor.job("replay")
 NO_HURRY = 3600.0  # seconds: what a replay does must not depend on how fast the machine is
+ANALYSES: Final = 20  # in the course of a replay
 BY_COMMANDS: Final = 500  # so many borrowers are opened as people would; more of them at once
 
 Told = Callable[[str, int, int], None]
@@ -73,11 +74,11 @@ def replay(
     borrowers: int,
     seed: int,
     told: Told,
-    populated: Callable[[], None],
+    analyse: Callable[[], None],
     house: House = House(),  # noqa: B008  frozen
     prepared: Precautions = Precautions(),  # noqa: B008  frozen
 ) -> Report:
-    """Open the borrowers, feed the whole recording, and prove the books. `populated` is called in between.
+    """Open the borrowers, feed the whole recording, and prove the books. `analyse`: as in `feed`.
 
     `prepared` is what the borrowers set up beforehand; the same seed opens the same loans either way.
     """
@@ -88,9 +89,8 @@ def replay(
         if house.delayed:
             population.enrol(customer=group.customer, desk=desk, at=course.opens_at)
         told("opening borrowers", number, borrowers)
-    populated()
     fed = time.monotonic()
-    feed(course, told=told, before_sweep=_cure if prepared.auto_cure else None)
+    feed(course, told=told, analyse=analyse, before_sweep=_cure if prepared.auto_cure else None)
     ended = time.monotonic()
     return Report(
         loans=Loan.objects.count(),
@@ -115,14 +115,23 @@ def set_up(course: Course, *, mode: Mode = Mode.FULL, ratio_share: Decimal = ONE
     return population.open_desk(coins=course.coins, at=course.opens_at)
 
 
-def feed(course: Course, *, told: Told, before_sweep: stress.Jobs | None = None) -> None:
-    """The rest of the recording, with what the timetable runs for loans."""
+def feed(
+    course: Course, *, told: Told, analyse: Callable[[], None], before_sweep: stress.Jobs | None = None
+) -> None:
+    """The rest of the recording, with what the timetable runs for loans.
+
+    `analyse` lets the database's planner look at what was written: at the start, and as often as the tables have grown
+    by something to speak of.
+    """
+    analyse()
     called = sold = 0
     steps = len(course.after())
     fed = stress.run(course, jobs=_jobs, before_sweep=before_sweep)
     for number, (step, report) in enumerate(fed, start=1):
         called, sold = called + report.called, sold + report.liquidated
         told(f"{step.at:%Y-%m-%d %H:%M}  {called} called  {sold} liquidated", number, steps)
+        if number % max(steps // ANALYSES, 1) == 0:
+            analyse()
 
 
 class RulesFailed(Exception):
@@ -151,4 +160,4 @@ def _cure(at: datetime) -> None:
 
 def _jobs(at: datetime) -> None:
     expiry.expire_due(at=at)
-    liquidation.run_overdue(at=at)
+    overdue_sales.run_overdue(at=at)

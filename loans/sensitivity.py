@@ -81,11 +81,11 @@ def compare(
     seed: int,
     ratio_share: Decimal,
     told: Told,
-    populated: Callable[[], None],
+    analyse: Callable[[], None],
 ) -> Comparison:
     """Feed the recording to a book of `borrowers` for each variant; collateral counts for `ratio_share` of its ratios.
 
-    `populated` is called when all are open. Delayed liquidation is of whole sales, as `full` is.
+    `analyse`: as in `replay.feed`. Delayed liquidation is of whole sales, as `full` is.
     """
     desk = set_up(course, ratio_share=ratio_share)
     books: dict[Variant, list[CollateralGroup]] = {}
@@ -97,8 +97,7 @@ def compare(
         books[variant] = list(opened)
         _handle(books[variant], HOUSES[variant.handling], desk=own, course=course)
         told("opening borrowers", number + 1, len(variants()))
-    populated()
-    feed(course, told=told)
+    feed(course, told=told, analyse=analyse)
     return Comparison(list(_rows(books, desk)), ledger.problems())
 
 

@@ -168,5 +168,5 @@ def _percent(fraction: Decimal) -> str:
 
 
 def _fact(worth: Worth) -> str | None:
-    ltv = margin_calls.told_ltv(worth)
+    ltv = worth.told_ltv
     return None if ltv is None else f"{ltv:f}"

@@ -116,6 +116,11 @@ class GroupState:
         """Debt against recognised collateral, in USD (R-GEN-40)."""
         return valuation.worth(holdings=self.holdings(permission=permission), debts=self.owed())
 
+    @property
+    def movement_ltv(self) -> Decimal | None:
+        """The LTV that a movement is judged on, as rows keep it; None also when what is owed has no fresh price."""
+        return None if self.stale_debts else self.worth().told_ltv
+
     def changed(
         self,
         *,

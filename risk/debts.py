@@ -243,11 +243,10 @@ def renew(
         rates.open_segment(debt=new, starts_at=at, fixed_rate=running.fixed_rate, spread=running.spread)
     rates.open_segment(debt=new, starts_at=max(at, old.due_at), fixed_rate=fixed_rate, spread=spread)
     entry = ledger.post(kind="renewal", reference=f"renewal:{old.pk}", lines=[], at=at)
-    parts = {part: getattr(old, part) for part in PARTS}
-    rows = [DebtEntry(debt=old, **{p: -parts[p] for p in PARTS}), DebtEntry(debt=new, **parts)]
-    for row in rows:
-        row.entry, row.kind, row.at = entry, DebtEntry.Kind.RENEWAL, at
-    _book(rows)
+    carried = {part: getattr(old, part) for part in PARTS}
+    moved = {old: {part: -amount for part, amount in carried.items()}, new: carried}
+    kind = DebtEntry.Kind.RENEWAL
+    _book(DebtEntry(debt=debt, entry=entry, kind=kind, at=at, **parts) for debt, parts in moved.items())
     _read_again([old, new])
     close(old, reason=Debt.Closed.RENEWED, at=at)
     return new

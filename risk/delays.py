@@ -314,7 +314,7 @@ def _needed_facts(row: LiquidationDelay, state: GroupState) -> dict[str, object]
 
 
 def _ltv(state: GroupState) -> Any:
-    return margin_calls.told_ltv(state.worth(permission=False))
+    return state.worth(permission=False).told_ltv
 
 
 def minute(instant: datetime) -> str:

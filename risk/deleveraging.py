@@ -170,7 +170,7 @@ def _remove(row: Deleveraging, *, at: datetime) -> None:
 
 def _record(state: GroupState, facts: Mapping[str, object], *, at: datetime) -> None:
     assert state.group is not None
-    ltv = None if state.stale_debts else margin_calls.told_ltv(state.worth(permission=False))
+    ltv = None if state.stale_debts else state.worth(permission=False).told_ltv
     RiskEvent.objects.create(
         group=state.group, kind=RiskEvent.Kind.SOFT_SET, at=at, ltv=ltv, facts=dict(facts)
     )

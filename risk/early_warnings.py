@@ -220,7 +220,7 @@ def _tell(
         "coin": line.asset,
         "below_line": margin_calls.cure_facts(below),
     }
-    ltv = margin_calls.told_ltv(worth)
+    ltv = worth.told_ltv
     RiskEvent.objects.create(group=group, kind=RiskEvent.Kind.WARNED, at=at, ltv=ltv, facts=dict(facts))
     whose = "the warning line" if row.removed_at else "your own line"
     held = f" for groups that hold {line.asset}" if line.asset else ""

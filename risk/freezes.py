@@ -16,11 +16,11 @@ from accounts import notices, people
 from accounts.commands import Actor, FourEyes, NotYourRole, command
 from accounts.errors import Refused
 from accounts.models import Account, Asset, User
+from risk.interest import Pause, merged
 from risk.levels import Action
 from risk.models import CollateralGroup, Freeze, RiskEvent
 
 What = Freeze.What
-Interval = tuple[datetime, datetime]
 
 STOPPED_BY = {
     Action.BORROW: frozenset({What.BORROW, What.FULL}),
@@ -250,30 +250,19 @@ def repay_closed(asset: str, at: datetime) -> Freeze | None:
     return _touching(at=at, assets=[asset]).filter(what=What.REPAY).first()
 
 
-def repay_pauses(assets: Iterable[str], until: datetime) -> dict[str, tuple[Interval, ...]]:
+def repay_pauses(assets: Iterable[str], until: datetime) -> dict[str, tuple[Pause, ...]]:
     """When the desk could not take repayments, per coin: half-open [start, end), merged, in order. R-VIP-45
 
     What is still running is cut off at `until`. Every coin asked for has an entry.
     """
     wanted = sorted(set(assets))
     rows = Freeze.objects.filter(_any_asset(wanted), what=What.REPAY, account=None, group=None)
-    spans: dict[str, list[Interval]] = {symbol: [] for symbol in wanted}
+    spans: dict[str, list[Pause]] = {symbol: [] for symbol in wanted}
     for row in rows.filter(starts_at__lt=until).order_by("starts_at", "pk"):
         end = min(row.ends_at, row.lifted_at or row.ends_at, until)
         for symbol in wanted if row.asset_id is None else [row.asset_id]:
             spans[symbol].append((row.starts_at, end))
     return {symbol: merged(found) for symbol, found in spans.items()}
-
-
-def merged(spans: Iterable[Interval]) -> tuple[Interval, ...]:
-    """Spans in order of their start, made one where they touch; empty ones are dropped."""
-    found: list[Interval] = []
-    for start, end in spans:
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        elif start < end:
-            found.append((start, end))
-    return tuple(found)
 
 
 # --- Private ----------------------------------------------------------------------------------------

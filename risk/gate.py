@@ -329,8 +329,8 @@ def _preview(plan: Callable[[], Move], *, at: datetime) -> Preview:
         allowed=not reason,
         reason=reason,
         group=first.before.group if first else None,
-        ltv_before=groups.ltv_of(first.before) if first else None,
-        ltv_after=groups.ltv_of(first.after) if first else None,
+        ltv_before=first.before.movement_ltv if first else None,
+        ltv_after=first.after.movement_ltv if first else None,
         lines=first.before.lines if first else None,
         got=move.got_amount,
         code=code,
@@ -365,8 +365,8 @@ def _execute(
         entry=entry,
         at=at,
         address=move.address,
-        ltv_before=groups.ltv_of(first.before) if first else None,
-        ltv_after=groups.ltv_of(first.after) if first else None,
+        ltv_before=first.before.movement_ltv if first else None,
+        ltv_after=first.after.movement_ltv if first else None,
         facts=_facts(move, effects),
     )
 
@@ -379,7 +379,7 @@ def _facts(move: Move, effects: list[_Effect]) -> dict[str, Any]:
 
 
 def _told(effect: _Effect) -> dict[str, Any]:
-    before, after = groups.ltv_of(effect.before), groups.ltv_of(effect.after)
+    before, after = effect.before.movement_ltv, effect.after.movement_ltv
     return {
         "group": effect.before.group.pk if effect.before.group else None,
         "action": effect.action,

@@ -5,7 +5,7 @@ rows first (in uid order), then group rows (ARCHITECTURE 4). The account lock is
 an account that is just becoming collateral: until it is a member, no group row is there for both to meet at.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -19,8 +19,6 @@ from accounts.models import Account, Asset, Customer
 from accounts.powers import MemberRule, Power
 from risk import book, delays, freezes, levels
 from risk.models import CollateralGroup, Debt, GroupCoin, Member, RiskEvent
-
-UNTOLD_LTV = Decimal(10) ** 8  # 20 digits with 12 decimals leave 8 before the point
 
 
 class BadReceiver(Refused):
@@ -224,7 +222,7 @@ def add_account(
     after = book.with_account(before, uid)
     permit_adding(before, after, at=at)
     member = Member.objects.create(group=group, account=held.accounts[uid], since=at)
-    _record(group, RiskEvent.Kind.MEMBER_ADDED, at, ltv=ltv_of(after), accounts=[uid])
+    _record(group, RiskEvent.Kind.MEMBER_ADDED, at, ltv=after.movement_ltv, accounts=[uid])
     return member
 
 
@@ -266,7 +264,7 @@ def remove_account(
     permit(action=levels.Action.REMOVE_ACCOUNT, before=before, after=after, at=at)
     member.released_at = at
     member.save(update_fields=["released_at"])
-    _record(group, RiskEvent.Kind.MEMBER_REMOVED, at, ltv=ltv_of(after), accounts=[uid])
+    _record(group, RiskEvent.Kind.MEMBER_REMOVED, at, ltv=after.movement_ltv, accounts=[uid])
     return member
 
 
@@ -293,23 +291,12 @@ def permit(
     _require(_verdict(action, before, after, at, confirmed=confirmed))
 
 
-def ltv_of(state: book.GroupState) -> Decimal | None:
-    """LTV for rows and people: None when infinite, beyond what a column holds, or not to be valued."""
-    ltv = None if state.stale_debts else state.worth().ltv
-    return None if ltv is None or ltv >= UNTOLD_LTV else ltv
+def release_empty(*groups: CollateralGroup, at: datetime) -> list[CollateralGroup]:
+    """Owing nothing, each lets its accounts and coins go and closes; those that did. R-GEN-34
 
-
-def release_if_empty(group: CollateralGroup, at: datetime) -> bool:
-    """Owing nothing, the group lets its accounts and coins go and closes. Returns whether it did. R-GEN-34
-
-    Inside a command, with the group locked, after the last debt was closed; a residual debt has left the
-    group and does not hold it (R-GEN-78). A margin call still open is the sweep's to end, seconds later.
+    Inside a command, with the groups locked, after the last debts were closed; a residual debt has left its group and
+    does not hold it (R-GEN-78). A margin call still open is the sweep's to end. A constant number of statements.
     """
-    return bool(release_empty([group], at))
-
-
-def release_empty(groups: Sequence[CollateralGroup], at: datetime) -> list[CollateralGroup]:
-    """As `release_if_empty`, of some groups; those that were released. A constant number of statements. R-GEN-34"""
     owing = set(Debt.objects.watched().filter(group__in=groups).values_list("group_id", flat=True))
     empty = [group for group in groups if group.closed_at is None and group.pk not in owing]
     if not empty:

@@ -153,6 +153,17 @@ def minimum_charge(
     return Charge(interest=max(min_days - days_charged, 0) * day.interest, late_fee=ZERO)
 
 
+def merged(spans: Iterable[Pause]) -> tuple[Pause, ...]:
+    """Spans in order of their start, made one where they touch; empty ones are dropped."""
+    found: list[Pause] = []
+    for start, end in spans:
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        elif start < end:
+            found.append((start, end))
+    return tuple(found)
+
+
 def clock_ends_at(*, starts_at: datetime, hours: int, pauses: Iterable[Pause]) -> datetime:
     """When `hours` have run since `starts_at`, standing still in each pause (merged, in order). R-VIP-44, R-VIP-45"""
     ends_at = starts_at + timedelta(hours=hours)

@@ -70,8 +70,8 @@ def decide_all(cases: Sequence[Case], *, may_sell: bool) -> dict[int, Outcome | 
 
 def _leading(wanting: Sequence[Case], judged: Mapping[int, Judgement]) -> Sequence[Case]:
     """The most dangerous, and those after it that can be sold in the same transaction, up to one that cannot."""
-    whole = (place for place, case in enumerate(wanting) if not sells_whole(case, judged[case.group.pk]))
-    return wanting[: max(next(whole, len(wanting)), 1)]
+    apart = (place for place, case in enumerate(wanting) if not sells_whole(case, judged[case.group.pk]))
+    return wanting[: max(next(apart, len(wanting)), 1)]
 
 
 def _sell_together(cases: Sequence[Case], judged: Mapping[int, Judgement]) -> dict[int, Outcome | None]:

@@ -19,7 +19,6 @@ from risk.levels import Band, has_recovered
 from risk.models import CollateralGroup, MarginCall, RiskEvent, Settings
 from risk.valuation import Worth
 
-HIGHEST_LTV = Decimal(10) ** 8  # exclusive: what the column holds; above it an LTV is as good as infinite
 CENT = 2
 
 
@@ -55,7 +54,7 @@ def follow(
         if at - call.last_notice_at >= timedelta(seconds=settings.call_repeat_seconds):
             _repeat(call, group, state, at)
     elif call is not None and has_recovered(worth, state.lines, settings.hysteresis):
-        end(call=call, how=MarginCall.Ended.CURED, ltv=told_ltv(worth), at=at)
+        end(call=call, how=MarginCall.Ended.CURED, ltv=worth.told_ltv, at=at)
     return False
 
 
@@ -101,12 +100,6 @@ def _tell_it_is_over(call: MarginCall, *, ltv: Decimal | None, at: datetime) -> 
         facts={"group": group.pk, "ltv": None if ltv is None else f"{ltv:f}"},
         at=at,
     )
-
-
-def told_ltv(worth: Worth) -> Decimal | None:
-    """The LTV as history keeps it: None when infinite, or too large to be a number to anybody."""
-    ltv = worth.ltv
-    return ltv if ltv is not None and ltv < HIGHEST_LTV else None
 
 
 # --- What would help ------------------------------------------------------------------------------------
@@ -192,7 +185,7 @@ def _fresh_coins(state: GroupState) -> list[str]:
 
 
 def _open(group: CollateralGroup, state: GroupState, settings: Settings, at: datetime) -> None:
-    ltv = told_ltv(state.worth(permission=False))
+    ltv = state.worth(permission=False).told_ltv
     call = MarginCall.objects.create(group=group, opened_at=at, ltv=ltv, last_notice_at=at)
     _tell(call, group, state, RiskEvent.Kind.CALLED, at, hold_seconds=settings.call_hold_seconds)
 
@@ -215,7 +208,7 @@ def _tell(
         "below_call": cure_facts(below),
         "to_initial": cure_facts(initial),
     }
-    RiskEvent.objects.create(group=group, kind=kind, at=at, ltv=told_ltv(worth), facts=facts)
+    RiskEvent.objects.create(group=group, kind=kind, at=at, ltv=worth.told_ltv, facts=facts)
     notices.send(
         customer=group.customer,
         event=f"{event_prefix(group)}{call.pk}:{call.notices}",
@@ -281,7 +274,7 @@ def snapshot(state: GroupState) -> dict[str, object]:
     """What a decision was made on, as JSON: LTV, lines, each price with its row and age. R-GEN-42, R-GEN-65"""
     worth = state.worth(permission=False)
     used = state.owed_assets | {wallet.asset for wallet in state.wallets if wallet.asset in state.coins}
-    ltv = told_ltv(worth)
+    ltv = worth.told_ltv
     return {
         "group": state.group.pk if state.group else None,
         "ltv": None if ltv is None else f"{ltv:f}",

@@ -104,7 +104,7 @@ def force_remove(
         group=group,
         kind=RiskEvent.Kind.MEMBER_REMOVED,
         at=at,
-        ltv=groups.ltv_of(after),
+        ltv=after.movement_ltv,
         facts={"accounts": [uid], "forced": True, "reason": reason, "by": actor.label},
     )
     return member
@@ -127,7 +127,7 @@ def _refuse_called(before: book.GroupState, after: book.GroupState) -> None:
     if before.is_liquidating:
         raise groups.NotPermitted("Collateral is being sold: no account leaves until the sale ends.")
     if not after.worth().is_below(before.lines.margin_call):
-        ltv = groups.ltv_of(after)
+        ltv = after.movement_ltv
         told = "infinite, as no collateral would count" if ltv is None else f"{100 * ltv:.2f} %"
         line = f"{(100 * before.lines.margin_call).normalize():f} %"
         raise WouldBeCalled(
@@ -143,8 +143,8 @@ def _effect(before: book.GroupState, after: book.GroupState, ask: Callable[[], N
         reason = refusal.message
     return Effect(
         reason=reason,
-        ltv_before=groups.ltv_of(before),
-        ltv_after=groups.ltv_of(after),
+        ltv_before=before.movement_ltv,
+        ltv_after=after.movement_ltv,
         lines=before.lines,
         is_safe_before=not before.stale_debts and before.worth().is_below(before.lines.initial),
         is_safe_after=not before.stale_debts and after.worth().is_at_most(before.lines.initial),

@@ -53,7 +53,7 @@ def _changed(group: CollateralGroup, state: GroupState, reading: Reading) -> lis
     band = group.band if reading.band is None else reading.band.value
     if (before, group.band) == (reading.clocks, band):
         return None
-    ltv = margin_calls.told_ltv(state.worth(permission=False))
+    ltv = state.worth(permission=False).told_ltv
     facts = margin_calls.snapshot(state)
     told: list[tuple[str, dict[str, object]]] = []
     if reading.clocks.blind_since is not None and before.blind_since is None:

@@ -89,7 +89,7 @@ def _opened(one: Opening, *, slippage: Decimal, at: datetime) -> Liquidation:
         debt_value=round_down(worth.debt, USD_PLACES),
         collateral_value=round_down(worth.collateral, USD_PLACES),
         market_value=round_down(worth.market, USD_PLACES),
-        ltv=margin_calls.told_ltv(worth),
+        ltv=worth.told_ltv,
         mode=one.mode.value,
         target=steps.target_of(state, handling) if one.mode is Mode.STEPPED else None,
         fee_base=handling.fee_base.value,
@@ -178,7 +178,7 @@ def step_taken(till: Till, *, after: GroupState) -> None:
         group=row.group,
         kind=RiskEvent.Kind.LIQUIDATION_STEP,
         at=till.at,
-        ltv=margin_calls.told_ltv(worth),
+        ltv=worth.told_ltv,
         facts=facts,
     )
 
@@ -197,10 +197,10 @@ def close_soft(till: Till, rows: Sequence[Debt]) -> GroupState:
     close_repaid(rows, at=at, reason=Debt.Closed.REPAID)
     after = book.state_of(row.group, at=at)
     row.status, row.ended_at = Liquidation.Status.STOPPED_HEALTHY, at
-    row.end_ltv = margin_calls.told_ltv(after.worth(permission=False))
+    row.end_ltv = after.worth(permission=False).told_ltv
     step_taken(till, after=after)
     row.save(update_fields=["status", "ended_at", "end_ltv"])
-    groups.release_if_empty(row.group, at)
+    groups.release_empty(row.group, at=at)
     return after
 
 
@@ -240,7 +240,7 @@ def stop(till: Till, rows: Sequence[Debt]) -> Liquidation:
 
 
 def _ltv_now(till: Till, rows: Sequence[Debt]) -> Decimal | None:
-    return margin_calls.told_ltv(sales.left(till, rows).worth(permission=False))
+    return sales.left(till, rows).worth(permission=False).told_ltv
 
 
 def _end(*endings: Ending) -> None:
@@ -266,7 +266,7 @@ def _end(*endings: Ending) -> None:
     )
     end_calls(rows, at=at)
     notices.send_all([_last_word(one) for one in endings], at=at)
-    groups.release_empty([row.group for row in rows], at)
+    groups.release_empty(*(row.group for row in rows), at=at)
 
 
 ENDED_FIELDS = ("pk", "status", "ended_at", "end_ltv", "steps", *MONEY_FIELDS)

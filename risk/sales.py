@@ -16,7 +16,7 @@ House accounts are everybody's: `take` only posts into the till's batch, and `wr
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -24,7 +24,7 @@ from decimal import Decimal
 from accounts import books, ledger
 from accounts.exchange import Fill, exchange
 from accounts.models import LedgerAccount
-from accounts.money import ZERO, divide_down, exact
+from accounts.money import ZERO, exact
 from risk import debts as debt_chapter
 from risk import pace, workout
 from risk.book import WALLET, GroupState, Wallet
@@ -345,8 +345,8 @@ def _record(
         for step, piece, share, share_of_fee in zip(
             range(first, first + len(pieces)),
             pieces,
-            _attributed(proceeds, pieces, places),
-            _attributed(fee, pieces, places),
+            workout.attributed(proceeds, pieces, places),
+            workout.attributed(fee, pieces, places),
             strict=True,
         )
     ]
@@ -392,14 +392,3 @@ def left(till: Till, rows: Sequence[Debt]) -> GroupState:
 
 def _booked(debt: Debt) -> Parts:
     return Parts(late_fee=debt.late_fee, interest=debt.interest, principal=debt.principal)
-
-
-def _attributed(amount: Decimal, pieces: Sequence[Piece], places: int) -> Iterator[Decimal]:
-    """`amount` divided as the coins were, to the last unit: each share is what the running total grows by."""
-    total = sum((piece.amount for piece in pieces), ZERO)
-    running = given = ZERO
-    for piece in pieces:
-        running += piece.amount
-        upto = divide_down(amount * running, total, places)
-        yield upto - given
-        given = upto

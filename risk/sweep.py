@@ -161,9 +161,7 @@ def _decide(claimed: Sequence[Claimed], done: Decided, *, waits: bool) -> list[O
     at, by_group = claimed[0].at, {one.group_id: one for one in claimed}
     groups = CollateralGroup.objects.select_related("customer").locked(*by_group, wait=waits)
     places = {pk: place for place, pk in enumerate(by_group)}
-    groups.sort(
-        key=lambda group: places[group.pk]
-    )  # locked in their own order, decided in that of their danger
+    groups.sort(key=lambda group: places[group.pk])  # locked by their keys, decided in the order of danger
     for pk in by_group.keys() - {group.pk for group in groups}:
         done.met[pk] = time.monotonic()
         del by_group[pk]
@@ -178,16 +176,17 @@ def _decide(claimed: Sequence[Claimed], done: Decided, *, waits: bool) -> list[O
         if outcome is not None:
             outcomes.append(outcome)
             ready.append(by_group.pop(pk))
-    if by_group:
-        candidates.set_apart(by_group.values(), alone=False)
+    found_to_sell = [one for one in by_group.values() if not one.sells]
+    if found_to_sell:
+        candidates.set_apart(found_to_sell, alone=False)
     candidates.decided(ready)  # last: who puts groups in would wait for a removal to commit
     return outcomes
 
 
 def _after_failure(claimed: Sequence[Claimed], error: Exception, done: Decided) -> None:
-    """Of several, each is tried by itself; one that fails alone is reported, and gone until a pass finds it again.
+    """Of several, each is then tried by itself; one that fails alone is reported, and gone until a pass finds it again.
 
-    Unless it only met somebody else's locks the wrong way round: then it stays, and others go first.
+    If they only met somebody else's locks the wrong way round, they stay as they were, and others go first.
     """
     ids, is_collision = [one.group_id for one in claimed], _is_collision(error)
     with transaction.atomic():

@@ -14,7 +14,16 @@ from django.db import connection
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
-from risk import accrual, announcements, funding, liquidation, moved, plans, prices, stress_runs
+from risk import (
+    accrual,
+    announcements,
+    funding,
+    moved,
+    overdue_sales,
+    plans,
+    prices,
+    stress_runs,
+)
 from risk import sweep as watch
 from risk.cases import LONGEST_WAIT
 
@@ -111,7 +120,7 @@ def accrue_costs(**_: Any) -> None:
 @shared_task
 def liquidate_overdue(**_: Any) -> None:
     """Take what loans owe whose overdue period has ended (R-VIP-45)."""
-    report = liquidation.run_overdue(at=timezone.now())
+    report = overdue_sales.run_overdue(at=timezone.now())
     if report.failed:
         raise OverdueIncomplete(report.failed)
 

@@ -22,6 +22,7 @@ class Tier:
 
 
 Tiers = tuple[Tier, ...]
+HIGHEST_LTV = Decimal(10) ** 8  # exclusive: what columns hold; above it an LTV is as good as infinite
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,12 @@ class Worth:
         if self.debt == 0:
             return ZERO
         return divide_down(self.debt, self.collateral, RATE_PLACES) if self.collateral else None
+
+    @property
+    def told_ltv(self) -> Decimal | None:
+        """LTV as rows keep it: None when infinite, or too large to be a number to anybody."""
+        ltv = self.ltv
+        return ltv if ltv is not None and ltv < HIGHEST_LTV else None
 
     @exact
     def is_at_least(self, line: Decimal) -> bool:

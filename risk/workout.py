@@ -9,7 +9,7 @@ market; it lies in `workout` until finance releases it to the pool. A coin witho
     release    pool      workout
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -73,6 +73,17 @@ def split(
             Piece(uid, part, venue) for part, venue in ((sold, fill.venue), (amount - sold, TAKEOVER)) if part
         ]
     return pieces
+
+
+def attributed(amount: Decimal, pieces: Sequence[Piece], places: int) -> Iterator[Decimal]:
+    """`amount` divided as the coins were, to the last unit: each share is what the running total grows by."""
+    total = sum((piece.amount for piece in pieces), ZERO)
+    running = given = ZERO
+    for piece in pieces:
+        running += piece.amount
+        upto = divide_down(amount * running, total, places)
+        yield upto - given
+        given = upto
 
 
 @exact

@@ -34,7 +34,7 @@ from loans.demo.plots import Event, World, events_of
 from loans.demo.stories import STORIES
 from loans.models import Application, Loan
 from loans.vip import expiry, reminders
-from risk import accrual, funding, liquidation, parameters, plans, prices, sweep
+from risk import accrual, funding, overdue_sales, parameters, plans, prices, sweep
 from risk.feeds import Tick, simulated
 
 JOB: Final = company.JOB
@@ -267,7 +267,7 @@ def _publish_rates(coins: dict[str, DemoParameters], wave: Decimal, at: datetime
 
 def _watch(at: datetime) -> None:
     expiry.expire_due(at=at)
-    liquidation.run_overdue(at=at)
+    overdue_sales.run_overdue(at=at)
     cured = auto_cure.run_due(at=at)
     report = sweep.sweep(at=at)
     if report.failed or cured.failed:

@@ -181,7 +181,7 @@ def record(held: Held, entry: DebtEntry, *, amount: Decimal, actor: Actor, at: d
     """What follows a payment: the accounts of an empty group are free, the loan's event, the notice."""
     is_closed = held.debt.closed_at is not None
     if is_closed:
-        groups.release_if_empty(held.loan.group, at)
+        groups.release_empty(held.loan.group, at=at)
     facts = {"paid": f"{amount:f}", "entry": entry.pk}
     kind = "repaid" if is_closed else "repayment"
     LoanEvent.objects.create(loan=held.loan, kind=kind, at=at, actor=actor.label, facts=facts)

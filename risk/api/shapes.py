@@ -8,7 +8,6 @@ from rest_framework import serializers
 
 from accounts.api.wire import Figure
 from risk.levels import band
-from risk.margin_calls import told_ltv
 from risk.valuation import Tiers, Worth
 
 USD_PLACES: Final = 8
@@ -54,7 +53,7 @@ class Standing(serializers.Serializer[Any]):
 
 def standing(worth: Worth, lines: Any) -> Row:
     return {
-        "ltv": told_ltv(worth),
+        "ltv": worth.told_ltv,
         "band": band(worth, lines).value,
         "debt_usd": worth.debt,
         "collateral_usd": worth.collateral,

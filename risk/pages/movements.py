@@ -83,7 +83,7 @@ def _preview_deposit(values: Values, at: datetime) -> gate.Preview:
         return gate.Preview(True, "", None, None, None, None)
     before = book.state_of(group, at=at)
     after = before.changed(balances={(uid, symbol): values["amount"]})
-    return gate.Preview(True, "", group, groups.ltv_of(before), groups.ltv_of(after), before.lines)
+    return gate.Preview(True, "", group, before.movement_ltv, after.movement_ltv, before.lines)
 
 
 def _deposit(values: Values, actor: Actor, at: datetime, key: str) -> Movement:

@@ -15,7 +15,7 @@ from loans.lifecycle import LoanStatus
 from loans.models import Loan, LoanEvent
 from loans.vip import calling, expiry, reminders, renewal, repayment
 from loans.vip.calling import BadCall, NotCallable, NotYourClient
-from risk import accrual, liquidation, overdue
+from risk import accrual, overdue, overdue_sales
 from risk.models import RiskEvent
 from tests import build
 from tests.build import BUILDER, TEN
@@ -87,7 +87,7 @@ def test_its_rate_goes_on_and_then_it_is_overdue_like_any_loan(desk: Desk) -> No
     assert overdue.ends_at(loan.debt) == DUE + 168 * HOUR
     at = DUE + 168 * HOUR
     build.prices(at, BTC="100000", USDT="1")
-    assert liquidation.run_overdue(at=at).liquidated == (loan.debt_id,)
+    assert overdue_sales.run_overdue(at=at).liquidated == (loan.debt_id,)
 
 
 def test_it_is_repaid_as_ever_before_that(desk: Desk) -> None:

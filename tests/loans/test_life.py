@@ -31,7 +31,7 @@ from loans.lifecycle import LoanStatus
 from loans.models import Application, Loan
 from loans.queries import loan_rows
 from loans.vip import expiry, offers, origination, renewal, repayment
-from risk import accrual, debts, gate, liquidation, parameters, sweep
+from risk import accrual, debts, gate, overdue_sales, parameters, sweep
 from risk.models import CollateralGroup, MarginCall
 from tests.build import BUILDER, LONG_AGO, TEN
 from tests.loans import desk, talks
@@ -316,7 +316,7 @@ class Life(RuleBasedStateMachine):
         expiry.expire_due(at=self.book.now)
         offers.expire_due(at=self.book.now)
         self.book.expire()
-        done = liquidation.run_overdue(at=self.book.now)
+        done = overdue_sales.run_overdue(at=self.book.now)
         assert (len(done.liquidated), done.failed) == (self.book.liquidate_overdue(), ())
         self._sweep()
 

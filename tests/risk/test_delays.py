@@ -331,7 +331,7 @@ def test_who_repays_everything_is_settled() -> None:
         [debt] = Debt.objects.locked(*group.debts.values_list("pk", flat=True))
         wallets = [books.wallet(group.receiver, "USDT")]
         debts.take_payment(debt=debt, amount=debt.booked, wallets=wallets, reference="test:all", at=NOON)
-        groups.release_if_empty(group, NOON)
+        groups.release_empty(group, at=NOON)
     look("92", NOON + HOUR)
     assert (ended(), Liquidation.objects.exists()) == ("settled", False)
     assert sweep.sweep(at=at_ltv("92", NOON + HOUR + SECOND)).groups == 0

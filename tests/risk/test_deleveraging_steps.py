@@ -15,7 +15,7 @@ from risk import (
     faults,
     gate,
     groups,
-    liquidation,
+    overdue_sales,
     parameters,
     screen,
     sweep,
@@ -377,7 +377,7 @@ def test_an_overdue_debt_is_repaid_first_and_liquidated_as_ever() -> None:
     other = build.debt(debt.group, "USDT", "1000", rate="0", due_at=NOON - timedelta(days=8))
     with acting(SWEEPER):
         Debt.objects.filter(pk=other.pk).update(overdue_since=other.due_at)
-    row = liquidation.liquidate_overdue(debt_id=other.pk, actor=SWEEPER, at=NOON + 6 * SECOND)
+    row = overdue_sales.liquidate_overdue(debt_id=other.pk, actor=SWEEPER, at=NOON + 6 * SECOND)
     assert (row.cause, row.status) == ("overdue", "done_surplus")
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from accounts import people
 from accounts.commands import Actor, NeedsApproval, NotYourRole, acting
 from accounts.models import Asset, AuditRecord
-from risk import book, freezes, gate, groups
+from risk import book, freezes, gate, groups, interest
 from risk.levels import Action
 from risk.models import Debt, Freeze, Member, RiskEvent
 from tests import build
@@ -440,7 +440,7 @@ spans = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 10)), max_size=8)
 def test_merged_pauses_cover_the_same_hours_and_never_touch(spans: list[tuple[int, int]]) -> None:
     """R-VIP-45: what counts is whether an instant was inside any of them."""
     rows = sorted((NOON + timedelta(hours=s), NOON + timedelta(hours=s + n)) for s, n in spans)
-    merged = freezes.merged(rows)
+    merged = interest.merged(rows)
     assert all(one[1] < two[0] for one, two in zip(merged, merged[1:], strict=False))
     assert all(start < end for start, end in merged)
     for number in range(90):

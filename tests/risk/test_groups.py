@@ -396,7 +396,7 @@ def repaid(debt: Debt) -> None:
 def released(debt: Debt) -> bool:
     with acting(BORROWER):
         (group,) = CollateralGroup.objects.locked(debt.group_id)
-        return groups.release_if_empty(group, NOON)
+        return bool(groups.release_empty(group, at=NOON))
 
 
 def test_a_group_that_owes_nothing_lets_everything_go() -> None:

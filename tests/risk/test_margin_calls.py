@@ -163,7 +163,7 @@ def test_a_call_ends_when_all_is_repaid_and_says_no_more() -> None:
         [debt] = Debt.objects.locked(*group.debts.values_list("pk", flat=True))
         wallets = [books.wallet(group.receiver, "USDT")]
         debts.take_payment(debt=debt, amount=debt.booked, wallets=wallets, reference="test:all", at=NOON)
-        groups.release_if_empty(group, NOON)
+        groups.release_empty(group, at=NOON)
 
     sweep.sweep(at=at_ltv("78", 5))
     notices.deliver_due(at=NOON + timedelta(seconds=120))

@@ -9,7 +9,7 @@ from accounts import books
 from accounts.commands import acting
 from accounts.exchange import exchange
 from accounts.models import Asset
-from risk import debts, groups, liquidation
+from risk import debts, groups, overdue_sales
 from risk.models import CollateralGroup, Debt, Liquidation, Member
 from tests import build
 from tests.risk.forced_sales import SWEEPER, owes
@@ -37,7 +37,7 @@ def overdue(*, btc: str = "25", keep: str = "0") -> Debt:
 
 
 def run(debt: Debt, *, at: datetime = OVER) -> Liquidation:
-    return liquidation.liquidate_overdue(debt_id=debt.pk, actor=SWEEPER, at=at)
+    return overdue_sales.liquidate_overdue(debt_id=debt.pk, actor=SWEEPER, at=at)
 
 
 def test_at_the_end_of_the_overdue_period_only_what_is_owed_is_sold_at_any_ltv() -> None:
@@ -65,9 +65,9 @@ def test_one_second_early_nothing_is_taken() -> None:
     early = OVER - timedelta(seconds=1)
     build.prices(early, BTC="100000", USDT="1")
 
-    with pytest.raises(liquidation.NotOverdue, match="may be repaid until 2026-02-07 10:00 UTC"):
+    with pytest.raises(overdue_sales.NotOverdue, match="may be repaid until 2026-02-07 10:00 UTC"):
         run(debt, at=early)
-    assert liquidation.run_overdue(at=early) == liquidation.OverdueReport((), (), ())
+    assert overdue_sales.run_overdue(at=early) == overdue_sales.OverdueReport((), (), ())
 
     debt.refresh_from_db()
     assert (debt.principal, debt.closed_at) == (D(1000000), None)
@@ -82,7 +82,7 @@ def test_an_outage_grace_holds_for_overdue_loans_too() -> None:
     with acting(SWEEPER):
         CollateralGroup.objects.filter(pk=debt.group_id).update(grace_until=until)
 
-    with pytest.raises(liquidation.InGrace, match="nothing of"):
+    with pytest.raises(overdue_sales.InGrace, match="nothing of"):
         run(debt)
     assert not Liquidation.objects.exists()
 
@@ -165,7 +165,7 @@ def test_it_waits_for_a_fresh_price_of_what_is_sold_and_of_what_is_owed(old: str
 
     with pytest.raises(groups.PriceTooOld, match=old):
         run(debt)
-    assert liquidation.run_overdue(at=OVER).waiting == (debt.pk,)
+    assert overdue_sales.run_overdue(at=OVER).waiting == (debt.pk,)
 
     debt.refresh_from_db()
     assert (debt.principal, debt.accrued_through) == (D(1000000), datetime(2026, 1, 31, tzinfo=NOON.tzinfo))
@@ -177,7 +177,7 @@ def test_what_was_repaid_or_never_overdue_is_refused() -> None:
     """R-VIP-45: in words, and nothing moves"""
     healthy = build.secured_debt(due_at=DUE)
     build.prices(OVER, BTC="100000", USDT="1")
-    with pytest.raises(liquidation.NotOverdue, match="is not overdue"):
+    with pytest.raises(overdue_sales.NotOverdue, match="is not overdue"):
         run(healthy)
 
     debt = overdue(keep="1000000")
@@ -187,10 +187,10 @@ def test_what_was_repaid_or_never_overdue_is_refused() -> None:
         [locked] = Debt.objects.locked(debt.pk)
         debts.bring_up_to_date([locked], at=OVER)
         debts.take_payment(debt=locked, amount=locked.booked, wallets=[wallet], reference="paid", at=OVER)
-    with pytest.raises(liquidation.NotOverdue, match="nothing is owed"):
+    with pytest.raises(overdue_sales.NotOverdue, match="nothing is owed"):
         run(debt)
     assert not Liquidation.objects.exists()
-    assert liquidation.run_overdue(at=OVER).liquidated == ()
+    assert overdue_sales.run_overdue(at=OVER).liquidated == ()
 
 
 def test_the_other_debts_of_the_group_stay_and_so_does_their_collateral() -> None:
@@ -200,7 +200,7 @@ def test_the_other_debts_of_the_group_stay_and_so_does_their_collateral() -> Non
     other = build.debt(debt.group, "USDC", "1000", rate="0")
     build.prices(OVER, BTC="100000", USDT="1", USDC="1")
 
-    report = liquidation.run_overdue(at=OVER)
+    report = overdue_sales.run_overdue(at=OVER)
 
     assert report.liquidated == (debt.pk,)
     other.refresh_from_db()
@@ -208,4 +208,4 @@ def test_the_other_debts_of_the_group_stay_and_so_does_their_collateral() -> Non
     group = CollateralGroup.objects.get(pk=debt.group_id)
     assert group.closed_at is None
     assert Member.objects.filter(group=group, released_at__isnull=True).exists()
-    assert liquidation.run_overdue(at=OVER).liquidated == ()  # a second message finds nothing
+    assert overdue_sales.run_overdue(at=OVER).liquidated == ()  # a second message finds nothing

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.commands import Actor, acting
-from risk import book, debts, freezes, liquidation, overdue
+from risk import book, debts, freezes, liquidation, overdue, overdue_sales
 from risk.interest import DailyTerms, Pause, RateStep, clock_ends_at, due_charges, is_paused
 from risk.models import Debt, Freeze
 from tests import build
@@ -167,12 +167,12 @@ def test_collateral_is_not_sold_before_the_longer_clock_is_over() -> None:
     early = OVER + 5 * HOUR - timedelta(seconds=1)
     build.prices(early, BTC="100000", USDT="1")
 
-    assert liquidation.run_overdue(at=early).liquidated == ()
-    with pytest.raises(liquidation.NotOverdue, match="until 2026-02-07 15:00 UTC"):
-        liquidation.liquidate_overdue(debt_id=debt.pk, actor=JOB, at=early)
+    assert overdue_sales.run_overdue(at=early).liquidated == ()
+    with pytest.raises(overdue_sales.NotOverdue, match="until 2026-02-07 15:00 UTC"):
+        overdue_sales.liquidate_overdue(debt_id=debt.pk, actor=JOB, at=early)
 
     build.prices(OVER + 5 * HOUR, BTC="100000", USDT="1")
-    assert liquidation.run_overdue(at=OVER + 5 * HOUR).liquidated == (debt.pk,)
+    assert overdue_sales.run_overdue(at=OVER + 5 * HOUR).liquidated == (debt.pk,)
 
 
 @pytest.mark.django_db

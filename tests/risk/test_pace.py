@@ -12,7 +12,7 @@ from accounts.commands import Actor, acting
 from accounts.exchange import exchange
 from accounts.models import JournalEntry, Notice
 from accounts.money import ZERO
-from risk import liquidation, pace, parameters, sweep
+from risk import liquidation, overdue_sales, pace, parameters, sweep
 from risk.models import Candidate, CollateralGroup, Debt, Liquidation, PaceLimit, Sale
 from tests import build
 from tests.risk.forced_sales import SWEEPER, stepped
@@ -165,9 +165,9 @@ def test_what_is_overdue_waits_too_and_a_sale_by_hand_does_not() -> None:
         late.save(update_fields=["overdue_since"])
 
     with pytest.raises(pace.NoRoom) as refused:
-        liquidation.liquidate_overdue(debt_id=late.pk, actor=SWEEPER, at=NOON)
+        overdue_sales.liquidate_overdue(debt_id=late.pk, actor=SWEEPER, at=NOON)
     assert refused.value.code == "liquidation_paced"
-    report = liquidation.run_overdue(at=NOON)
+    report = overdue_sales.run_overdue(at=NOON)
     assert (report.waiting, report.failed) == ((late.pk,), ())
     assert Notice.objects.filter(kind="liquidation_paced", customer=late.customer).count() == 1
     assert Debt.objects.get(pk=late.pk).booked == 100000

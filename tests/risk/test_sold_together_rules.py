@@ -151,6 +151,14 @@ def test_the_tick_of_a_coin_of_another_group_does_not_age_my_prices(
 # --- The order of danger ------------------------------------------------------------------------------------
 
 
+def has_a_paced_coin(group: CollateralGroup) -> None:
+    """ETH, of which more may be sold within a minute than there is: asked all the same, so it is sold by itself."""
+    build.ratios("ETH")
+    with acting(BUILDER):
+        GroupCoin.objects.create(group=group, asset_id="ETH", since=LONG_AGO)
+        PaceLimit.objects.create(asset_id="ETH", effective_at=LONG_AGO, most_usd=10**9, span_seconds=60)
+
+
 @pytest.mark.django_db
 def test_all_that_one_claim_takes_is_sold_in_one_transaction_in_the_order_of_danger() -> None:
     """R-GEN-23: the keys of the groups are the other way round"""
@@ -169,10 +177,7 @@ def test_all_that_one_claim_takes_is_sold_in_one_transaction_in_the_order_of_dan
 def test_the_most_dangerous_comes_first_although_its_coin_has_a_pace() -> None:
     """R-GEN-23, R-FTR-22: it has to be sold by itself, and those after it wait for it"""
     found = groups(4)
-    build.ratios("ETH")
-    with acting(BUILDER):
-        GroupCoin.objects.create(group=found[-1], asset_id="ETH", since=LONG_AGO)
-        PaceLimit.objects.create(asset_id="ETH", effective_at=LONG_AGO, most_usd=10**9, span_seconds=60)
+    has_a_paced_coin(found[-1])
     crash()
     build.price("ETH", "2000")
     put(found)
@@ -187,10 +192,7 @@ def test_the_most_dangerous_comes_first_although_its_coin_has_a_pace() -> None:
 def test_one_in_the_middle_that_is_sold_by_itself_parts_those_around_it() -> None:
     """R-GEN-23, R-FTR-22: nobody less dangerous is sold before it"""
     found = groups(5)
-    build.ratios("ETH")
-    with acting(BUILDER):
-        GroupCoin.objects.create(group=found[2], asset_id="ETH", since=LONG_AGO)
-        PaceLimit.objects.create(asset_id="ETH", effective_at=LONG_AGO, most_usd=10**9, span_seconds=60)
+    has_a_paced_coin(found[2])
     crash()
     build.price("ETH", "2000")
     put(found)

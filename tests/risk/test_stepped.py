@@ -12,7 +12,7 @@ from accounts.commands import acting
 from accounts.ledger import problems
 from accounts.models import JournalEntry, Notice
 from accounts.money import round_down, round_up
-from risk import debts, gate, groups, liquidation
+from risk import debts, gate, groups, liquidation, overdue_sales
 from risk.models import CollateralGroup, Debt, Liquidation, MarginCall, Member, RiskEvent
 from tests import build
 from tests.risk.forced_sales import SWEEPER, World, carry_on, liquidate, owes, stepped
@@ -396,4 +396,4 @@ def test_an_overdue_debt_waits_for_the_end_of_a_running_liquidation() -> None:
         Debt.objects.filter(pk=debt.pk).update(overdue_since=debt.due_at)
     started(debt)
     with pytest.raises(liquidation.AlreadyRunning, match="waits for its end"), nothing_happens():
-        liquidation.liquidate_overdue(debt_id=debt.pk, actor=SWEEPER, at=NOON)
+        overdue_sales.liquidate_overdue(debt_id=debt.pk, actor=SWEEPER, at=NOON)

@@ -61,7 +61,7 @@ def test_a_group_that_repaid_everything_in_between_is_not_left_running(debt: Deb
         [locked] = Debt.objects.locked(debt.pk)
         wallet = books.wallet(group.receiver, "USDT")
         debts.take_payment(debt=locked, amount=locked.booked, wallets=[wallet], reference="test:all", at=at)
-        groups.release_if_empty(group, at)
+        groups.release_empty(group, at=at)
 
     passes(1, first=2)
 

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.commands import Actor, acting
 from accounts.exchange import BuiltIn
 from accounts.models import JournalEntry, LedgerAccount, Notice
-from risk import candidates, liquidation, parameters, screen, sweep
+from risk import candidates, overdue_sales, parameters, screen, sweep
 from risk.levels import Action, Band, Lines, permits
 from risk.models import (
     CollateralGroup,
@@ -491,6 +491,6 @@ def test_overdue_liquidation_and_the_sweep_do_not_take_twice() -> None:
     sweep.sweep(at=tick(0, BTC="43900"))
     sweep.sweep(at=tick(5, BTC="43900"))
     debt = Debt.objects.get(group=group)
-    with pytest.raises(liquidation.NotOverdue):
-        liquidation.liquidate_overdue(debt_id=debt.pk, actor=TESTER, at=NOON + timedelta(seconds=6))
+    with pytest.raises(overdue_sales.NotOverdue):
+        overdue_sales.liquidate_overdue(debt_id=debt.pk, actor=TESTER, at=NOON + timedelta(seconds=6))
     assert Liquidation.objects.count() == 1

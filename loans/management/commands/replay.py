@@ -75,7 +75,7 @@ class Command(BaseCommand):
                     borrowers=borrowers,
                     seed=seed,
                     told=bar.show,
-                    populated=analyse,
+                    analyse=analyse,
                     house=house,
                     prepared=prepared,
                 )

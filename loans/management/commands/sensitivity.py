@@ -48,7 +48,7 @@ class Command(BaseCommand):
                     seed=options["seed"],
                     ratio_share=share,
                     told=bar.show,
-                    populated=analyse,
+                    analyse=analyse,
                 )
         except Refused as refusal:
             raise CommandError(str(refusal), returncode=BAD_INPUT) from refusal
