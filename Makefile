@@ -40,8 +40,8 @@ test: $(STAMP) ## the whole suite on a throw-away PostgreSQL and Valkey (ARGS="-
 	@$(PY) -m pytest -n auto --dist worksteal $(ARGS)
 
 # Every gate runs, even after one failed, and the last line counts them.
-GATES := format-check lint types imports migrations templates css-check rules
-check: $(STAMP) ## every gate: format, lint, types, imports, migrations, templates, css, rules, tests
+GATES := format-check lint types imports migrations templates css-check rules bench-check
+check: $(STAMP) ## every gate: format, lint, types, imports, migrations, templates, css, rules, benchmarks, tests
 	@passed=0; failed=; log=$$(mktemp); trap 'rm -f '"$$log" EXIT; \
 	for gate in $(GATES) test; do \
 		echo "== $$gate"; \
@@ -74,6 +74,9 @@ drill: $(STAMP) ## kill the running demo's processes while it charges day after 
 
 bench: $(STAMP) ## the hot jobs against their own floors on this machine (SMALL=1: the short form; ARGS="--only scale --write")
 	@$(PY) -m bench $(if $(SMALL),--small) $(ARGS)
+
+bench-check: $(STAMP)
+	@$(PY) -m bench --small
 
 replays: $(STAMP) ## recorded crashes at 20,000 borrowers, and other lines beside (PRICES=folder of price files), into docs/replays.md
 	@$(PY) -m bench.replays $(PRICES) --write $(ARGS)

@@ -56,7 +56,7 @@ class Pace:
     crowd: float = 0.2
 
 
-QUICK: Final = Pace(rounds=2, alone=0.2, crowd=0.1)
+QUICK: Final = Pace(rounds=1, alone=0.4, crowd=0.1)
 
 
 @dataclass(frozen=True, slots=True)
