@@ -165,10 +165,13 @@ class _Past:
         return None
 
     def due(self, group_id: int, start: int, *, graces: bool) -> int:
-        """The step at which a breach first seen at `start` is confirmed and, with `graces`, no grace runs."""
+        """The step at which a breach first seen at `start` is confirmed and, with `graces`, no grace runs.
+
+        What a coin does that was sold before tells nothing new of the group.
+        """
         confirmed = self.at[start] + timedelta(seconds=self.settings.confirm_seconds)
-        coins = {coin for each in self.positions.get(group_id, []) for coin in (*each.held, *each.owed)}
-        step = max(bisect_left(self.at, confirmed), self.told.newer(coins, start))
+        then = next(each for each in self.positions[group_id] if each.start <= start < each.stop)
+        step = max(bisect_left(self.at, confirmed), self.told.newer({*then.held, *then.owed}, start))
         for began, until in self.graces.get(group_id, ()) if graces else ():
             if step < len(self.at) and began <= self.at[step] < until:
                 step = bisect_left(self.at, until)

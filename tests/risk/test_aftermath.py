@@ -5,10 +5,12 @@ from decimal import Decimal
 
 import pytest
 
+from accounts import books
 from accounts.commands import Actor, acting
+from accounts.exchange import exchange
 from risk import aftermath, delays, parameters, stress
 from risk.feeds.file import Bar
-from risk.models import CollateralGroup, Liquidation, RiskEvent
+from risk.models import CollateralGroup, GroupCoin, Liquidation, RiskEvent
 from risk.stress import Course, survey
 from risk.sweep import SweepReport
 from tests import build
@@ -18,14 +20,16 @@ HALF = timedelta(minutes=30)
 JOB = Actor("test:aftermath")
 
 
-def course(*closes: str, asset: str = "BTC") -> Course:
-    """Flat bars of half an hour, one after another."""
-    return survey(
-        [
-            Bar(asset, EVENING + n * HALF, EVENING + (n + 1) * HALF, Decimal(close), *[Decimal(close)] * 2)
-            for n, close in enumerate(closes)
-        ]
-    )
+def bars(*closes: str) -> list[Bar]:
+    """Flat ones of BTC, of half an hour, one after another."""
+    return [
+        Bar("BTC", EVENING + n * HALF, EVENING + (n + 1) * HALF, *[Decimal(close)] * 3)
+        for n, close in enumerate(closes)
+    ]
+
+
+def course(*closes: str) -> Course:
+    return survey(bars(*closes))
 
 
 def fed(of: Course) -> None:
@@ -104,6 +108,34 @@ def test_a_price_in_doubt_misses_nothing() -> None:
     [told] = aftermath.missed()
     assert "from 2026-01-01 13:00 UTC" in told
     assert "sold at 13:30" in told
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("has_left", "late"), [(False, "11:45"), (True, "12:00")])
+@pytest.mark.usefixtures("asleep")
+def test_a_coin_that_has_left_the_group_confirms_nothing(has_left: bool, late: str) -> None:
+    """R-GEN-23: ETH ticks twice as often as BTC; once none of it is there, only BTC tells something new"""
+    group = build.secured_debt(rate="0").group
+    build.ratios("ETH")
+    with acting(JOB):
+        GroupCoin.objects.create(group=group, asset_id="ETH", since=EVENING)
+    [member] = group.members.all()
+    build.deposit(member.account, "ETH", "0.001", at=EVENING)
+    if has_left:
+        wallet = books.wallet(member.account, "ETH")
+        exchange().pay_out(
+            wallet=wallet, amount=wallet.balance, key="left", at=EVENING + timedelta(minutes=20)
+        )
+    quarter = timedelta(minutes=15)
+    ticks = [
+        Bar("ETH", EVENING + n * quarter, EVENING + (n + 1) * quarter, *[Decimal(1000)] * 3)
+        for n in range(10)
+    ]
+
+    of_both = [*bars("60000", "60000", "43900", "43900", "43900"), *ticks]
+    fed(survey(sorted(of_both, key=lambda bar: bar.closes_at)))
+
+    assert [told.partition("sold at ")[2][:5] for told in aftermath.missed()] == [late]
 
 
 def _sold(group: CollateralGroup, at: datetime) -> Liquidation:
