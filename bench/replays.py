@@ -6,8 +6,9 @@
 The large replays go over the worst 48 hours of each recording (`--worst 0`: over all of it), the comparison over all.
 
 Each run is a process of its own with a throw-away database. Its figures are kept in .local/replays/, so a run that was
-stopped goes on where it was; `--again` forgets them. `--write` puts the tables into docs/replays.md and draws the chart
-from what is there. The exit code tells whether every book was whole and no sale wrong or missed.
+stopped goes on where it was; `--again` forgets them. `--write` puts the tables into docs/replays.md, the first also
+into docs/performance.md, and draws the chart, all from what is there. The exit code tells whether every book was whole
+and no sale wrong or missed.
 """
 
 import argparse
@@ -30,10 +31,29 @@ from risk.feeds.file import Bar, read_bars
 
 BASE: Final = Path(__file__).resolve().parents[1]
 PAGE: Final = BASE / "docs" / "replays.md"
+PERFORMANCE: Final = BASE / "docs" / "performance.md"
 CHART: Final = BASE / "docs" / "replays.svg"
 KEPT: Final = BASE / ".local" / "replays"
 MILLION: Final = Decimal(1_000_000)
 DEFAULT: Final = ("72/77/91", "full", "1")
+COLUMNS: Final = (  # of the table of the large replays
+    "Recording",
+    "Groups, loans",
+    "Calls",
+    "Groups liquidated",
+    "Wrong",
+    "Missed",
+    "Call to sale, minutes",
+    "Bad debt, m USD",
+    "In vain",
+    "Sold, m USD",
+    "Fees, m USD",
+    "Ledger problems",
+    "Opened, s",
+    "Sweeps",
+    "Sweeps/s",
+)
+IN_SHORT: Final = 8  # of these, beside the benchmarks
 
 Figures = dict[str, Any]
 
@@ -199,8 +219,12 @@ def _write(replays: Sequence[Run], comparisons: Sequence[Run]) -> None:
     text = _between(text, "sensitivity", "\n".join([chart, "", *_summary(rows)]))
     text = _between(text, "recordings", "\n".join(_by_recording(rows)))
     PAGE.write_text(text)
+    PERFORMANCE.write_text(
+        _between(PERFORMANCE.read_text(), "replays", "\n".join(_replay_table(done, IN_SHORT)))
+    )
     CHART.write_text(_chart(rows))
-    sys.stdout.write(f"written: {PAGE.relative_to(BASE)}, {CHART.relative_to(BASE)}\n")
+    written = ", ".join(str(file.relative_to(BASE)) for file in (PAGE, PERFORMANCE, CHART))
+    sys.stdout.write(f"written: {written}\n")
 
 
 def _between(text: str, name: str, table: str) -> str:
@@ -210,12 +234,9 @@ def _between(text: str, name: str, table: str) -> str:
     return f"{head}{start}\n{table}\n{end}{tail}"
 
 
-def _replay_table(done: Sequence[tuple[Run, Figures]]) -> Iterator[str]:
-    yield (
-        "| Recording | Groups, loans | Calls | Groups liquidated | Wrong | Missed | Call to sale, minutes"
-        " | In vain | Sold, m USD | Bad debt, m USD | Fees, m USD | Ledger problems | Opened, s | Sweeps | Sweeps/s |"
-    )
-    yield "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"
+def _replay_table(done: Sequence[tuple[Run, Figures]], columns: int = len(COLUMNS)) -> Iterator[str]:
+    yield f"| {' | '.join(COLUMNS[:columns])} |"
+    yield "|---|" + "---:|" * (columns - 1)
     for run, row in done:
         lead = row["lead_minutes"]
         led = "none" if lead["min"] is None else f"{lead['min']:g}, {lead['median']:g}, {lead['max']:g}"
@@ -224,14 +245,15 @@ def _replay_table(done: Sequence[tuple[Run, Figures]]) -> Iterator[str]:
             f"{row['groups']:,}, {row['loans']:,}",
             *(f"{row[name]:,}" for name in ("calls", "groups_liquidated", "wrong", "missed")),
             led,
+            _millions(row["shortfall_usd"]),
             f"{row['in_vain']:,}",
-            *(_millions(row[name]) for name in ("sold_usd", "shortfall_usd", "fees_usd")),
+            *(_millions(row[name]) for name in ("sold_usd", "fees_usd")),
             f"{row['ledger_problems']}",
             f"{row['opening_seconds']:.0f}",
             f"{row['sweeps']:,}",
             f"{row['sweeps_per_second']:g}",
         )
-        yield f"| {' | '.join(cells)} |"
+        yield f"| {' | '.join(cells[:columns])} |"
 
 
 def _window(run: Run) -> str:
