@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 EMPTY_PAGE, EMPTY_SIGNED = "empty page", "empty signed"
 YOUNG, AGED = "loan, charged once", "loan, aged"
 CONNECTIONS: Final = 16
+PATIENCE: Final = 120.0  # seconds: an asker that is gone answers nothing
 SUMMED_EVERY: Final = 15.0  # seconds; config/celery.py
 GROWS_AT_MOST: Final = 1.2
 SIGNED_GOAL: Final = 0.35  # of the empty signed endpoint's requests per second
@@ -265,15 +266,15 @@ def _timed(port: int, addresses: Mapping[str, Asked], pace: Pace) -> dict[str, T
     # Asked from a process of its own, so that the asking takes one core at most.
     with multiprocessing.get_context("spawn").Pool(1) as asker:
         for asked in addresses.values():
-            asker.apply(_ask, (port, asked, 1), {"requests": 3})  # warm
+            asker.apply_async(_ask, (port, asked, 1), {"requests": 3}).get(PATIENCE)  # warm
         for _ in range(pace.rounds):
             for name, asked in addresses.items():
                 if time.monotonic() >= summed + SUMMED_EVERY:
                     _sum_up()
                     summed = time.monotonic()
-                found[name].alone += asker.apply(_ask, (port, asked, 1, pace.alone))
+                found[name].alone += asker.apply_async(_ask, (port, asked, 1, pace.alone)).get(PATIENCE)
                 if pace.crowd:
-                    crowd = asker.apply(_ask, (port, asked, CONNECTIONS, pace.crowd))
+                    crowd = asker.apply_async(_ask, (port, asked, CONNECTIONS, pace.crowd)).get(PATIENCE)
                     found[name].crowd += crowd
                     found[name].per_second.append(len(crowd) / pace.crowd)
     return found
@@ -317,7 +318,7 @@ def _ask(
     for thread in threads:
         thread.join()
     if failed:
-        raise SystemError(f"{asked.path} failed: {failed[0]}")
+        raise RuntimeError(f"{asked.path} failed: {failed[0]}")
     return taken
 
 

@@ -45,21 +45,25 @@ def newest(scope: str, *, at: datetime) -> Book | None:
     return book if timedelta() <= at - book.at <= oldest else None
 
 
-def drawn(scope: str, book: Book, beside: object, draw: Callable[[], SafeString]) -> SafeString:
-    """What a page draws of this scope's snapshot, and of nothing but it and what stands `beside` it.
+def rendered(scope: str, book: Book, facts: object, render: Callable[[], SafeString]) -> SafeString:
+    """What a page makes of the sums of this scope's snapshot, with the other `facts` that it shows beside them.
 
-    Drawn once for everybody who sees the same, and anew where nobody can keep it.
+    Made once for everybody who sees the same, and anew where nobody can keep it.
     """
-    name = f"book-drawn:{hashlib.sha256(repr((scope, book.at, beside)).encode()).hexdigest()}"
+    name = f"book-page:{hashlib.sha256(repr((scope, book.at, facts)).encode()).hexdigest()}"
     try:
-        kept: SafeString | None = cache.get(name)
+        kept = cache.get(name)
     except Exception:
-        logger.warning("no drawing of the book can be read; the page draws it itself")
-        return draw()
-    if kept is None:
-        kept = draw()
-        cache.set(name, kept, OLDEST.total_seconds())
-    return kept
+        logger.warning("nothing can be read that the page of the book has been made of before")
+        kept = None
+    if isinstance(kept, SafeString):
+        return kept
+    made = render()
+    try:
+        cache.set(name, made, OLDEST.total_seconds())
+    except Exception:
+        logger.warning("nothing can keep what the page of the book is made of")
+    return made
 
 
 def take(*, at: datetime) -> int:

@@ -167,11 +167,15 @@ class _Past:
     def due(self, group_id: int, start: int, *, graces: bool) -> int:
         """The step at which a breach first seen at `start` is confirmed and, with `graces`, no grace runs.
 
-        What a coin does that was sold before tells nothing new of the group.
+        Of the coins that are there when it is confirmed: what one tells that was sold before, or came later, is not of
+        this group.
         """
-        confirmed = self.at[start] + timedelta(seconds=self.settings.confirm_seconds)
-        then = next(each for each in self.positions[group_id] if each.start <= start < each.stop)
-        step = max(bisect_left(self.at, confirmed), self.told.newer({*then.held, *then.owed}, start))
+        confirmed = bisect_left(self.at, self.at[start] + timedelta(seconds=self.settings.confirm_seconds))
+        found = (
+            (max(confirmed, then.start, self.told.newer({*then.held, *then.owed}, start)), then.stop)
+            for then in self.positions[group_id]
+        )
+        step = next((step for step, stop in found if step < stop), NEVER)
         for began, until in self.graces.get(group_id, ()) if graces else ():
             if step < len(self.at) and began <= self.at[step] < until:
                 step = bisect_left(self.at, until)

@@ -115,7 +115,9 @@ def reverse(*, entry_id: int, actor: Actor, at: datetime, key: str = "", reason:
     refuse_state(moved, held.groups.values(), at=at)
     debts.bring_up_to_date([debt for debt in moved if debt.residual_since is None], at=at)
     lines = mirrored(entry)  # with the balances as they are under the lock
-    refuse_kind(entry)  # once more: what a reversal just now took out is no lack
+    refuse_kind(
+        entry
+    )  # again: if another reversal has committed meanwhile, say that, not that coins are missing
     _refuse_short(entry, lines)
     _permit(entry, lines, held, at=at)
     reversal = debts.undo(entry=entry, lines=lines, reference=_reference(entry), at=at)

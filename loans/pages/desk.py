@@ -1,6 +1,5 @@
 """The VIP manager's desk: what waits for a decision, what they have to do, who is in trouble, what falls due."""
 
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -10,15 +9,14 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts.models import Customer, User
 from accounts.money import ZERO
 from accounts.pages.access import user_of
-from loans import book_snapshot, client_file, queries
+from loans import client_file, queries
 from loans.models import Application
 from loans.pages.desk_access import clients_of, for_manager
 from loans.pages.desk_file import with_forms
 from loans.pages.desk_offers import talk_rows
-from loans.pages.desk_rows import BANDS, band_counts, due_soon, group_rows, to_review, troubled
+from loans.pages.desk_rows import band_counts, due_soon, group_rows, to_review, troubled
 from loans.pages.desk_waiting import BY_SCORE, waiting_rows
 from loans.vip import answering
 from risk.models import CollateralGroup, Debt
@@ -59,20 +57,13 @@ def queue(request: HttpRequest) -> HttpResponse:
         "all_due": _count(due, len(soon), MOST_LOANS),
         "residual": left,
         "all_residual": _count(residual, len(left), MOST_LOANS),
-        "bands": _bands(user, clients, at=at),
+        # An open group owes something, or it is let go: to look for each one's debts takes longer than to count.
+        "bands": band_counts(CollateralGroup.objects.open().filter(customer__in=clients)),
         "called": sum(row.standing.is_called for row in trouble),
         "debt_called": debt,
     }
     is_partial = request.headers.get("HX-Target") == "desk"
     return render(request, "loans/desk_queue.html" if is_partial else "loans/desk.html", context)
-
-
-def _bands(user: User, clients: QuerySet[Customer], *, at: datetime) -> list[tuple[str, int]]:
-    """Of the newest snapshot; without one counted now: an open group owes something, or it is let go."""
-    book = book_snapshot.newest(book_snapshot.scope_of(user), at=at)
-    if book is not None:
-        return [(band, book.bands[band]) for band in BANDS]
-    return band_counts(CollateralGroup.objects.open().filter(customer__in=clients))
 
 
 def _count(rows: "QuerySet[Any]", shown: int, most: int) -> int:

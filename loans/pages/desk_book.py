@@ -190,10 +190,12 @@ def _overdue(clients: QuerySet[Customer]) -> QuerySet[Debt]:
     return Debt.objects.watched().filter(customer__in=clients, overdue_since__isnull=False)
 
 
-def _sums(scope: str, found: Book, top: Sequence[tuple[ClientExposure, Customer]], *, at: datetime) -> str:
-    """The tables of the sums and the result, drawn; of a snapshot once for all who see the same clients in it."""
+def _sums(
+    scope: str, found: Book, top: Sequence[tuple[ClientExposure, Customer]], *, at: datetime
+) -> SafeString:
+    """The tables of the sums and the result; of a snapshot made once for all who see the same clients in it."""
 
-    def draw() -> SafeString:
+    def render_sums() -> SafeString:
         rows = [(one, client, found.share(one.owed)) for one, client in top]
         context: dict[str, Any] = {
             "book": found,
@@ -206,8 +208,8 @@ def _sums(scope: str, found: Book, top: Sequence[tuple[ClientExposure, Customer]
         return render_to_string("loans/desk_book_sums.html", context)
 
     if found.at == at:  # summed up for this request alone
-        return draw()
-    return book_snapshot.drawn(scope, found, [(client.pk, client.name) for _, client in top], draw)
+        return render_sums()
+    return book_snapshot.rendered(scope, found, [(client.pk, client.name) for _, client in top], render_sums)
 
 
 @exact

@@ -10,6 +10,7 @@ from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.expected_conditions import staleness_of
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from accounts.commands import acting
@@ -63,12 +64,11 @@ def find(browser: webdriver.Chrome, css: str) -> WebElement:
 
 
 def press(browser: webdriver.Chrome, css: str, *, then: str) -> None:
-    """Press, and wait until the address is `then`, or another one that holds it."""
-    before = browser.current_url
-    find(browser, css).click()
-    patiently(browser).until(
-        lambda page: page.current_url.endswith(then) or (then in page.current_url != before)
-    )
+    """Press, and wait until what was pressed has been exchanged and the address holds `then`."""
+    pressed = find(browser, css)
+    pressed.click()
+    patiently(browser).until(staleness_of(pressed))
+    patiently(browser).until(lambda page: then in page.current_url)
 
 
 def words(browser: webdriver.Chrome) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 from unittest import mock
 
 import pytest
@@ -19,6 +18,7 @@ from accounts.commands import acting
 from accounts.models import Customer
 from loans import book_snapshot, dashboard
 from loans.pages import desk_book
+from risk import sweep
 from tests import build
 from tests.build import BUILDER, TEN
 from tests.loans import desk, visit
@@ -89,43 +89,76 @@ def test_a_client_who_has_another_manager_since_is_not_named(house: Desk) -> Non
     assert house.owner.name not in page.content.decode()
 
 
-def test_the_tables_of_a_snapshot_are_drawn_once_for_all_who_see_the_same(
+def test_the_tables_of_a_snapshot_are_made_once_for_all_who_see_the_same(
     house: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """R-ADM-06: and anew when a client is called otherwise, for whoever sees other clients, and for newer sums."""
     auditor, url = visit.client_of(build.user("auditor")), reverse("loans:book")
-    drawn: list[dict[str, object]] = []
+    made: list[dict[str, object]] = []
 
-    def draw(template: str, context: dict[str, object]) -> SafeString:
-        drawn.append(context)
+    def render(template: str, context: dict[str, object]) -> SafeString:
+        made.append(context)
         return render_to_string(template, context)
 
-    monkeypatch.setattr(desk_book, "render_to_string", draw)
+    monkeypatch.setattr(desk_book, "render_to_string", render)
     book_snapshot.take(at=SOON - timedelta(seconds=40))
 
     first, second = (visit.client_of(build.user(who)).get(url) for who in ("auditor", "risk_officer"))
-    assert len(drawn) == 1
+    assert len(made) == 1
     for page in (first, second):
         assert f'<a href="/desk/clients/{house.owner.pk}/">{house.owner.name}</a>' in page.content.decode()
         assert "Groups by LTV" in page.content.decode()
 
     visit.client_of(house.manager).get(url)
-    assert len(drawn) == 2
+    assert len(made) == 2
     with acting(BUILDER):
         Customer.objects.filter(pk=house.owner.pk).update(name="Renamed <b>Ltd</b>")
     assert "Renamed &lt;b&gt;Ltd&lt;/b&gt;" in auditor.get(url).content.decode()
-    assert len(drawn) == 3
+    assert len(made) == 3
     book_snapshot.take(at=SOON - timedelta(seconds=1))
     auditor.get(url)
-    assert len(drawn) == 4
-    monkeypatch.setattr(book_snapshot, "cache", cache_that_is_away())
+    assert len(made) == 4
+
+
+@pytest.mark.parametrize("broken", ["get", "set"])
+def test_tables_that_cannot_be_kept_are_shown(
+    house: Desk, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """R-ADM-06: Valkey is away, or reads and takes nothing more"""
+    book_snapshot.take(at=SOON - timedelta(seconds=40))
+    book = book_snapshot.newest(book_snapshot.EVERYBODY, at=SOON)
+    assert book is not None
+    monkeypatch.setattr(book_snapshot.cache, broken, mock.Mock(side_effect=redis.ConnectionError("away")))
+    made = book_snapshot.rendered("all", book, (), lambda: SafeString("<table>"))
+    assert made == "<table>"
+
+
+@pytest.mark.parametrize("rubbish", [7, "<b>x</b>", ["no"], {"book": 1}, b"1", None])
+def test_rubbish_in_the_place_of_tables_is_not_shown(house: Desk, rubbish: object) -> None:
+    """R-ADM-06"""
+    book_snapshot.take(at=SOON - timedelta(seconds=40))
+    auditor, url = visit.client_of(build.user("auditor")), reverse("loans:book")
+    auditor.get(url)
+    with redis.Redis.from_url(settings.REDIS_URL) as valkey:
+        [name] = valkey.keys("*book-page*")
+        if rubbish is None:
+            valkey.set(name, b"not a pickle")
+        else:
+            cache.set(name.decode().split(":", 2)[2], rubbish, 60)
     assert "Groups by LTV" in auditor.get(url).content.decode()
 
 
-def cache_that_is_away() -> Any:
-    away = mock.Mock()
-    away.get.side_effect = redis.ConnectionError("away")
-    return away
+def test_the_queue_counts_bands_by_itself(house: Desk) -> None:
+    """R-ADM-01, R-ADM-06: at the time that its heading names, and of the clients that are the manager's then"""
+    book_snapshot.take(at=SOON - timedelta(seconds=40))
+    manager, url = visit.client_of(house.manager), reverse("loans:desk")
+    desk.quote(SOON, BTC="25000")
+    sweep.sweep(at=SOON)
+    found = dict(manager.get(url).context["bands"])
+    assert (found["SAFE"], found["CALL"]) == (0, 1)
+    with acting(BUILDER):
+        Customer.objects.filter(pk=house.owner.pk).update(manager=build.user("vip_manager"))
+    assert sum(dict(manager.get(url).context["bands"]).values()) == 0
 
 
 def test_an_old_snapshot_or_one_of_the_future_is_not_shown(house: Desk) -> None:

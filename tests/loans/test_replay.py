@@ -10,7 +10,8 @@ from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from random import Random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import psycopg
 import pytest
@@ -20,13 +21,15 @@ from django.db import connection, transaction
 
 from accounts import books, ledger
 from accounts.models import JournalEntry
-from loans import population
+from loans import population, replay
 from loans.management.own_database import PREFIX, own_database
 from loans.models import Application, Loan
 from loans.precautions import Precautions
 from risk import book, stress
 from risk.feeds.file import bars_of, read_bars
 from risk.models import CollateralGroup, CureRule, Deleveraging
+from risk.stress import Course
+from risk.sweep import SweepReport
 from tests.conftest import CommittedDatabase
 
 REAL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "prices"
@@ -347,3 +350,17 @@ def test_black_thursday_is_called_sold_and_whole(committed_db: CommittedDatabase
     assert report["calls"] >= 1
     assert report["liquidations"] >= 1
     assert Decimal(report["interest_usd"]) > 0
+
+
+@pytest.mark.parametrize(("steps", "looks"), [(5, 6), (20, 21), (39, 20), (400, 21)])
+def test_the_planner_looks_at_the_start_and_at_most_twenty_times_on_the_way(
+    steps: int, looks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """STYLE 15: a replay of ten days grows its tables as they would in months"""
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    course, report = SimpleNamespace(after=lambda: [at] * steps), SweepReport()
+    fed = [(SimpleNamespace(at=at), report)] * steps
+    monkeypatch.setattr("loans.replay.stress.run", lambda *_, **__: iter(fed))
+    seen: list[None] = []
+    replay.feed(cast(Course, course), told=lambda *_: None, analyse=lambda: seen.append(None))
+    assert len(seen) == looks

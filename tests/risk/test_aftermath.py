@@ -8,6 +8,7 @@ import pytest
 from accounts import books
 from accounts.commands import Actor, acting
 from accounts.exchange import exchange
+from accounts.models import Account
 from risk import aftermath, delays, parameters, stress
 from risk.feeds.file import Bar
 from risk.models import CollateralGroup, GroupCoin, Liquidation, RiskEvent
@@ -32,10 +33,10 @@ def course(*closes: str) -> Course:
     return survey(bars(*closes))
 
 
-def fed(of: Course) -> None:
+def fed(of: Course, before_sweep: stress.Jobs | None = None) -> None:
     stress.publish_watch(of, actor=JOB, at=of.first_day)
     stress.warm_up(of)
-    for _ in stress.run(of, jobs=lambda at: None):
+    for _ in stress.run(of, jobs=lambda at: None, before_sweep=before_sweep):
         pass
 
 
@@ -110,32 +111,69 @@ def test_a_price_in_doubt_misses_nothing() -> None:
     assert "sold at 13:30" in told
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize(("has_left", "late"), [(False, "11:45"), (True, "12:00")])
-@pytest.mark.usefixtures("asleep")
-def test_a_coin_that_has_left_the_group_confirms_nothing(has_left: bool, late: str) -> None:
-    """R-GEN-23: ETH ticks twice as often as BTC; once none of it is there, only BTC tells something new"""
+def both(*closes: str) -> Course:
+    """BTC as in `bars`, and ETH, which ticks twice as often."""
+    ticks = [
+        Bar("ETH", EVENING + n * HALF / 2, EVENING + (n + 1) * HALF / 2, *[Decimal(1000)] * 3)
+        for n in range(2 * len(closes))
+    ]
+    return survey(sorted([*bars(*closes), *ticks], key=lambda bar: bar.closes_at))
+
+
+def choosing_eth() -> Account:
+    """The collateral account of a group that owes 1,000,000 on 25 BTC, and may hold ETH."""
     group = build.secured_debt(rate="0").group
     build.ratios("ETH")
     with acting(JOB):
         GroupCoin.objects.create(group=group, asset_id="ETH", since=EVENING)
-    [member] = group.members.all()
-    build.deposit(member.account, "ETH", "0.001", at=EVENING)
-    if has_left:
-        wallet = books.wallet(member.account, "ETH")
-        exchange().pay_out(
-            wallet=wallet, amount=wallet.balance, key="left", at=EVENING + timedelta(minutes=20)
-        )
-    quarter = timedelta(minutes=15)
-    ticks = [
-        Bar("ETH", EVENING + n * quarter, EVENING + (n + 1) * quarter, *[Decimal(1000)] * 3)
-        for n in range(10)
-    ]
+    return group.members.get().account
 
-    of_both = [*bars("60000", "60000", "43900", "43900", "43900"), *ticks]
-    fed(survey(sorted(of_both, key=lambda bar: bar.closes_at)))
+
+def arriving(account: Account, arrives: datetime) -> stress.Jobs:
+    """A deposit of some ETH, by the first step at or after `arrives`."""
+    put: list[datetime] = []
+
+    def deposit(at: datetime) -> None:
+        if at >= arrives and not put:
+            put.append(at)
+            build.deposit(account, "ETH", "0.001", at=at)
+
+    return deposit
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("has_left", "late"), [(False, "11:45"), (True, "12:00")])
+@pytest.mark.usefixtures("asleep")
+def test_a_coin_that_has_left_the_group_confirms_nothing(has_left: bool, late: str) -> None:
+    """R-GEN-23: once none of the ETH is there, only BTC tells something new"""
+    account = choosing_eth()
+    build.deposit(account, "ETH", "0.001", at=EVENING)
+    if has_left:
+        wallet = books.wallet(account, "ETH")
+        exchange().pay_out(wallet=wallet, amount=wallet.balance, key="left", at=EVENING + HALF / 2)
+
+    fed(both("60000", "60000", "43900", "43900", "43900"))
 
     assert [told.partition("sold at ")[2][:5] for told in aftermath.missed()] == [late]
+
+
+@pytest.mark.django_db
+def test_a_sale_that_a_coin_confirmed_which_just_came_is_just() -> None:
+    """R-GEN-23: over the line from 11:30, when the ETH comes, which tells something new at 11:45"""
+    account = choosing_eth()
+    fed(both("60000", "60000", "43900", "43900", "43900"), arriving(account, EVENING + 3 * HALF))
+    assert Liquidation.objects.get().started_at == EVENING + 3 * HALF + HALF / 2
+    assert aftermath.unjust() == []
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("asleep")
+def test_a_sale_that_such_a_coin_would_have_confirmed_is_missed() -> None:
+    """R-GEN-23: back below the line at 12:00, when BTC tells"""
+    account = choosing_eth()
+    fed(both("60000", "60000", "43900", "44100", "44100"), arriving(account, EVENING + 3 * HALF))
+    [told] = aftermath.missed()
+    assert "sold at 11:45" in told
 
 
 def _sold(group: CollateralGroup, at: datetime) -> Liquidation:
