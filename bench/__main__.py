@@ -26,8 +26,8 @@ START, END = "<!-- bench -->", "<!-- /bench -->"
 # What each stage runs: in full, and in its short form.
 STAGES: Final = {
     "scale": ("--sizes 10000,100000,1000000", "--sizes 10000,100000"),
-    "liquidation": ("--groups 10000", "--groups 1000"),
-    "requests": ("--loans 10000 --accruals 700", "--loans 500 --accruals 700 --quick"),
+    "liquidation": ("--groups 10000", "--groups 800"),
+    "requests": ("--loans 10000 --accruals 700", "--loans 300 --accruals 700 --quick"),
     "spread": ("--debts 400000", "--debts 20000"),
 }
 SHORT: Final = "scale,liquidation,requests"  # that no row is done twice elsewhere is the full form's to show
