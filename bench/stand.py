@@ -128,6 +128,9 @@ def tended(*tables: str) -> Iterator[None]:
 
     def tend() -> None:
         with psycopg.connect(url(owner=True), autocommit=True) as owner:
+            owner.execute(
+                "SET vacuum_cost_delay = '2ms'"
+            )  # as unhurried as autovacuum is; by hand it would hurry
             while True:
                 owner.execute(f"VACUUM (ANALYZE) {', '.join(tables)}".encode())
                 if over.wait(TENDED_EVERY):
