@@ -5,7 +5,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 LOCK   := requirements/dev.lock
 STAMP  := $(VENV)/.installed
-PIP    := $(PYTHON) -m pip --disable-pip-version-check --python $(PY) install -qq --no-compile --require-hashes
+PIP    := $(PYTHON) -m pip --disable-pip-version-check --python $(PY) install -qq --no-compile --no-deps --require-hashes
 CSS    := static/css/site.css
 TAILWIND := $(VENV)/bin/tailwindcss -i static/css/input.css --minify
 # Tools that read the settings need no server: nothing answers on port 9.
