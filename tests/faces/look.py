@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -167,15 +167,14 @@ def server_time(site: str, path: str, cookies: dict[str, str]) -> float:
     """Milliseconds to the last byte that 19 of 20 requests in a row stayed within, after one that does not count."""
     parts, taken = urlsplit(site), []
     for number in range(REQUESTS + 1):
-        connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
         began = time.perf_counter()
-        connection.request("GET", path, headers={"Cookie": _header(cookies)})
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == 200, f"{path}: {answer.status}"
+        with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)) as connection:
+            connection.request("GET", path, headers={"Cookie": _header(cookies)})
+            with closing(connection.getresponse()) as answer:
+                answer.read()
+                assert answer.status == 200, f"{path}: {answer.status}"
         if number:
             taken.append(time.perf_counter() - began)
-        connection.close()
     return sorted(taken)[REQUESTS * 95 // 100 - 1] * 1000
 
 
