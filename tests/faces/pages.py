@@ -289,7 +289,7 @@ KEYS: Final[dict[str, Callable[[Visit], Any]]] = {
     "app_label": lambda _: "loans",
     "days": lambda _: 60,
 }
-QUERIES: Final = {"loans:book_groups": "?from=50", "loans:parameter_history": "?asset=BTC"}
+QUERIES: Final = {"loans:book_groups": "?from=0", "loans:parameter_history": "?asset=BTC"}
 
 
 def address(visit: Visit) -> str:
