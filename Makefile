@@ -5,7 +5,7 @@ VENV   ?= .venv
 PY     := $(VENV)/bin/python
 LOCK   := requirements/dev.lock
 STAMP  := $(VENV)/.installed
-PIP    := $(PYTHON) -m pip --disable-pip-version-check --python $(PY) install -qq --no-compile --require-hashes
+PIP    := $(PYTHON) -m pip --disable-pip-version-check --python $(PY) install -qq --no-compile --no-deps --require-hashes
 CSS    := static/css/site.css
 TAILWIND := $(VENV)/bin/tailwindcss -i static/css/input.css --minify
 # Tools that read the settings need no server: nothing answers on port 9.
@@ -16,7 +16,7 @@ CLIENTS := official pybinance connector typed
 CLIENT_STAMPS := $(CLIENTS:%=.venv-clients/%/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check clients client-envs rules drill bench replays bench-reads lint format format-check types imports migrations templates css css-check lock clean
+.PHONY: help setup run test check clients client-envs rules drill browser screenshots bench replays bench-reads lint format format-check types imports migrations templates css css-check lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,16 @@ rules: $(STAMP) ## every rule with the tests that cite it; fails when one has no
 
 drill: $(STAMP) ## kill the running demo's processes while it charges day after day, then prove the books (MINUTES=15)
 	@$(PY) -m tests.drills.kill --minutes $(or $(MINUTES),15)
+
+# Every page is measured, also behind one that fails; the table says what was found, and the run fails after it.
+browser: $(STAMP) ## every page in Chromium: axe-core, weight, server time into docs/faces.md; and the journeys (ARGS="-k home")
+	@rm -rf .local/faces
+	@FACES=all $(PY) -m pytest tests/faces tests/browser -p no:randomly -q $(ARGS); code=$$?; \
+		$(PY) -m tests.faces.table && exit $$code
+
+screenshots: $(STAMP) ## a picture of every page in light, dark and phone width, into .local/screenshots (ARGS="-k desk")
+	@FACES=shoot $(PY) -m pytest tests/faces/test_faces.py -p no:randomly -q $(ARGS)
+	@echo "$$(find .local/screenshots -name '*.png' | wc -l) pictures in .local/screenshots"
 
 bench: $(STAMP) ## the hot jobs against their own floors on this machine (SMALL=1: the short form; ARGS="--only scale --write")
 	@$(PY) -m bench $(if $(SMALL),--small) $(ARGS)

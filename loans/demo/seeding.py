@@ -49,9 +49,9 @@ AGREEMENT: Final = "2026-1"
 AGREEMENT_TEXT: Final = """\
 The borrower owes what is lent, with interest for every 00:00 UTC it stands through, in the coin that was lent.
 
-RISK: collateral changes its price. When the loan-to-value ratio of a group reaches its margin call line, the
-borrower is told what to repay or to add. When it reaches the liquidation line, collateral is sold without
-further notice, with a fee of 2 % of the debt repaid, until everything the group owes is repaid. If the
+RISK: collateral changes its price. When the loan-to-value ratio of a group reaches its margin call line, the \
+borrower is told what to repay or to add. When it reaches the liquidation line, collateral is sold without \
+further notice, with a fee of 2 % of the debt repaid, until everything the group owes is repaid. If the \
 collateral is not enough, the rest stays owed.
 
 Notices go to the inbox, by e-mail and by SMS. A notice that does not arrive stops nothing.

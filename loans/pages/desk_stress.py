@@ -276,8 +276,9 @@ def _chart(
     return {"width": WIDTH, "height": HEIGHT, "lines": lines, "marks": marks}
 
 
-def _dollars(one: Group) -> Sequence[str]:
-    return [_usd(getattr(one, name)) for name, _ in _SUMMED]
+def _dollars(one: Group) -> Sequence[tuple[str, str]]:
+    """Each with the name of its column, which a phone shows beside it."""
+    return [(label, _usd(getattr(one, name))) for name, label in _SUMMED]
 
 
 def _count(value: int, *, sign: bool = False) -> str:

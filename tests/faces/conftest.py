@@ -1,0 +1,75 @@
+"""The seeded demo, committed and served for a whole file of tests, its clock standing still; and who is signed in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from django.conf import settings
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.cache import cache
+from django.test import Client, override_settings
+from django.test.testcases import LiveServerThread
+from django.urls import reverse
+from pytest_django.plugin import DjangoDbBlocker
+
+from accounts import exports
+from loans.demo import cast, seeding
+from risk import stress_runs
+from tests import conftest as databases
+from tests.faces.pages import NOBODY
+from tests.loans import visit
+from tests.loans.conftest import DEMO_NOW
+
+
+@dataclass
+class Desk:
+    """Where the demo is served, and a client for each login."""
+
+    url: str
+    clients: dict[str, Client] = field(default_factory=dict)
+
+    def client(self, who: str) -> Client:
+        if who not in self.clients:
+            self.clients[who] = Client()
+            if who != NOBODY:
+                form = {"login": f"{who}@{cast.MAIL}", "password": cast.PASSWORD}
+                answer = self.clients[who].post(reverse("account_login"), form)
+                assert answer.status_code == 302, f"{who} cannot sign in"
+                again = {"password": cast.PASSWORD}  # some pages ask for it once more
+                self.clients[who].post(reverse("account_reauthenticate"), again)
+        return self.clients[who]
+
+    def cookies(self, who: str) -> dict[str, str]:
+        return {name: morsel.value for name, morsel in self.client(who).cookies.items()}
+
+
+@pytest.fixture(scope="module")
+def face(django_db_setup: None, django_db_blocker: DjangoDbBlocker, template_database: str) -> Iterator[Desk]:
+    name = f"lombard_test_{databases.WORKER}_faces"
+    on_copy = databases._default_connection_on(name, url=settings.DATABASE_URL)
+    with django_db_blocker.unblock(), databases._copy(name, template_database), on_copy:
+        cache.clear()
+        with override_settings(DEMO=True), visit.at(DEMO_NOW):
+            assert seeding.seed(at=DEMO_NOW)
+            thread = LiveServerThread("127.0.0.1", StaticFilesHandler, connections_override={})
+            thread.daemon = True
+            thread.start()
+            thread.is_ready.wait()
+            if thread.error:
+                raise thread.error
+            desk = Desk(f"http://127.0.0.1:{thread.port}")
+            _ask(desk)
+            yield desk
+            thread.terminate()
+            thread.join()
+
+
+def _ask(desk: Desk) -> None:
+    """What the demo has none of until somebody asks: a stress of the book, a file, and coins that turn into others."""
+    shock = {"kind": "shock", "steps": "1", "moves": "BTC=-20%", "key": str(uuid4())}
+    assert desk.client("risk").post(reverse("loans:stress"), shock).status_code == 302
+    assert stress_runs.run_due(at=DEMO_NOW) == 1
+    file = {"kind": "journal", "first": "2026-10-01", "last": "2026-10-31", "key": str(uuid4())}
+    assert desk.client("finance").post(reverse("loans:books_export"), file).status_code == 302
+    assert exports.run_due(at=DEMO_NOW) == 1
