@@ -25,11 +25,10 @@ from loans import cure_plans, cure_rules
 from loans.cure_plans import Plan, said
 from loans.models import Loan
 from loans.vip import repayment
-from risk import book, gate, groups, margin_calls
+from risk import book, gate, groups, margin_calls, valuation
 from risk.book import GroupState
 from risk.cure import Step
 from risk.models import CollateralGroup, CureRule, CureRun, Debt, RiskEvent
-from risk.valuation import HIGHEST_LTV
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +123,7 @@ def _is_reached(state: GroupState, trigger: Decimal) -> bool:
 
 def _ltv(state: GroupState) -> Decimal:
     ltv = state.worth(permission=False).ltv
-    return HIGHEST_LTV if ltv is None else ltv
+    return valuation.HIGHEST_LTV if ltv is None else ltv
 
 
 @contextmanager
@@ -251,8 +250,8 @@ def _record(
         at=at,
         amount=planned.amount,
         got_amount=got,
-        ltv_before=_kept(planned.before),
-        ltv_after=_kept(planned.after),
+        ltv_before=valuation.told(planned.before),
+        ltv_after=valuation.told(planned.after),
         why="" if planned.steps[-1].reaches else "All that was there or allowed; the target is not reached.",
         facts=margin_calls.snapshot(state) | (facts or {}),
     )
@@ -267,10 +266,6 @@ def _record_refusal(rule: CureRule, state: GroupState, refusal: Refused, *, at: 
         why=refusal.message[:300],
         facts=margin_calls.snapshot(state) | {"code": refusal.code},
     )
-
-
-def _kept(ltv: Decimal | None) -> Decimal | None:
-    return ltv if ltv is not None and ltv < HIGHEST_LTV else None
 
 
 def _tell(rule: CureRule, run: CureRun, state: GroupState, planned: Plan, *, at: datetime) -> None:

@@ -45,12 +45,12 @@ def newest(scope: str, *, at: datetime) -> Book | None:
     return book if timedelta() <= at - book.at <= oldest else None
 
 
-def rendered(scope: str, book: Book, facts: object, render: Callable[[], SafeString]) -> SafeString:
-    """What a page makes of the sums of this scope's snapshot, with the other `facts` that it shows beside them.
+def rendered(scope: str, book: Book, beside: object, render: Callable[[], SafeString]) -> SafeString:
+    """What a page makes of the sums of this scope's snapshot, with what else it shows `beside` them.
 
     Made once for everybody who sees the same, and anew where nobody can keep it.
     """
-    name = f"book-page:{hashlib.sha256(repr((scope, book.at, facts)).encode()).hexdigest()}"
+    name = f"book-page:{hashlib.sha256(repr((scope, book.at, beside)).encode()).hexdigest()}"
     try:
         kept = cache.get(name)
     except Exception:

@@ -115,9 +115,7 @@ def reverse(*, entry_id: int, actor: Actor, at: datetime, key: str = "", reason:
     refuse_state(moved, held.groups.values(), at=at)
     debts.bring_up_to_date([debt for debt in moved if debt.residual_since is None], at=at)
     lines = mirrored(entry)  # with the balances as they are under the lock
-    refuse_kind(
-        entry
-    )  # again: if another reversal has committed meanwhile, say that, not that coins are missing
+    refuse_kind(entry)  # again: the slower of two hears what the other did, not that coins are missing
     _refuse_short(entry, lines)
     _permit(entry, lines, held, at=at)
     reversal = debts.undo(entry=entry, lines=lines, reference=_reference(entry), at=at)

@@ -25,6 +25,11 @@ Tiers = tuple[Tier, ...]
 HIGHEST_LTV = Decimal(10) ** 8  # exclusive: what columns hold; above it an LTV is as good as infinite
 
 
+def told(ltv: Decimal | None) -> Decimal | None:
+    """An LTV as rows keep it: None when infinite, or too large to be a number to anybody."""
+    return ltv if ltv is not None and ltv < HIGHEST_LTV else None
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """Some of a coin in one collateral account. No tiers: the coin is not collateral and counts nothing."""
@@ -65,9 +70,8 @@ class Worth:
 
     @property
     def told_ltv(self) -> Decimal | None:
-        """LTV as rows keep it: None when infinite, or too large to be a number to anybody."""
-        ltv = self.ltv
-        return ltv if ltv is not None and ltv < HIGHEST_LTV else None
+        """LTV as rows keep it."""
+        return told(self.ltv)
 
     @exact
     def is_at_least(self, line: Decimal) -> bool:
