@@ -3,10 +3,10 @@
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
-from tests.browser.test_borrower import browser, find, patiently, pytestmark, words
+from tests.browser.driving import find, in_a_browser, patiently, words
 from tests.browser.test_help import shot
 
-__all__ = ["browser", "pytestmark"]
+pytestmark = in_a_browser
 
 
 def test_the_description_is_shown_and_opens(browser: webdriver.Chrome, live_site: str) -> None:

@@ -8,17 +8,15 @@ from django.utils import timezone
 from selenium import webdriver
 
 from accounts import books, closing
-from accounts.commands import acting
 from accounts.exchange import exchange
 from accounts.models import Approval, JournalEntry, PeriodClose, User
 from risk import accrual
 from tests import build
-from tests.browser.test_borrower import PASSWORD, browser, find, patiently, press, pytestmark, words
-from tests.browser.test_four_eyes import sign_in
+from tests.browser.driving import find, in_a_browser, may_sign_in, patiently, press, sign_in, words
 from tests.conftest import CommittedDatabase
 from tests.loans import desk
 
-__all__ = ["browser", "pytestmark"]
+pytestmark = in_a_browser
 
 
 @pytest.fixture
@@ -30,10 +28,7 @@ def clerks(committed_db: CommittedDatabase) -> tuple[User, User]:
     wallet = books.wallet(house.master, "USDT")
     exchange().deposit(wallet=wallet, amount=Decimal("12.5"), key="deposit:wrong", at=now)
     pair = build.user("finance", name="Fay Finance"), build.user("admin", name="Ada Admin")
-    with acting(build.BUILDER):
-        for clerk in pair:
-            clerk.set_password(PASSWORD)
-            clerk.save(update_fields=["password"])
+    may_sign_in(*pair)
     return pair
 
 

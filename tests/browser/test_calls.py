@@ -8,17 +8,15 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from accounts.commands import acting
-from accounts.models import Notice, NoticeContact, User
+from accounts.models import Notice, NoticeContact
 from risk import sweep
 from risk.models import CallRecord, MarginCall
-from tests import build
-from tests.browser.test_borrower import PASSWORD, browser, find, patiently, press, pytestmark, words
+from tests.browser.driving import find, in_a_browser, may_sign_in, patiently, sign_in, words
 from tests.conftest import CommittedDatabase
 from tests.loans import desk
 from tests.loans.desk import Desk
 
-__all__ = ["browser", "pytestmark"]
+pytestmark = in_a_browser
 
 
 @pytest.fixture
@@ -29,19 +27,8 @@ def called(committed_db: CommittedDatabase) -> Desk:
     desk.drawn(house, at=now - timedelta(minutes=3))
     desk.quote(now, BTC="50000")
     sweep.sweep(at=now)
-    with acting(build.BUILDER):
-        for user in (house.manager, house.applicant):
-            user.set_password(PASSWORD)
-            user.save(update_fields=["password"])
+    may_sign_in(house.manager, house.applicant)
     return house
-
-
-def sign_in(page: webdriver.Chrome, site: str, user: User, path: str) -> None:
-    page.delete_all_cookies()
-    page.get(f"{site}{path}")
-    find(page, "#id_login").send_keys(user.email)
-    find(page, "#id_password").send_keys(PASSWORD)
-    press(page, "main form button", then=path)
 
 
 def test_a_call_is_acknowledged_promised_and_spoken_of(

@@ -7,15 +7,14 @@ from django.utils import timezone
 from selenium import webdriver
 from selenium.webdriver.support.ui import Select
 
-from accounts.commands import acting
 from accounts.models import Approval, User
 from risk import parameters
 from tests import build
-from tests.browser.test_borrower import PASSWORD, browser, find, patiently, press, pytestmark, words
+from tests.browser.driving import find, in_a_browser, may_sign_in, patiently, press, sign_in, words
 from tests.conftest import CommittedDatabase
 from tests.loans import desk
 
-__all__ = ["browser", "pytestmark"]
+pytestmark = in_a_browser
 
 
 @pytest.fixture
@@ -25,19 +24,8 @@ def officers(committed_db: CommittedDatabase) -> tuple[User, User]:
     desk.quote(now)
     desk.drawn(house, at=now)
     pair = build.user("risk_officer", name="Mia Maker"), build.user("risk_officer", name="Chris Checker")
-    with acting(build.BUILDER):
-        for officer in pair:
-            officer.set_password(PASSWORD)
-            officer.save(update_fields=["password"])
+    may_sign_in(*pair)
     return pair
-
-
-def sign_in(page: webdriver.Chrome, site: str, officer: User) -> None:
-    page.delete_all_cookies()
-    page.get(f"{site}/desk/approvals/")
-    find(page, "#id_login").send_keys(officer.email)
-    find(page, "#id_password").send_keys(PASSWORD)
-    press(page, "main form button", then="/desk/approvals/")
 
 
 def test_ratios_are_proposed_previewed_and_released(
@@ -45,7 +33,7 @@ def test_ratios_are_proposed_previewed_and_released(
 ) -> None:
     """R-ADM-03, R-GEN-36: the second person sees what the first one saw, computed anew."""
     maker, checker = officers
-    sign_in(browser, live_site, maker)
+    sign_in(browser, live_site, maker, "/desk/approvals/")
     assert "Nothing waits for your decision" in words(browser)
     browser.get(f"{live_site}/desk/parameters/")
     assert "Change and history" in words(browser)
@@ -62,7 +50,7 @@ def test_ratios_are_proposed_previewed_and_released(
     assert f"{approval} is proposed" in words(browser)
     assert "somebody else releases or refuses it" in words(browser)
 
-    sign_in(browser, live_site, checker)
+    sign_in(browser, live_site, checker, "/desk/approvals/")
     browser.get(f"{live_site}/desk/approvals/{approval.pk}/")
     assert "1 group would enter CALL." in words(browser)
     find(browser, "#decide .main").click()

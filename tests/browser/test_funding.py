@@ -8,15 +8,14 @@ from django.utils import timezone
 from selenium import webdriver
 from selenium.webdriver.support.ui import Select
 
-from accounts.commands import acting
 from accounts.models import Approval, User
 from risk.models import Tranche
 from tests import build
-from tests.browser.test_borrower import PASSWORD, browser, find, patiently, press, pytestmark, words
+from tests.browser.driving import find, in_a_browser, may_sign_in, patiently, sign_in, words
 from tests.conftest import CommittedDatabase
 from tests.loans import desk
 
-__all__ = ["browser", "pytestmark"]
+pytestmark = in_a_browser
 
 
 @pytest.fixture
@@ -28,19 +27,8 @@ def people(committed_db: CommittedDatabase) -> dict[str, User]:
     found = {
         name: build.user(name.partition("-")[0], name=name) for name in ("finance", "finance-2", "auditor")
     }
-    with acting(build.BUILDER):
-        for user in found.values():
-            user.set_password(PASSWORD)
-            user.save(update_fields=["password"])
+    may_sign_in(*found.values())
     return found
-
-
-def sign_in(page: webdriver.Chrome, site: str, user: User, path: str) -> None:
-    page.delete_all_cookies()
-    page.get(f"{site}{path}")
-    find(page, "#id_login").send_keys(user.email)
-    find(page, "#id_password").send_keys(PASSWORD)
-    press(page, "main form button", then=path)
 
 
 def test_a_pool_is_funded_and_the_ladder_shows_it(

@@ -14,10 +14,10 @@ from accounts.commands import acting
 from loans import auto_cure
 from risk.models import CollateralGroup, CureRule
 from tests import build
-from tests.browser.test_borrower import PASSWORD, browser, find, here, patiently, press, pytestmark, words
+from tests.browser.driving import PASSWORD, find, in_a_browser, patiently, press, words
 from tests.loans import desk
 
-__all__ = ["browser", "here", "pytestmark"]
+pytestmark = in_a_browser
 
 
 def shot(driver: webdriver.Chrome, name: str) -> None:

@@ -13,11 +13,11 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from accounts import keys
 from accounts.models import ApiKey
-from tests.browser.test_borrower import PASSWORD, browser, find, here, pytestmark, words
+from tests.browser.driving import PASSWORD, find, in_a_browser, words
 from tests.browser.test_help import shot
 from tests.loans import desk
 
-__all__ = ["browser", "here", "pytestmark"]
+pytestmark = in_a_browser
 
 
 def told(driver: webdriver.Chrome, css: str, *, then: str) -> None:
