@@ -6,12 +6,11 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import StaleElementReferenceException, WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.expected_conditions import staleness_of
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from accounts.commands import acting
 from accounts.models import User
@@ -87,11 +86,29 @@ def fill(browser: webdriver.Chrome, css: str, text: str) -> None:
     field.send_keys(text)
 
 
+def choose(browser: webdriver.Chrome, css: str, word: str) -> None:
+    """The option whose text begins with this word."""
+    options = Select(find(browser, css))
+    [place] = [place for place, one in enumerate(options.options) if one.text.startswith(word)]
+    options.select_by_index(place)
+
+
+def is_gone(element: WebElement) -> bool:
+    """Whether the page it was on, or the part of it, has been exchanged."""
+    try:
+        element.is_enabled()
+    except StaleElementReferenceException:
+        return True
+    except WebDriverException as error:  # asked in the very moment of the exchange
+        return "does not belong to the document" in str(error)
+    return False
+
+
 def press(browser: webdriver.Chrome, css: str, *, then: str) -> None:
     """Press, and wait until what was pressed has been exchanged and the address holds `then`."""
     pressed = find(browser, css)
     pressed.click()
-    patiently(browser).until(staleness_of(pressed))
+    patiently(browser).until(lambda page: is_gone(pressed))
     patiently(browser).until(lambda page: then in page.current_url)
 
 
