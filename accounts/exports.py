@@ -8,9 +8,11 @@ there are is what the apps register in `makers`.
 import csv
 import hashlib
 import io
+import itertools
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 SILENT_AFTER = timedelta(minutes=2)  # a running export that says nothing for so long is begun again
 TOLD_EVERY = 1.0  # seconds between two writes of how far it is
+FORMULAS = frozenset("=+-@\u2212")
 MOST_WAITING = 5  # of one person
+CSV_TYPE = "text/csv; charset=utf-8"
 FAILED = "It could not be made. The reason is in the log; ask for it again."
 
 
@@ -115,22 +119,33 @@ def run_due(*, at: datetime, enough: Callable[[], bool] = lambda: False) -> int:
 
 def as_csv(name: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> File:
     """Rows as a CSV file that a spreadsheet opens as text and numbers, never as formulas."""
+    return File(name=name, content_type=CSV_TYPE, content=b"".join(csv_lines(header, rows)))
+
+
+def csv_lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
+    """The same line by line, for a file that is sent while it is read."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(header)
-    writer.writerows([cell(value) for value in row] for row in rows)
-    return File(name=name, content_type="text/csv; charset=utf-8", content=out.getvalue().encode())
+    for row in itertools.chain([header], rows):
+        writer.writerow([cell(value) for value in row])
+        yield out.getvalue().encode()
+        out.seek(0)
+        out.truncate()
 
 
 def cell(value: object) -> str:
-    """One value as CSV text: numbers plain, and text that a spreadsheet would run defused by an apostrophe."""
+    """One value as CSV text: numbers plain, and text that a spreadsheet would run defused by an apostrophe.
+
+    Spreadsheets skip blanks before a formula's sign and read its wide forms, so those are defused as well.
+    """
     if value is None:
         return ""
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if not isinstance(value, str):
         return f"{value:f}" if hasattr(value, "as_tuple") else str(value)
-    return f"'{value}" if value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+    runs = value[:1] in {"\t", "\r", "\n"} or unicodedata.normalize("NFKC", value).lstrip()[:1] in FORMULAS
+    return f"'{value}" if runs else value
 
 
 # --- Private ----------------------------------------------------------------------------------------

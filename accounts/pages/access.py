@@ -5,7 +5,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 
 from accounts.commands import Actor
 from accounts.membership import NotYourPart, refuse_without
@@ -61,7 +61,7 @@ def lacks(request: HttpRequest, power: Power) -> str:
 
 
 Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
-View = Callable[Concatenate[HttpRequest, Customer, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, Customer, P], HttpResponseBase]
 
 
 def for_customer(view: View[P]) -> Page[P]:
@@ -77,7 +77,7 @@ def for_member(view: View[P]) -> Page[P]:
 def _for_member(view: View[P], *, may_be_limited: bool) -> Page[P]:
     @login_required
     @wraps(view)
-    def page(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def page(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         customer = customer_of(request)
         if customer is None or (limited_to(request) is not None and not may_be_limited):
             raise Http404

@@ -11,12 +11,12 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 
 from accounts.models import Customer, User
 from accounts.pages.access import user_of
 
-View = Callable[..., HttpResponse]
+View = Callable[..., HttpResponseBase]
 Page = Callable[..., HttpResponseBase]
 
 
@@ -42,7 +42,7 @@ def for_those(may: Callable[[User], bool], closed: str) -> Callable[[View], Page
     def guarded(view: View) -> Page:
         @login_required
         @wraps(view)
-        def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             user = user_of(request)
             if may(user):
                 return view(request, *args, **kwargs)
@@ -68,7 +68,7 @@ def for_the_house(view: View) -> Page:
 
     @login_required
     @wraps(view)
-    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not is_of_the_house(user_of(request)):
             raise Http404
         return view(request, *args, **kwargs)

@@ -9,8 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, When
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.template.loader import render_to_string
 from django.utils import timezone
@@ -20,6 +21,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import Asset, Customer, LedgerAccount, Transfer
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
+from accounts.pages.tables import Column, Filter, Table
 from loans import book_snapshot, dashboard, queries
 from loans.dashboard import BUCKETS, Book, Bucket, ClientExposure
 from loans.models import Loan
@@ -146,21 +148,56 @@ def due(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @for_the_house
-def ledger_account(request: HttpRequest, code: str) -> HttpResponse:
+def ledger_account(request: HttpRequest, code: str) -> HttpResponseBase:
     """One account of the chart with its transfers, newest first. House accounts are for staff only."""
     user = user_of(request)
     row = get_object_or_404(LedgerAccount.objects.select_related("asset", "account__customer"), code=code)
     if is_manager(user) and (row.account is None or row.account.customer.manager_id != user.pk):
         raise Http404
     moved = Transfer.objects.filter(Q(debit=row) | Q(credit=row)).select_related("entry", "debit", "credit")
-    page = Paginator(moved.order_by("-pk"), PER_PAGE).get_page(request.GET.get("page"))
-    lines = [
-        (line, line.credit if line.debit_id == row.pk else line.debit, _signed(line, row)) for line in page
-    ]
-    return render(request, "loans/desk_ledger_account.html", {"account": row, "page": page, "lines": lines})
+    grows = Q(debit=row) if row.normal == LedgerAccount.Normal.DEBIT else Q(credit=row)
+    moved = moved.annotate(change=Case(When(grows, then=F("amount")), default=-F("amount")))
+    table = _transfers_of(row)
+    file = table.file(request, moved)
+    if file is not None:
+        return file
+    listed = table.shown(request, moved)
+    lines = [(line, _other(line, row), line.change) for line in listed.page]
+    context = {"account": row, "list": listed, "page": listed.page, "lines": lines}
+    return render(request, "loans/desk_ledger_account.html", context)
 
 
 # --- Private ----------------------------------------------------------------------------------------
+
+
+def _transfers_of(account: LedgerAccount) -> Table:
+    """The transfers of one account of the chart; a change is up when it grows the account. R-GEN-05"""
+    return Table(
+        name=f"account-{account.code}",
+        columns=(
+            Column("entry", "Entry", text=lambda row: f"J-{row.entry_id}"),
+            Column("what", "What", text=lambda row: row.entry.kind, sort=("entry__kind",)),
+            Column("reference", "Reference", text=lambda row: row.entry.reference, on_page=False),
+            Column("other", "Other side", text=lambda row: _other(row, account).code),
+            Column("effective", "Effective", text=lambda row: row.entry.at, sort=("entry__at",), n=True),
+            Column("change", "Change", text=lambda row: row.change, sort=("change",), n=True),
+        ),
+        order=("-pk",),
+        search=("entry__kind", "entry__reference", "debit__code", "credit__code"),
+        finds="by kind, reference or account",
+        filters=(
+            Filter(
+                "side",
+                "Side",
+                {"debit": ("Debits", Q(debit=account)), "credit": ("Credits", Q(credit=account))},
+            ),
+        ),
+        per_page=PER_PAGE,
+    )
+
+
+def _other(line: Transfer, account: LedgerAccount) -> LedgerAccount:
+    return line.credit if line.debit_id == account.pk else line.debit
 
 
 def _book(request: HttpRequest, at: datetime) -> Book:
@@ -249,10 +286,3 @@ def _asked_bucket(text: str) -> Bucket:
         if text == f"{floor:f}":
             return Bucket(floor, ceiling)
     raise Http404
-
-
-def _signed(line: Transfer, account: LedgerAccount) -> Decimal:
-    """What the transfer did to the account's balance."""
-    is_more = (line.debit_id == account.pk) == (account.normal == LedgerAccount.Normal.DEBIT)
-    amount: Decimal = line.amount
-    return amount if is_more else -amount

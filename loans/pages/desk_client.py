@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from django.core.paginator import Paginator
+from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts import screenings
-from accounts.models import User
+from accounts.models import Customer, User
 from accounts.money import ZERO
 from accounts.pages.access import user_of
+from accounts.pages.tables import Column, Filter, Table
 from loans import client_file, limits, queries, timeline
 from loans.happenings import Entry, Topic
 from loans.models import Application, Loan
@@ -23,7 +26,6 @@ from loans.pages.desk_file import may_write, with_forms
 from loans.pages.desk_rows import account_rows, group_rows, history_of, live_groups
 from risk.models import CollateralGroup
 
-PER_PAGE = 25
 LATEST = 10
 LINES_PER_PAGE = 50
 MOST_ACTIONS = 50
@@ -54,20 +56,62 @@ ADDRESSES = {
 FOR_MANAGERS = frozenset({"request", "enquiry"})  # pages that staff have no part in
 
 
+_OWING = Loan.objects.filter(customer=OuterRef("pk"), debt__closed_at__isnull=True)
+CLIENTS = Table(
+    name="clients",
+    columns=(
+        Column("client", "Client", text=lambda row: row.name, sort=("name",)),
+        Column("kind", "Kind", text=lambda row: row.kind, on_page=False),
+        Column("level", "VIP", text=lambda row: row.vip_level, sort=("vip_level",), n=True),
+        Column("band", "Worst band"),
+        Column("track", "Track"),
+        Column("ltv", "LTV", n=True),
+        Column("debt", "Debt", n=True),
+        Column("groups", "Groups", n=True),
+        Column(
+            "manager",
+            "Manager",
+            text=lambda row: row.manager.name if row.manager else "",
+            sort=("manager__name",),
+        ),
+        Column("joined", "Joined", text=lambda row: row.joined_at, sort=("joined_at",), n=True),
+    ),
+    order=("name", "pk"),
+    search=("name",),
+    finds="by name",
+    filters=(
+        Filter(
+            "kind",
+            "Kind",
+            {kind.value: (str(kind.label).capitalize(), Q(kind=kind)) for kind in Customer.Kind},
+        ),
+        Filter(
+            "owes",
+            "Loans",
+            {
+                "yes": ("Owes", Q(Exists(_OWING))),
+                "no": ("Owes nothing", ~Q(Exists(_OWING))),
+            },
+        ),
+    ),
+)
+
+
 @require_safe
 @for_the_house
-def clients(request: HttpRequest) -> HttpResponse:
+def clients(request: HttpRequest) -> HttpResponseBase:
     """The clients by name, with what they owe and the worst band they are in."""
     at, found = timezone.now(), clients_of(user_of(request)).select_related("manager")
-    asked = request.GET.get("q", "").replace("\0", "").strip()  # PostgreSQL has no text with a NUL in it
-    if asked:
-        found = found.filter(name__icontains=asked)
-    page = Paginator(found.order_by("name", "pk"), PER_PAGE).get_page(request.GET.get("page"))
+    file = CLIENTS.file(request, found)
+    if file is not None:
+        return file
+    listed = CLIENTS.shown(request, found)
+    page = listed.page
     groups = group_rows(
         live_groups(clients_of(user_of(request)).filter(pk__in=[row.pk for row in page])), at=at
     )
     rows = [(customer, [row for row in groups if row.group.customer_id == customer.pk]) for customer in page]
-    return render(request, "loans/desk_clients.html", {"page": page, "rows": rows, "asked": asked, "at": at})
+    return render(request, "loans/desk_clients.html", {"list": listed, "page": page, "rows": rows, "at": at})
 
 
 @require_safe

@@ -11,9 +11,9 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -22,12 +22,12 @@ from django.views.decorators.http import require_safe
 from accounts.models import Asset, JournalEntry, Transfer, User
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
+from accounts.pages.tables import Column, Filter, Table
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
 from risk import corrections, insurance, pace
 from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
 from risk.waterfall import Parts
 
-PER_PAGE = 25
 TOLD_BEFORE = timedelta(hours=24)  # what led to it
 STEPS_BEFORE = 8
 TOLD = (
@@ -78,19 +78,60 @@ def visible_to(user: User) -> QuerySet[Liquidation]:
     return Liquidation.objects.filter(group__in=CollateralGroup.objects.visible_to(user))
 
 
+LIQUIDATIONS = Table(
+    name="liquidations",
+    columns=(
+        Column("liquidation", "Liquidation", text=str),
+        Column("cause", "Cause", text=lambda row: row.get_cause_display(), sort=("cause",)),
+        Column("result", "Result", text=lambda row: row.get_status_display(), sort=("status",)),
+        Column("ltv", "LTV", text=lambda row: row.ltv, sort=("ltv",), n=True),
+        Column("sold", "Sold", text=lambda row: row.sold_usd, sort=("sold_usd",), n=True),
+        Column("fee", "Fee", text=lambda row: row.fee_usd, sort=("fee_usd",), n=True),
+        Column("owed", "Still owed", text=lambda row: row.shortfall_usd, sort=("shortfall_usd",), n=True),
+        Column("started", "Started", text=lambda row: row.started_at, sort=("started_at",), n=True),
+    ),
+    order=("-started_at", "-pk"),
+    search=("group__customer__name", "group__name"),
+    finds="by client or group",
+    filters=(
+        Filter(
+            "cause",
+            "Cause",
+            {
+                cause.value: (str(cause.label).capitalize(), Q(cause=cause))
+                for cause in Liquidation.Cause
+                if cause != Liquidation.Cause.SOFT
+            },
+        ),
+        Filter(
+            "result",
+            "Result",
+            {
+                status.value: (str(status.label).capitalize(), Q(status=status))
+                for status in Liquidation.Status
+            },
+        ),
+    ),
+)
+
+
 @require_safe
 @login_required
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HttpRequest) -> HttpResponseBase:
     """Newest first. Steps that a client chose are no liquidations; the group's page of them lists them (R-FTR-05)."""
     rows = visible_to(user_of(request)).exclude(cause=Liquidation.Cause.SOFT)
-    rows = rows.select_related("group__customer", "debt").order_by("-started_at", "-pk")
-    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    rows = rows.select_related("group__customer", "debt")
+    file = LIQUIDATIONS.file(request, rows)
+    if file is not None:
+        return file
+    listed = LIQUIDATIONS.shown(request, rows)
     for_house = is_of_the_house(user_of(request))
     return render(
         request,
         "loans/desk_liquidations.html",
         {
-            "page": page,
+            "list": listed,
+            "page": listed.page,
             "paces": sorted(pace.paces_at(timezone.now()).items()) if for_house else [],
             "for_house": for_house,
             "for_staff": user_of(request).is_staff,

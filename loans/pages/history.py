@@ -3,8 +3,7 @@
 One view for every list; what differs is in `history_tabs`. The same rows go to the page and to CSV.
 """
 
-import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -183,8 +182,8 @@ def rows_csv(request: HttpRequest, slug: str, client_id: int | None = None) -> H
         said = " ".join(str(message) for messages in form.errors.values() for message in messages)
         return HttpResponse(said, status=400, content_type="text/plain; charset=utf-8")
     return StreamingHttpResponse(
-        _lines(tab, scope, form, at),
-        content_type="text/csv; charset=utf-8",
+        exports.csv_lines(header(tab), _rows(tab, scope, form, at)),
+        content_type=exports.CSV_TYPE,
         headers={"Content-Disposition": f'attachment; filename="history-{tab.slug}.csv"'},
     )
 
@@ -202,24 +201,13 @@ def scope_of(request: HttpRequest, client_id: int | None) -> Scope:
 # --- Private ----------------------------------------------------------------------------------------
 
 
-class _Echo:
-    """csv writes here; each line is handed on at once."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _lines(tab: Tab, scope: Scope, form: HistoryForm, at: datetime) -> Iterator[str]:
-    writer = csv.writer(_Echo(), lineterminator="\r\n")
-    yield writer.writerow(header(tab))
+def _rows(tab: Tab, scope: Scope, form: HistoryForm, at: datetime) -> Iterator[Sequence[object]]:
     if tab.every is not None:
-        for row in plain(tab, tab.every(scope, form.asked(1))):
-            yield writer.writerow([exports.cell(value) for value in row])
+        yield from plain(tab, tab.every(scope, form.asked(1)))
         return
     for number in range(1, MOST_PAGES):
         found = tab.rows(scope, form.asked(number, size=histories.MOST_ROWS), at)
-        for row in plain(tab, found.rows):
-            yield writer.writerow([exports.cell(value) for value in row])
+        yield from plain(tab, found.rows)
         if number * histories.MOST_ROWS >= found.total:
             return
 

@@ -12,8 +12,9 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -42,6 +43,7 @@ from accounts.pages.forms import (
     refuse,
     signature,
 )
+from accounts.pages.tables import Column, Filter, Table
 from accounts.powers import Power
 from accounts.templatetags import figures
 from loans import queries
@@ -52,7 +54,6 @@ from loans.vip import at_expiry, auto_repay, renewal, repayment
 from risk import book, freezes
 from risk.pages.standing import standing_of
 
-PER_PAGE: Final = 25
 CHARGES_PER_PAGE: Final = 10
 AMOUNT: Final = "amount"
 REPAY, RENEW = "loans/_repay.html", "loans/_renew.html"
@@ -107,19 +108,55 @@ class RenewForm(forms.Form):
     key = key_field()
 
 
+LOANS: Final = Table(
+    name="loans",
+    columns=(
+        Column("loan", "Loan", text=str),
+        Column("drawn", "Drawn", text=lambda row: row.drawn_at, sort=("drawn_at",)),
+        Column("status", "Status", sort=("debt__closed_at",)),
+        Column("group", "Group", text=lambda row: row.group.name, sort=("group__name",)),
+        Column("coin", "Coin", text=lambda row: row.asset_id, on_page=False),
+        Column("principal", "Principal", text=lambda row: row.amount, sort=("asset", "amount"), n=True),
+        Column("owed", "Owed", n=True),
+        Column("rate", "Rate", n=True),
+        Column("day", "Per day", n=True),
+        Column("due", "Due", text=lambda row: row.debt.due_at, sort=("debt__due_at",), n=True),
+        Column("closed", "Closed", text=lambda row: row.debt.closed_at, on_page=False),
+    ),
+    order=("-drawn_at", "-pk"),
+    search=("asset__symbol", "group__name"),
+    finds="by coin or group",
+    filters=(
+        Filter(
+            "state",
+            "State",
+            {
+                "open": ("Open", Q(debt__closed_at__isnull=True)),
+                "overdue": ("Overdue", Q(debt__closed_at__isnull=True, debt__overdue_since__isnull=False)),
+                "closed": ("Closed", Q(debt__closed_at__isnull=False)),
+            },
+        ),
+    ),
+)
+
+
 # --- Pages ------------------------------------------------------------------------------------------------
 
 
 @require_safe
 @for_member
-def loans(request: HttpRequest, customer: Customer) -> HttpResponse:
+def loans(request: HttpRequest, customer: Customer) -> HttpResponseBase:
     at = timezone.now()
-    mine = Loan.objects.visible_to(user_of(request)).filter(customer=customer).order_by("-drawn_at", "-pk")
-    page = Paginator(mine, PER_PAGE).get_page(request.GET.get("page"))
-    shown = Loan.objects.filter(pk__in=[row.pk for row in page.object_list])
-    return render(
-        request, "loans/loans.html", {"page": page, "rows": queries.loan_rows(shown, at=at), "at": at}
-    )
+    mine = Loan.objects.visible_to(user_of(request)).filter(customer=customer)
+    found = Loan.objects.filter(pk__in=mine.values("pk"))
+    found = found.select_related("debt", "asset", "group__receiver", "customer")
+    file = LOANS.file(request, found)
+    if file is not None:
+        return file
+    listed = LOANS.shown(request, found)
+    rows = queries.rows_of(listed.page.object_list, at=at)
+    context = {"list": listed, "page": listed.page, "rows": rows, "at": at}
+    return render(request, "loans/loans.html", context)
 
 
 @require_safe

@@ -3,7 +3,6 @@
 A borrower sees the rates of their own level, their own spread in them; the house sees any level's.
 """
 
-import csv
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -17,6 +16,7 @@ from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts import exports
 from accounts.models import Asset
 from accounts.pages.access import customer_of
 from accounts.pages.forms import REFUSED
@@ -143,18 +143,14 @@ def data_csv(request: HttpRequest, symbol: str) -> HttpResponse:
     asset, asked = get_object_or_404(Asset, pk=symbol, loanable=True), _asked(request)
     if asked.form.errors:
         return HttpResponse(_said(asked.form), status=400, content_type="text/plain; charset=utf-8")
-    name = f"rates-{asset.pk}.csv"
-    response = HttpResponse(
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    rows = (
+        [asset.pk, one.key, step.starts_at, step.rate]
+        for one in rates.history(asset, vip_level=asked.level, since=asked.since, until=asked.until)
+        for step in one.steps
     )
-    rows = csv.writer(response)
-    rows.writerow(["asset", "kind", "effective_at_utc", "annual_rate"])
-    for one in rates.history(asset, vip_level=asked.level, since=asked.since, until=asked.until):
-        rows.writerows(
-            [asset.pk, one.key, f"{step.starts_at:%Y-%m-%d %H:%M:%S}", f"{step.rate:f}"] for step in one.steps
-        )
-    return response
+    file = exports.as_csv(f"rates-{asset.pk}.csv", ["asset", "kind", "effective_at_utc", "annual_rate"], rows)
+    headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
+    return HttpResponse(file.content, content_type=file.content_type, headers=headers)
 
 
 # --- Private ----------------------------------------------------------------------------------------
