@@ -4,7 +4,7 @@ Percentages are typed as such and become fractions here. A term that differs fro
 a word, not by colour alone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,13 +13,17 @@ from typing import Any, Final
 from django import forms
 from django.utils.html import strip_tags
 
+from accounts.models import Asset
 from accounts.money import exact
 from accounts.pages.forms import key_field
 from accounts.templatetags import figures
+from loans import dealing
 from loans.models import Application, Offer, RateType
+from loans.pages.desk_waiting import before_and_after
 from loans.vip import origination, sheet_pdf, sheets
 from loans.vip.sheets import CoinRate, Wanted
 from loans.vip.terms import LEVELS, TermSheet
+from risk.pages.track import Track
 
 LABELS: Final = {
     "initial": "Initial LTV",
@@ -28,6 +32,7 @@ LABELS: Final = {
     "cutoff": "Immediate above",
     "fee": "Liquidation fee",
 }
+RATE: Final = "Rate, "
 SHOWN: Final = 6  # versions side by side; older ones are counted
 
 
@@ -161,30 +166,52 @@ def standing_terms(application: Application) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
-    version: int
+class Term:
+    label: str
     text: str
     is_changed: bool  # against the version before
 
 
 @dataclass(frozen=True, slots=True)
-class Term:
-    label: str
-    cells: tuple[Cell, ...]
+class Price:
+    """What one coin costs by a version. `step`: the rate against the version before, a fraction, 0 when the same.
+
+    `interest` is that of the whole term, or of a day where the term is open; None while the rate floats. R-VIP-24
+    """
+
+    asset: Asset
+    text: str
+    step: Decimal
+    days: int
+    interest: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version as a column: what each coin costs, then every other term."""
+
+    offer: Offer
+    prices: tuple[Price, ...]
+    terms: tuple[Term, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Talks:
     """A request's versions. `open_offer` waits for an answer; `sheet` is what it would do to the group now."""
 
-    offers: tuple[Offer, ...]
-    terms: tuple[Term, ...]
+    versions: tuple[Version, ...]
     hidden: int  # older versions that are not shown
     last: Offer | None
     open_offer: Offer | None
     sheet: TermSheet | None
 
     left: str  # for the answer, in words
+
+    @property
+    def track(self) -> Track | None:
+        """LTV before and after what waits for an answer; None when prices do not tell."""
+        effect = self.sheet.effect if self.sheet is not None else None
+        return None if effect is None else before_and_after(effect.now, effect.after, effect.lines)
 
     @property
     def is_desks_move(self) -> bool:
@@ -198,8 +225,7 @@ def talks_of(application: Application, *, at: datetime) -> Talks:
     is_live = waiting is not None and waiting.expires_at > at
     shown = made[-SHOWN:]
     return Talks(
-        offers=tuple(shown),
-        terms=tuple(_terms([offer.body for offer in shown])),
+        versions=tuple(_versions(shown)),
         hidden=len(made) - len(shown),
         last=made[-1] if made else None,
         open_offer=waiting if is_live else None,
@@ -217,13 +243,38 @@ def left_until(end: datetime | None, *, at: datetime) -> str:
     return f"until {strip_tags(figures.when(end))}"
 
 
-def _terms(bodies: list[dict[str, Any]]) -> Iterable[Term]:
-    told = [terms_told(body) for body in bodies]
-    for name in told[0] if told else ():
-        texts = [one[name] for one in told]
-        before = [texts[0], *texts]
-        cells = zip(bodies, texts, before, strict=False)
-        yield Term(name, tuple(Cell(body["version"], text, text != earlier) for body, text, earlier in cells))
+def _versions(offers: Sequence[Offer]) -> Iterable[Version]:
+    """Oldest first; the first that is shown counts as unchanged."""
+    coins = Asset.objects.in_bulk({loan["asset"] for offer in offers for loan in offer.body["loans"]})
+    for offer, earlier in zip(offers, [*offers[:1], *offers], strict=False):
+        told, before = terms_told(offer.body), terms_told(earlier.body)
+        yield Version(
+            offer=offer,
+            prices=tuple(_prices(offer.body, earlier.body, coins)),
+            terms=tuple(
+                Term(name, text, text != before.get(name))
+                for name, text in told.items()
+                if not name.startswith(RATE)
+            ),
+        )
+
+
+@exact
+def _prices(body: Mapping[str, Any], earlier: Mapping[str, Any], coins: Mapping[str, Asset]) -> list[Price]:
+    rates, before, found = sheets.rates_of(body), sheets.rates_of(earlier), []
+    for loan in body["loans"]:
+        symbol, days = loan["asset"], body["term_days"] or 1
+        interest = None
+        if body["rate_type"] == RateType.FIXED:
+            interest = dealing.yield_of(
+                amount=Decimal(loan["amount"]),
+                annual_rate=rates[symbol],
+                days=days,
+                places=coins[symbol].places,
+            ).interest
+        step = rates[symbol] - before[symbol]
+        found.append(Price(coins[symbol], rate_text(loan), step, days, interest))
+    return found
 
 
 def terms_told(body: Mapping[str, Any]) -> dict[str, str]:
@@ -231,7 +282,7 @@ def terms_told(body: Mapping[str, Any]) -> dict[str, str]:
     lines = body["lines"]
     term = body["term_days"]
     return (
-        {f"Rate, {loan['asset']}": rate_text(loan) for loan in body["loans"]}
+        {f"{RATE}{loan['asset']}": rate_text(loan) for loan in body["loans"]}
         | {LABELS[name]: figures.line(Decimal(lines[name])) for name in LEVELS}
         | {
             "Term": "open" if term is None else f"{term} days",

@@ -215,7 +215,7 @@ def page_of(
         "rejection": rejection or RejectForm(),
         "answer": answer or AnswerForm(initial={"version": room.last.version if room.last else None}),
         "want": want if may_offer else None,
-        "talks": room if len(room.offers) > 1 else None,
+        "talks": room if len(room.versions) > 1 else None,
         "to_accept": room.open_offer if room.is_desks_move else None,
         "is_live": is_live,
         "calculator": tried,

@@ -117,7 +117,7 @@ def page_of(
         "form": form,
         "answer": answer or AnswerForm(initial={"version": room.last.version if room.last else None}),
         "want": want if may_counter else None,
-        "talks": room if len(room.offers) > 1 else None,
+        "talks": room if len(room.versions) > 1 else None,
         "to_accept": room.open_offer if is_live and not room.is_desks_move else None,
         "is_waiting": row.status == Application.Status.SUBMITTED,
         "is_live": is_live,

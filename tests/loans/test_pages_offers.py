@@ -145,7 +145,7 @@ def test_the_borrower_accepts_an_offer_they_were_shown(desk: Desk, borrower: Cli
     page = borrower.get(reverse("loans:request", args=[application.pk]))
     words = text_of(page)
     assert "Your move." in words
-    assert "Version 3 waits for you, 24 h 0 min left." in words
+    assert re.search(r"Your manager offers ?Version 3 .*Waits for you, 24 h 0 min left\.", words)
     assert "changes the lines of the whole group to 70 % / 75 % / 91 %; until now 72 % / 77 % / 91 %" in words
     assert "&lt;i&gt;Best&lt;/i&gt; I can." in page.content.decode()
 
@@ -237,9 +237,14 @@ def test_the_queue_shows_whose_move_it_is_and_the_time_left(desk: Desk, manager:
 def test_the_manager_answers_with_an_offer(desk: Desk, manager: Client) -> None:
     """R-VIP-11, R-VIP-24"""
     application = asked(desk)
-    page = text_of(manager.get(reverse("loans:desk_request", args=[application.pk])))
+    answer = manager.get(reverse("loans:desk_request", args=[application.pk]))
+    page = text_of(answer)
     assert "Your move" in page
     assert "8.00 % changed" in page
+    published, wished = [version.prices[0] for version in answer.context["talks"].versions]
+    assert (published.step, wished.step) == (Decimal(0), Decimal("-0.004"))
+    # 1,000,000 x 8 % / 365, up at 8 places, for 30 days (R-GEN-51, EX-01)
+    assert (wished.days, wished.interest) == (30, Decimal("219.17808220") * 30)
 
     assert send(manager, "desk_counter_offer", application, **want("8.25", term="45")).status_code == 302
 
