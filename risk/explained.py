@@ -142,7 +142,9 @@ def moves_of(wallet: LedgerAccount, *, until: datetime) -> QuerySet[Transfer]:
     moved = Transfer.objects.filter(Q(debit=wallet) | Q(credit=wallet), entry__at__lte=until)
     moved = moved.annotate(change=Case(When(credit=wallet, then=F("amount")), default=-F("amount")))
     total = Window(Sum("change"), order_by=[F("entry__at").asc(), F("pk").asc()])
-    return moved.annotate(balance=total).select_related("entry", "debit", "credit").order_by("-entry__at", "-pk")
+    return (
+        moved.annotate(balance=total).select_related("entry", "debit", "credit").order_by("-entry__at", "-pk")
+    )
 
 
 def entries_of(debt_id: int, *, until: datetime) -> QuerySet[DebtEntry]:

@@ -33,7 +33,12 @@ from risk.pages.track import track
 Row = TypeVar("Row", bound=Model)
 PER_PAGE: Final = 50
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-STEPS: Final = ((-DAY, "1 day earlier"), (-HOUR, "1 hour earlier"), (HOUR, "1 hour later"), (DAY, "1 day later"))
+STEPS: Final = (
+    (-DAY, "1 day earlier"),
+    (-HOUR, "1 hour earlier"),
+    (HOUR, "1 hour later"),
+    (DAY, "1 day later"),
+)
 NOT_YET: Final = "That moment has not come yet."
 UNREADABLE: Final = "Write the moment as a date and a time, such as 2026-11-20 and 14:05."
 
@@ -119,7 +124,9 @@ def wallet(request: HttpRequest, group_id: int, uid: int, symbol: str) -> HttpRe
         **_common(request, group, moment),
         "wallet": row,
         "page": page,
-        "balance": ledger.balances_at(account_ids=[uid], kinds=[WALLET], at=moment.at).get((uid, WALLET, symbol), ZERO),
+        "balance": ledger.balances_at(account_ids=[uid], kinds=[WALLET], at=moment.at).get(
+            (uid, WALLET, symbol), ZERO
+        ),
         "lines": [(line, line.debit if line.credit_id == row.pk else line.credit) for line in page],
     }
     return render(request, "risk/explain_wallet.html", context)

@@ -299,9 +299,7 @@ def _resolved(
     assets: Iterable[str],
 ) -> Lines:
     """The lines of the scopes that decide. R-GEN-42"""
-    deciding = _deciding(
-        in_force, product=product, customer_id=customer_id, group_id=group_id, assets=assets
-    )
+    deciding = _deciding(in_force, product=product, customer_id=customer_id, group_id=group_id, assets=assets)
     return _strictest({in_force[scope] for scope in deciding})
 
 

@@ -99,7 +99,7 @@ def test_of_now_it_is_the_live_ltv_with_pending_interest(desk: Desk) -> None:
 
 
 def test_each_tier_shows_its_slice(desk: Desk) -> None:
-    """R-GEN-30, R-GEN-31, EX-03: 25 BTC at 60,000 are 1,500,000: 1 m in full, the rest at 80 %, from a dated version."""
+    """R-GEN-30, R-GEN-31, EX-03: 25 BTC at 60,000 are 1,500,000: 1 m in full, the rest at 80 %."""
     group = desks.drawn(desk).group
     build.ratios("BTC", ("0", "1"), ("1000000", "0.8"), at=TEN + HOUR)
 
@@ -144,7 +144,10 @@ def test_a_stale_price_is_told_with_its_observation(desk: Desk) -> None:
     assert found.state.stale_coins == ["BTC"]
     assert found.worth.collateral == Decimal(1_500_000)
     assert found.state.worth().collateral == ZERO
-    assert {one.quote.asset: str(one.quote.state) for one in found.prices} == {"BTC": "stale", "USDT": "fresh"}
+    assert {one.quote.asset: str(one.quote.state) for one in found.prices} == {
+        "BTC": "stale",
+        "USDT": "fresh",
+    }
     assert next(one for one in found.prices if one.quote.asset == "BTC").row.observed_at == TEN
 
 
