@@ -42,6 +42,17 @@ class Holding:
 
 
 @dataclass(frozen=True, slots=True)
+class Slice:
+    """The part `value` of a coin's market value that lies in one tier, and what of it counts. USD."""
+
+    floor: Decimal
+    ceiling: Decimal | None
+    ratio: Decimal
+    value: Decimal
+    counted: Decimal
+
+
+@dataclass(frozen=True, slots=True)
 class Owed:
     """All that is owed on one debt: principal, interest and late fee, in its coin."""
 
@@ -116,12 +127,16 @@ def check_tiers(tiers: Tiers) -> None:
 @exact
 def recognised(*, market_value: Decimal, tiers: Tiers) -> Decimal:
     """What `market_value` of one coin counts for: marginal tiers, like tax brackets. R-GEN-30, R-GEN-31"""
-    total = ZERO
-    for floor, ceiling, ratio in _slices(tiers):
-        reached = market_value if ceiling is None else min(market_value, ceiling)
-        if reached > floor:
-            total += (reached - floor) * ratio
-    return total
+    return sum((part * ratio for _, _, ratio, part in _reached(market_value, tiers)), ZERO)
+
+
+@exact
+def slices(*, market_value: Decimal, tiers: Tiers) -> tuple[Slice, ...]:
+    """How `recognised` comes about: each tier the value reaches, with what counts of it. R-GEN-30, R-GEN-31"""
+    return tuple(
+        Slice(floor=floor, ceiling=ceiling, ratio=ratio, value=part, counted=part * ratio)
+        for floor, ceiling, ratio, part in _reached(market_value, tiers)
+    )
 
 
 @exact
@@ -250,6 +265,16 @@ def _slices(tiers: Tiers) -> Iterator[tuple[Decimal, Decimal | None, Decimal]]:
     """Each tier as (floor, ceiling, ratio); the last has no ceiling."""
     for tier, following in zip_longest(tiers, tiers[1:]):
         yield tier.floor, following.floor if following else None, tier.ratio
+
+
+def _reached(
+    market_value: Decimal, tiers: Tiers
+) -> Iterator[tuple[Decimal, Decimal | None, Decimal, Decimal]]:
+    """Each tier that `market_value` goes into, with the part of it that lies there."""
+    for floor, ceiling, ratio in _slices(tiers):
+        reached = market_value if ceiling is None else min(market_value, ceiling)
+        if reached > floor:
+            yield floor, ceiling, ratio, reached - floor
 
 
 def _pooled(holdings: Iterable[Holding]) -> dict[str, Holding]:

@@ -2,7 +2,7 @@
 
 from django.urls import path, re_path
 
-from risk.pages import context, groups, market, movements, soft, wallets, warnings, whatif
+from risk.pages import context, explain, groups, market, movements, soft, wallets, warnings, whatif
 
 app_name = "risk"
 
@@ -11,6 +11,13 @@ urlpatterns = [
     path("prices/", market.market, name="market"),
     path("groups/", groups.groups, name="groups"),
     path("groups/<int:group_id>/", groups.group, name="group"),
+    path("groups/<int:group_id>/explain/", explain.explain, name="explain"),
+    path(
+        "groups/<int:group_id>/explain/accounts/<int:uid>/<slug:symbol>/",
+        explain.wallet,
+        name="explain_wallet",
+    ),
+    path("groups/<int:group_id>/explain/debts/<int:debt_id>/", explain.debt, name="explain_debt"),
     path("groups/<int:group_id>/warnings/", warnings.warnings, name="warnings"),
     path("groups/<int:group_id>/warnings/remove/", warnings.remove, name="warnings_remove"),
     path("groups/<int:group_id>/soft/", soft.soft, name="soft"),

@@ -20,7 +20,9 @@ from risk.models import (
     CollateralGroup,
     FeedRule,
     FlexibleRate,
+    Limits,
     LoanLimit,
+    RatioSchedule,
     Redemption,
     Settings,
 )
@@ -134,6 +136,27 @@ def lines_by_group(
         )
         for group in groups
     }
+
+
+def limits_behind(group: Watched, *, at: datetime, owed: Iterable[str]) -> list[Limits]:
+    """The rows that `lines_by_group` takes a group's lines from at `at`; several where coins ask for their own."""
+    in_force = _lines_in_force(customers=[group.customer_id], groups=[group.pk], at=at)
+    scopes = _deciding(
+        in_force, product=group.product, customer_id=group.customer_id, group_id=group.pk, assets=owed
+    )
+    order = ("product", "asset_id", "customer_id", "group_id")
+    rows = Limits.objects.filter(product=group.product, effective_at__lte=at)
+    rows = rows.filter(
+        Q(group=group.pk) | Q(group__isnull=True) & (Q(customer__isnull=True) | Q(customer=group.customer_id))
+    )
+    newest = rows.order_by(*order, "-effective_at").distinct(*order)
+    return [row for row in newest if (row.product, row.asset_id, row.customer_id, row.group_id) in scopes]
+
+
+def schedules_at(at: datetime, assets: Iterable[str]) -> dict[str, RatioSchedule]:
+    """The rows that `terms_at` takes each coin's tiers from at `at`, switched off as collateral or not. One query."""
+    rows = RatioSchedule.objects.filter(effective_at__lte=at, asset__in=list(assets))
+    return {row.asset_id: row for row in rows.order_by("asset_id", "-effective_at").distinct("asset_id")}
 
 
 def handling_for(*, product: str, customer: Customer | int, at: datetime) -> Handling:
@@ -275,16 +298,31 @@ def _resolved(
     group_id: int | None,
     assets: Iterable[str],
 ) -> Lines:
+    """The lines of the scopes that decide. R-GEN-42"""
+    deciding = _deciding(in_force, product=product, customer_id=customer_id, group_id=group_id, assets=assets)
+    return _strictest({in_force[scope] for scope in deciding})
+
+
+def _deciding(
+    in_force: Mapping[Scope, Lines],
+    *,
+    product: str,
+    customer_id: int | None,
+    group_id: int | None,
+    assets: Iterable[str],
+) -> set[Scope]:
     """R-GEN-42: signed > customer > the strictest of the coins' > product."""
-    if group_id is not None and (signed := in_force.get((product, None, None, group_id))):
-        return signed
-    if customer_id is not None and (own := in_force.get((product, None, customer_id, None))):
-        return own
-    default = in_force.get((product, None, None, None))
-    if default is None:
+    signed: Scope = (product, None, None, group_id)
+    if group_id is not None and signed in in_force:
+        return {signed}
+    own: Scope = (product, None, customer_id, None)
+    if customer_id is not None and own in in_force:
+        return {own}
+    default: Scope = (product, None, None, None)
+    if default not in in_force:
         raise NotPublished(f"No LTV lines are published for the product {product}.")
-    asked = {in_force.get((product, asset, None, None), default) for asset in assets}
-    return _strictest(asked or {default})
+    asked: set[Scope] = {(product, asset, None, None) for asset in assets}
+    return {scope if scope in in_force else default for scope in asked} or {default}
 
 
 def _strictest(all_lines: set[Lines]) -> Lines:

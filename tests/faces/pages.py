@@ -13,10 +13,10 @@ from django.apps import apps
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts import reach
-from accounts.models import ApiKey, Approval, Customer, Export, JournalEntry, Notice
+from accounts.models import ApiKey, Approval, Customer, Export, JournalEntry, LedgerAccount, Notice
 from loans.demo import cast
 from loans.models import Application, BalanceConfirmation, Enquiry, Loan, SupplyOrder
-from risk.models import CollateralGroup, Debt, Liquidation, MarginCall, StressRun, Tranche
+from risk.models import CollateralGroup, Debt, Liquidation, MarginCall, Member, StressRun, Tranche
 
 NOBODY: Final = "signed out"
 PROGRAMS: Final = ("sapi", "api/+v3", "api/v1/")  # answer programs, but for the page that describes them
@@ -159,6 +159,7 @@ ALSO: Final = (
     ),
     *(Visit("risk:group", name, name) for name in ("called", "delayed", "negotiated")),
     *(Visit("risk:group", who, "called") for who in ("manager", "risk")),
+    Visit("risk:explain", "risk", "called"),
     Visit("loans:loan", "overdue", "overdue"),
     Visit("loans:loan", "recalled", "recalled"),
     Visit("loans:request", "deal", "deal"),
@@ -259,6 +260,18 @@ def _notice(visit: Visit) -> Any:
     return rows.exclude(kind__in=reach.OWN_AFFAIRS).latest("pk").pk
 
 
+def _debt(visit: Visit) -> Debt:
+    if visit.name == "risk:explain_debt":
+        return Debt.objects.filter(group=_group(visit), closed_at=None).latest("pk")
+    return Debt.objects.filter(residual_since__isnull=False).latest("pk")
+
+
+def _pile(visit: Visit) -> LedgerAccount:
+    """What lies in a collateral account of the group."""
+    secured = Member.objects.filter(group=_group(visit), released_at=None).values("account")
+    return LedgerAccount.objects.filter(account__in=secured, kind="spot", credits__gt=0).earliest("pk")
+
+
 KEYS: Final[dict[str, Callable[[Visit], Any]]] = {
     "group_id": _group,
     "loan_id": _loan,
@@ -266,7 +279,7 @@ KEYS: Final[dict[str, Callable[[Visit], Any]]] = {
     "request_id": _request,
     "approval_id": _approval,
     "client_id": lambda _: firm().pk,
-    "symbol": lambda _: "BTC",
+    "symbol": lambda visit: _pile(visit).asset_id if visit.name == "risk:explain_wallet" else "BTC",
     "notice_id": _notice,
     "row_id": lambda _: BalanceConfirmation.objects.get().pk,
     "entry_id": lambda _: JournalEntry.objects.get(reverses__isnull=False).pk,
@@ -275,7 +288,8 @@ KEYS: Final[dict[str, Callable[[Visit], Any]]] = {
     "call_id": lambda _: MarginCall.objects.get(group__customer__name="Kestrel Digital").pk,
     "enquiry_id": lambda _: Enquiry.objects.latest("pk").pk,
     "liquidation_id": lambda _: Liquidation.objects.get(group__customer=of_login("liquidated")).pk,
-    "debt_id": lambda _: Debt.objects.filter(residual_since__isnull=False).latest("pk").pk,
+    "debt_id": lambda visit: _debt(visit).pk,
+    "uid": lambda visit: _pile(visit).account_id,
     "export_id": lambda _: Export.objects.latest("pk").pk,
     "api_key_id": lambda _: ApiKey.objects.filter(account__customer=firm()).latest("pk").pk,
     "bucket": lambda _: "30d",
