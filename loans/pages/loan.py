@@ -47,9 +47,19 @@ from accounts.templatetags import figures
 from loans import queries
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, is_manager, is_of_the_house
-from loans.pages.loan_panels import available, can_be_called, may_call, payment_of, plan_of, renewal_of
+from loans.pages.loan_panels import (
+    available,
+    can_be_called,
+    may_call,
+    paid_words,
+    payment_of,
+    plan_of,
+    renewal_of,
+    renewed_words,
+)
 from loans.vip import at_expiry, auto_repay, renewal, repayment
 from risk import book, freezes
+from risk.pages.effect import standing_words
 from risk.pages.standing import standing_of
 
 PER_PAGE: Final = 25
@@ -168,8 +178,7 @@ def repay(request: HttpRequest, customer: Customer, loan_id: int) -> HttpRespons
     except Refused as refusal:
         refuse(form, refusal)
         return _page(request, row, at, repay_form=form, part=REPAY)
-    paid = -(entry.principal + entry.interest + entry.late_fee)
-    messages.success(request, f"{figures.plain(paid, row.asset_id)} is paid on {row}.")
+    messages.success(request, f"{paid_words(row, entry)} {standing_words(book.state_of(row.group, at=at))}")
     return _gone(request, reverse("loans:loan", args=[row.pk]))
 
 
@@ -192,7 +201,8 @@ def renew(request: HttpRequest, customer: Customer, loan_id: int) -> HttpRespons
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{row} continues as {new} until {new.due_at:%-d %b %Y, %H:%M} UTC.")
+            stands = standing_words(book.state_of(row.group, at=at))
+            messages.success(request, f"{renewed_words(row, new, at=at)} {stands}")
             return _gone(request, reverse("loans:loan", args=[new.pk]))
     return _page(request, row, at, renew_form=form, part=RENEW)
 
@@ -253,7 +263,7 @@ def _page(
     standing = standing_of(row.group, book.state_of(row.group, at=at)) if shown.is_open else None
     payment = None
     if is_checked:
-        payment = payment_of(row, form=repay_form, share=repay_form.share, due=due, standing=standing, at=at)
+        payment = payment_of(row, form=repay_form, share=repay_form.share, at=at)
     offer, customer, user = renewal_of(row, standing, at), customer_of(request), user_of(request)
     is_on = at_expiry.auto_repays(row)
     context = {
@@ -287,6 +297,7 @@ def _page(
         .select_related("entry")
         .order_by("-at", "-pk"),
         "rates": row.debt.rates.order_by("starts_at"),
+        "typing": request.POST.get("look") == "typing",
         "may_act": customer is not None and customer.pk == row.customer_id and limited_to(request) is None,
         "is_house": customer is None,
         "decides": is_manager(user),

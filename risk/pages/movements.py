@@ -33,7 +33,8 @@ from accounts.pages.forms import (
 from accounts.powers import Power
 from accounts.templatetags import figures
 from risk import book, gate, groups, prices
-from risk.models import Movement
+from risk.models import CollateralGroup, Movement
+from risk.pages.effect import Effect, effect_of, standing_words
 from risk.pages.movement_forms import (
     WALLETS,
     DepositForm,
@@ -42,7 +43,6 @@ from risk.pages.movement_forms import (
     TransferForm,
     WithdrawForm,
 )
-from risk.pages.track import Track, track
 
 Kind = LedgerAccount.Kind
 TELLS_LTV: Final = {code.code for code in (groups.NotPermitted, groups.NeedsConfirmation, groups.PriceTooOld)}
@@ -83,7 +83,9 @@ def _preview_deposit(values: Values, at: datetime) -> gate.Preview:
         return gate.Preview(True, "", None, None, None, None)
     before = book.state_of(group, at=at)
     after = before.changed(balances={(uid, symbol): values["amount"]})
-    return gate.Preview(True, "", group, before.movement_ltv, after.movement_ltv, before.lines)
+    return gate.Preview(
+        True, "", group, before.movement_ltv, after.movement_ltv, before.lines, before=before, after=after
+    )
 
 
 def _deposit(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
@@ -253,7 +255,8 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
         "ways": WAYS,
         "form": form,
         "preview": preview,
-        "track": _track(preview),
+        "effect": _effect(preview),
+        "typing": request.POST.get("look") == "typing",
         "why_not": why_not,
         "can": is_checked and not form.errors,
     }
@@ -324,6 +327,8 @@ def _in_their_view(request: HttpRequest, preview: gate.Preview) -> gate.Preview:
         ltv_after=None,
         lines=None,
         to_confirm=False,
+        before=None,
+        after=None,
     )
 
 
@@ -337,16 +342,28 @@ def _done(request: HttpRequest, way: Way, row: Movement | Approval) -> HttpRespo
     if isinstance(row, Approval):
         to = reverse("accounts:firm_proposal", args=[row.pk])
     else:
-        messages.success(request, f"{figures.plain(row.amount, row.asset_id)} {way.done}.")
+        messages.success(request, _confirmed(request, way, row))
         to = reverse("risk:wallets")
     return HttpResponseClientRedirect(to) if request.headers.get("HX-Request") else redirect(to)
 
 
-def _track(preview: gate.Preview | None) -> Track | None:
-    """Drawn only when the movement touches a group that owes something, and both figures are known."""
-    if preview is None or preview.lines is None or preview.ltv_before is None or preview.ltv_after is None:
+def _confirmed(request: HttpRequest, way: Way, row: Movement) -> str:
+    """What was done, with its amounts, and where the group it touched stands then; to whom that is told. R-GEN-95"""
+    said = f"{figures.plain(row.amount, row.asset_id)} {way.done}"
+    if row.got_amount is not None and row.got_asset_id is not None:
+        said += f" for {figures.plain(row.got_amount, row.got_asset_id)}"
+    touched = row.facts.get("groups", []) if limited_to(request) is None else []
+    group = CollateralGroup.objects.filter(pk=touched[0]["group"]).first() if touched else None
+    if group is None:
+        return f"{said}."
+    return f"{said}. {standing_words(book.state_of(group, at=row.at))}"
+
+
+def _effect(preview: gate.Preview | None) -> Effect | None:
+    """On the group it touches; LTV as the gate judges it."""
+    if preview is None or preview.before is None or preview.after is None:
         return None
-    return track(preview.ltv_before, preview.lines, after=preview.ltv_after)
+    return effect_of(preview.before, preview.after, permission=True)
 
 
 def _initial(request: HttpRequest, accounts: list[Account]) -> dict[str, Any]:
