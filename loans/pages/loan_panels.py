@@ -88,6 +88,8 @@ def paid_words(row: Loan, entry: DebtEntry) -> str:
     """The confirmation of a repayment: how much, and what of it went where. R-GEN-51"""
     parts = ((entry.late_fee, "late fee"), (entry.interest, "interest"), (entry.principal, "principal"))
     named = [(-amount, word) for amount, word in parts if amount]
+    if len(named) == 1:
+        return f"{figures.plain(named[0][0], row.asset_id)} of {named[0][1]} is paid on {row}."
     paid = figures.plain(sum((amount for amount, _ in named), ZERO), row.asset_id)
     split = ", ".join(f"{figures.plain(amount, row.asset_id)} of {word}" for amount, word in named)
     return f"{paid} is paid on {row}: {split}."

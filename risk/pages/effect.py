@@ -18,9 +18,13 @@ from risk.valuation import Worth
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """`track` is None where LTV cannot be told before or after; `words` says why. `follows` may be empty."""
+    """`then` is the worth afterwards, by the rule that decides the act; `follows` may be empty.
+
+    `track` is None where LTV cannot be told before or after; `words` says why.
+    """
 
     group: CollateralGroup
+    then: Worth
     band: Band
     track: Track | None
     words: str
@@ -34,15 +38,19 @@ def effect_of(before: GroupState, after: GroupState, *, permission: bool) -> Eff
     was, then = before.worth(permission=permission), after.worth(permission=permission)
     unknown = before.stale_debts if permission else sorted(before.owed_assets - set(before.quotes))
     if unknown:
-        words = f"LTV of {group.name} cannot be told now: {', '.join(unknown)} is owed and has no fresh price."
-        return Effect(group, band(was, lines), None, words)
+        words = (
+            f"LTV of {group.name} cannot be told now: {', '.join(unknown)} is owed and has no fresh price."
+        )
+        return Effect(group, then, band(then, lines), None, words)
     if not was.debt:
         words = f"Nothing is owed in {group.name}, so no price can call it."
-        return Effect(group, Band.SAFE, None, words)
+        return Effect(group, then, band(then, lines), None, words)
     drawn = None
     if then.ltv is not None:
         drawn = track(was.ltv, lines, after=then.ltv, band=band(was, lines))
-    return Effect(group, band(then, lines), drawn, _shift(was, then), _follows(before, after, was, then))
+    return Effect(
+        group, then, band(then, lines), drawn, _shift(was, then), _follows(before, after, was, then)
+    )
 
 
 def standing_words(state: GroupState) -> str:
@@ -65,7 +73,7 @@ def _told(worth: Worth) -> str:
 
 def _shift(was: Worth, then: Worth) -> str:
     if not then.debt:
-        return f"LTV is {_told(was)} now; nothing is owed afterwards, so no price can call the group."
+        return f"LTV is {_told(was)} now; nothing is owed afterwards: the group closes and its accounts are free."
     if then.ltv is None:
         return f"LTV rises from {_told(was)} beyond measure, as no collateral would count."
     if was.ltv is None:
