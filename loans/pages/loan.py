@@ -43,7 +43,6 @@ from accounts.pages.forms import (
     signature,
 )
 from accounts.powers import Power
-from accounts.templatetags import figures
 from loans import queries
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, is_manager, is_of_the_house

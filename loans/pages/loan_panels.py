@@ -53,7 +53,7 @@ def available(row: Loan) -> Decimal:
 
 @exact
 def payment_of(row: Loan, *, form: forms.Form, share: Decimal | None, at: datetime) -> Payment:
-    """Split as the command will split it: late fee, interest, principal (R-GEN-51). What it would refuse is an error."""
+    """Split as the command will: late fee, interest, principal (R-GEN-51). What it would refuse is an error."""
     payoff = debts.payoff_at(row.debt, at=at)
     typed = form.cleaned_data["amount"]
     amount = repayment.amount_of(row, share, at=at) if share is not None else typed
@@ -89,7 +89,7 @@ def paid_words(row: Loan, entry: DebtEntry) -> str:
     parts = ((entry.late_fee, "late fee"), (entry.interest, "interest"), (entry.principal, "principal"))
     named = [(-amount, word) for amount, word in parts if amount]
     if len(named) == 1:
-        return f"{figures.plain(named[0][0], row.asset_id)} of {named[0][1]} is paid on {row}."
+        return f"{figures.plain(named[0][0], row.asset_id)} is paid on {row}, all of it {named[0][1]}."
     paid = figures.plain(sum((amount for amount, _ in named), ZERO), row.asset_id)
     split = ", ".join(f"{figures.plain(amount, row.asset_id)} of {word}" for amount, word in named)
     return f"{paid} is paid on {row}: {split}."

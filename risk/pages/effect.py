@@ -32,7 +32,7 @@ class Effect:
 
 
 def effect_of(before: GroupState, after: GroupState, *, permission: bool) -> Effect:
-    """`permission`: as the gate judges, fresh prices only; else as the watch looks, at the last good ones (R-GEN-22)."""
+    """`permission`: as the gate judges, by fresh prices; else as the watch looks, by the last good ones (R-GEN-22)."""
     group, lines = before.group, before.lines
     assert group is not None
     was, then = before.worth(permission=permission), after.worth(permission=permission)
