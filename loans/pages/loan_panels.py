@@ -5,18 +5,24 @@ from datetime import datetime
 from decimal import Decimal
 
 from django import forms
+from django.http import HttpRequest
 
 from accounts.models import LedgerAccount, User
 from accounts.money import ZERO, exact
+from accounts.pages.forms import refuse
 from accounts.templatetags import figures
 from loans import ratecards
 from loans.models import Loan
 from loans.vip import renewal, repayment
 from risk import book, debts, whatif
+from risk.cure import Kind
 from risk.levels import Band
 from risk.models import DebtEntry, Instalment
+from risk.pages.advice import Suggestion
 from risk.pages.effect import Effect, effect_of
+from risk.pages.promised import Step, again, promise_of
 from risk.pages.standing import Standing
+from risk.promises import PromiseBroken, refuse_broken
 from risk.waterfall import Parts, allocate
 
 
@@ -82,6 +88,27 @@ def _effect_of_paying(row: Loan, amount: Decimal, *, at: datetime) -> Effect | N
     payoff = debts.payoff_at(row.debt, at=at).total
     after = whatif.with_repayment(before, owed, amount, payoff=payoff)
     return effect_of(before, after, permission=False)
+
+
+def is_promise_broken(request: HttpRequest, form: forms.Form, payment: Payment) -> bool:
+    """Whether the cure that this repayment is does not lead where it promised; said on the form. R-FTR-02"""
+    promise = promise_of(request, form)
+    if promise is None or payment.effect is None:
+        return False
+    try:
+        refuse_broken(promise, payment.effect.then)
+    except PromiseBroken as refusal:
+        refuse(form, refusal)
+        return True
+    return False
+
+
+def cure_again(request: HttpRequest, row: Loan, form: forms.Form, *, at: datetime) -> Suggestion | None:
+    """The same cure with the figures of now. R-FTR-02"""
+    promise = promise_of(request, form)
+    if promise is None:
+        return None
+    return again(row.group, promise, Step(Kind.REPAY, row.asset_id, loan=row.debt_id), at=at)
 
 
 def paid_words(row: Loan, entry: DebtEntry) -> str:

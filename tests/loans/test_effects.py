@@ -165,7 +165,8 @@ def test_a_renewal_shows_what_paying_the_interest_does(here: Desk) -> None:
         )
     assert promised.then == worth_of(loan.group, RENEWABLE, permission=False)
     said = text_of(answer)
-    assert "6,213.69863037 USDT is paid on L-" in said and "all of it interest." in said  # 27 midnights of 230.13698631
+    assert "6,213.69863037 USDT is paid on L-" in said
+    assert "all of it interest." in said
     assert "until 1 Apr 2026, 10:00 UTC" in said
 
 
