@@ -184,10 +184,15 @@ def command(
 
 def perform(name: str, kwargs: dict[str, Any]) -> Any:
     """Run the command of that name, as calling it does; for those who have the name only."""
+    return retried(lambda: _run_once(registered[name], kwargs))
+
+
+def retried(run: Callable[[], R]) -> R:
+    """A transaction that lost against another is run again, a few times; not where it is a part of a larger one."""
     nested = connection.in_atomic_block
     for attempt in range(1, MAX_TRIES + 1):
         try:
-            return _run_once(registered[name], kwargs)
+            return run()
         except OperationalError as error:
             state = getattr(error.__cause__, "sqlstate", None)
             if nested or attempt == MAX_TRIES or state not in RETRIED_SQLSTATES:

@@ -40,6 +40,8 @@ class Preview:
     got: Decimal | None = None  # trades: how much would be bought
     code: str = ""  # of the refusal `reason` tells of
     to_confirm: bool = False  # R-VIP-54: allowed once the customer agrees to `reason`
+    before: book.GroupState | None = None  # the group these figures are of, as it is
+    after: book.GroupState | None = None  # and as it would be
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +337,8 @@ def _preview(plan: Callable[[], Move], *, at: datetime) -> Preview:
         got=move.got_amount,
         code=code,
         to_confirm=code == groups.NeedsConfirmation.code,
+        before=first.before if first else None,
+        after=first.after if first else None,
     )
 
 

@@ -37,6 +37,8 @@ class Effect:
     lines: Lines
     is_safe_before: bool  # R-VIP-55: below the initial line now
     is_safe_after: bool  # R-VIP-55: at most on it afterwards
+    before: book.GroupState
+    after: book.GroupState
 
     @property
     def allowed(self) -> bool:
@@ -148,4 +150,6 @@ def _effect(before: book.GroupState, after: book.GroupState, ask: Callable[[], N
         lines=before.lines,
         is_safe_before=not before.stale_debts and before.worth().is_below(before.lines.initial),
         is_safe_after=not before.stale_debts and after.worth().is_at_most(before.lines.initial),
+        before=before,
+        after=after,
     )

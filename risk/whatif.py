@@ -17,6 +17,7 @@ from accounts.money import MAX_AMOUNT, ZERO, exact, round_down
 from risk import cures, freezes, groups, moves, parameters, prices, prospects
 from risk.book import GroupState
 from risk.cure import DUST_USD
+from risk.debts import OwedDebt
 from risk.levels import Action, Band, band
 from risk.valuation import Tiers, Worth
 from risk.waterfall import Parts, allocate
@@ -176,15 +177,25 @@ def _repay(state: GroupState, change: Repayment, at: datetime) -> GroupState:
     payoff = total + cures.first_day(row.debt, at=at)
     if change.amount > payoff:
         raise NotPossible(f"{payoff.normalize():f} {coin} closes this loan; you cannot repay more.")
-    if change.amount == payoff:
+    if change.amount < payoff:
+        paid = allocate(amount=min(change.amount, total), owed=row.parts)
+        _refuse_dust(state, coin, row.parts.principal - paid.principal, payoff)
+    return with_repayment(state, row, change.amount, payoff=payoff)
+
+
+@exact
+def with_repayment(state: GroupState, row: OwedDebt, amount: Decimal, *, payoff: Decimal) -> GroupState:
+    """The state after `amount` is paid on one of its debts, whether or not it would be taken. R-GEN-51, R-VIP-31
+
+    From `payoff` on nothing is owed on it; below, the one day that a loan pays at least is not owed yet.
+    """
+    if amount >= payoff:
         return replace(state, debts=tuple(each for each in state.debts if each is not row))
-    paid = allocate(amount=min(change.amount, total), owed=row.parts)
-    left = row.parts.principal - paid.principal
-    _refuse_dust(state, coin, left, payoff)
+    paid = allocate(amount=min(amount, row.parts.total), owed=row.parts)
     parts = Parts(
         late_fee=row.parts.late_fee - paid.late_fee,
         interest=row.parts.interest - paid.interest,
-        principal=left,
+        principal=row.parts.principal - paid.principal,
     )
     return replace(
         state, debts=tuple(replace(each, parts=parts) if each is row else each for each in state.debts)

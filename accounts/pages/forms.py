@@ -57,9 +57,14 @@ def signature(form: forms.BaseForm) -> str:
     return hashlib.sha256(repr(asked).encode()).hexdigest()
 
 
+def is_look(request: HttpRequest) -> bool:
+    """Only the effect is asked for: by the button that says so, or by the page while somebody types."""
+    return "look" in request.POST
+
+
 def is_confirmed(request: HttpRequest, form: forms.BaseForm) -> bool:
     """The button that names the action was pressed, and the values are still those it named."""
-    return request.POST.get("seen") == signature(form)
+    return not is_look(request) and request.POST.get("seen") == signature(form)
 
 
 def key_of(form: forms.BaseForm) -> str:

@@ -24,9 +24,9 @@ from accounts.pages.forms import REFUSED, is_confirmed, key_field, key_of, refus
 from accounts.powers import Power
 from accounts.templatetags import figures
 from loans import ratecards
-from risk import groups, pledges
+from risk import book, groups, pledges
 from risk.models import CollateralGroup
-from risk.pages.track import Track, track
+from risk.pages.effect import effect_of, standing_words
 
 ADD, REMOVE = "add", "remove"
 
@@ -83,7 +83,8 @@ def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpR
         ],
         "what": what,
         "change": change,
-        "track": _track(change),
+        "effect": None if change is None else effect_of(change.before, change.after, permission=True),
+        "typing": request.POST.get("look") == "typing",
         "closed": _closed(group),
         "why_not": why_not,
         "seen": signature(form) if change and change.allowed else "",
@@ -101,7 +102,7 @@ def _change(
         return _remove(request, {"group_id": group.pk, "uid": uid}, at=at, key=key)
     most = ratecards.product_at(group.product, at=at).max_accounts
     groups.add_account(group_id=group.pk, uid=uid, max_accounts=most, actor=actor, at=at, key=key)
-    messages.success(request, "Added.")
+    messages.success(request, _confirmed(uid, group.pk, "is added", at))
     return redirect("risk:group", group.pk)
 
 
@@ -121,8 +122,13 @@ def _remove(request: HttpRequest, asked: dict[str, Any], *, at: datetime, key: s
             key=key,
         )
         return redirect("accounts:firm_proposal", waiting.pk)
-    messages.success(request, "Removed.")
+    messages.success(request, _confirmed(asked["uid"], asked["group_id"], "is removed", at))
     return redirect("risk:group", asked["group_id"])
+
+
+def _confirmed(uid: int, group_id: int, done: str, at: datetime) -> str:
+    state = book.state_of(CollateralGroup.objects.get(pk=group_id), at=at)
+    return f"{Account.objects.get(pk=uid)} {done}. {standing_words(state)}"
 
 
 def _removal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
@@ -177,9 +183,3 @@ def _would(group: CollateralGroup, what: str, uid: int, at: datetime) -> pledges
         return pledges.preview_remove(group=group, uid=uid, at=at)
     most = ratecards.product_at(group.product, at=at).max_accounts
     return pledges.preview_add(group=group, account=Account.objects.get(pk=uid), max_accounts=most, at=at)
-
-
-def _track(change: pledges.Effect | None) -> Track | None:
-    if change is None or change.ltv_before is None or change.ltv_after is None:
-        return None
-    return track(change.ltv_before, change.lines, after=change.ltv_after)

@@ -36,7 +36,6 @@ from accounts.pages.access import (
 from accounts.pages.forms import (
     REFUSED,
     amount_field,
-    is_confirmed,
     key_field,
     key_of,
     read_amount,
@@ -45,14 +44,28 @@ from accounts.pages.forms import (
 )
 from accounts.pages.tables import Column, Filter, Table
 from accounts.powers import Power
-from accounts.templatetags import figures
 from loans import queries
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, is_manager, is_of_the_house
-from loans.pages.loan_panels import available, can_be_called, may_call, payment_of, plan_of, renewal_of
+from loans.pages.loan_panels import (
+    available,
+    can_be_called,
+    cure_again,
+    is_promise_broken,
+    may_call,
+    paid_words,
+    payment_of,
+    plan_of,
+    renewal_of,
+    renewed_words,
+)
 from loans.vip import at_expiry, auto_repay, renewal, repayment
 from risk import book, freezes
+from risk.models import DebtEntry
+from risk.pages.effect import standing_words
+from risk.pages.promised import cure_field, is_pressed, promise_of
 from risk.pages.standing import standing_of
+from risk.promises import PromiseBroken, keeping
 
 CHARGES_PER_PAGE: Final = 10
 AMOUNT: Final = "amount"
@@ -72,6 +85,7 @@ class RepayForm(forms.Form):
     )
     amount = amount_field(required=False)
     key = key_field()
+    cure = cure_field()
 
     def __init__(self, *args: Any, asset: Asset, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -164,7 +178,9 @@ def loans(request: HttpRequest, customer: Customer) -> HttpResponseBase:
 def loan(request: HttpRequest, loan_id: int) -> HttpResponse:
     """For its borrower, and to look at for the house."""
     row = get_object_or_404(_seen_by(request).select_related(*RELATED), pk=loan_id)
-    form = RepayForm(asset=row.asset, initial={"amount": request.GET.get("amount", "")})
+    form = RepayForm(
+        asset=row.asset, initial={name: request.GET.get(name, "") for name in ("amount", "cure")}
+    )
     return _page(request, row, timezone.now(), repay_form=form)
 
 
@@ -180,34 +196,15 @@ def of_debt(request: HttpRequest, debt_id: int) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_customer
 def repay(request: HttpRequest, customer: Customer, loan_id: int) -> HttpResponse:
-    row, at = _mine(customer, loan_id), timezone.now()
-    if request.method != "POST":  # the address of a form that was shown again, opened anew
-        return redirect("loans:loan", row.pk)
-    form = RepayForm(request.POST, asset=row.asset)
-    if why_not := lacks(request, Power.REPAY):
-        form.add_error(None, why_not)
-    if not form.is_valid():
-        return _page(request, row, at, repay_form=form, part=REPAY)
-    if not is_confirmed(request, form):
-        if row.debt.closed_at is not None:
-            form.add_error(None, f"{row} is closed; nothing is owed on it.")
-            return _page(request, row, at, repay_form=form, part=REPAY)
-        return _page(request, row, at, repay_form=form, part=REPAY, is_checked=True)
-    try:
-        entry = repayment.repay(
-            loan_id=row.pk,
-            amount=form.cleaned_data["amount"],
-            share=form.share,
-            actor=actor_of(request),
-            at=at,
-            key=key_of(form),
-        )
-    except Refused as refusal:
-        refuse(form, refusal)
-        return _page(request, row, at, repay_form=form, part=REPAY)
-    paid = -(entry.principal + entry.interest + entry.late_fee)
-    messages.success(request, f"{figures.plain(paid, row.asset_id)} is paid on {row}.")
-    return _gone(request, reverse("loans:loan", args=[row.pk]))
+    return _repay(request, _mine(customer, loan_id))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@for_customer
+def repay_debt(request: HttpRequest, customer: Customer, debt_id: int) -> HttpResponse:
+    """For the pages of `risk`, whose cures know debts."""
+    mine = Loan.objects.filter(customer=customer).select_related(*RELATED)
+    return _repay(request, get_object_or_404(mine, debt_id=debt_id))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -229,7 +226,8 @@ def renew(request: HttpRequest, customer: Customer, loan_id: int) -> HttpRespons
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{row} continues as {new} until {new.due_at:%-d %b %Y, %H:%M} UTC.")
+            stands = standing_words(book.state_of(row.group, at=at))
+            messages.success(request, f"{renewed_words(row, new, at=at)} {stands}")
             return _gone(request, reverse("loans:loan", args=[new.pk]))
     return _page(request, row, at, renew_form=form, part=RENEW)
 
@@ -255,6 +253,41 @@ def switch_auto_repay(request: HttpRequest, customer: Customer, loan_id: int) ->
 
 
 # --- Private ----------------------------------------------------------------------------------------------
+
+
+def _repay(request: HttpRequest, row: Loan) -> HttpResponse:
+    at = timezone.now()
+    if request.method != "POST":  # the address of a form that was shown again, opened anew
+        return redirect("loans:loan", row.pk)
+    form = RepayForm(request.POST, asset=row.asset)
+    if why_not := lacks(request, Power.REPAY):
+        form.add_error(None, why_not)
+    if not form.is_valid():
+        return _page(request, row, at, repay_form=form, part=REPAY)
+    if not is_pressed(request, form):
+        if row.debt.closed_at is not None:
+            form.add_error(None, f"{row} is closed; nothing is owed on it.")
+            return _page(request, row, at, repay_form=form, part=REPAY)
+        return _page(request, row, at, repay_form=form, part=REPAY, is_checked=True)
+    try:
+        entry = _pay(request, row, form, at)
+    except Refused as refusal:
+        refuse(form, refusal)
+        return _page(
+            request, row, at, repay_form=form, part=REPAY, is_broken=isinstance(refusal, PromiseBroken)
+        )
+    messages.success(request, f"{paid_words(row, entry)} {standing_words(book.state_of(row.group, at=at))}")
+    return _gone(request, reverse("loans:loan", args=[row.pk]))
+
+
+def _pay(request: HttpRequest, row: Loan, form: RepayForm, at: datetime) -> DebtEntry:
+    actor, key, amount = actor_of(request), key_of(form), form.cleaned_data["amount"]
+    promise = promise_of(request, form)
+
+    def pay() -> DebtEntry:
+        return repayment.repay(loan_id=row.pk, amount=amount, share=form.share, actor=actor, at=at, key=key)
+
+    return keeping(promise, pay, group=row.group, actor=actor, at=at)
 
 
 def _mine(customer: Customer, loan_id: int) -> Loan:
@@ -283,6 +316,7 @@ def _page(
     auto_form: AutoRepayForm | None = None,
     part: str = "",
     is_checked: bool = False,
+    is_broken: bool = False,
 ) -> HttpResponse:
     shown, due = queries.loan_row(row, at=at), renewal.due_amounts(row, at=at)
     repay_form = repay_form or RepayForm(asset=row.asset)
@@ -290,7 +324,8 @@ def _page(
     standing = standing_of(row.group, book.state_of(row.group, at=at)) if shown.is_open else None
     payment = None
     if is_checked:
-        payment = payment_of(row, form=repay_form, share=repay_form.share, due=due, standing=standing, at=at)
+        payment = payment_of(row, form=repay_form, share=repay_form.share, at=at)
+        is_broken = is_promise_broken(request, repay_form, payment)
     offer, customer, user = renewal_of(row, standing, at), customer_of(request), user_of(request)
     is_on = at_expiry.auto_repays(row)
     context = {
@@ -324,6 +359,8 @@ def _page(
         .select_related("entry")
         .order_by("-at", "-pk"),
         "rates": row.debt.rates.order_by("starts_at"),
+        "again": cure_again(request, row, repay_form, at=at) if is_broken else None,
+        "typing": request.POST.get("look") == "typing",
         "may_act": customer is not None and customer.pk == row.customer_id and limited_to(request) is None,
         "is_house": customer is None,
         "decides": is_manager(user),

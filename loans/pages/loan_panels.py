@@ -5,19 +5,24 @@ from datetime import datetime
 from decimal import Decimal
 
 from django import forms
+from django.http import HttpRequest
 
 from accounts.models import LedgerAccount, User
-from accounts.money import ZERO, exact, round_up
+from accounts.money import ZERO, exact
+from accounts.pages.forms import refuse
 from accounts.templatetags import figures
 from loans import ratecards
 from loans.models import Loan
 from loans.vip import renewal, repayment
-from loans.vip.renewal import Due
-from risk import debts
+from risk import book, debts, whatif
+from risk.cure import Kind
 from risk.levels import Band
-from risk.models import Instalment
-from risk.pages.standing import Standing, repaid
-from risk.pages.track import Track, track
+from risk.models import DebtEntry, Instalment
+from risk.pages.advice import Suggestion
+from risk.pages.effect import Effect, effect_of
+from risk.pages.promised import Step, again, promise_of
+from risk.pages.standing import Standing
+from risk.promises import PromiseBroken, refuse_broken
 from risk.waterfall import Parts, allocate
 
 
@@ -29,8 +34,7 @@ class Payment:
     parts: Parts
     left: Decimal
     short: Decimal
-    ltv_after: Decimal | None
-    track: Track | None
+    effect: Effect | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ class Offer:
     is_open: bool
     is_called: bool
     reasons: tuple[str, ...]
-    rates: tuple[tuple[int, Decimal], ...]
+    rates: tuple[tuple[int, Decimal, datetime], ...]  # days, a year's rate, the new expiry
+    effect: Effect | None  # once its window is open
 
 
 def available(row: Loan) -> Decimal:
@@ -53,37 +58,76 @@ def available(row: Loan) -> Decimal:
 
 
 @exact
-def payment_of(
-    row: Loan,
-    *,
-    form: forms.Form,
-    share: Decimal | None,
-    due: Due,
-    standing: Standing | None,
-    at: datetime,
-) -> Payment:
-    """Split as the command will split it: late fee, interest, principal (R-GEN-51). More than owed is an error."""
+def payment_of(row: Loan, *, form: forms.Form, share: Decimal | None, at: datetime) -> Payment:
+    """Split as the command will: late fee, interest, principal (R-GEN-51). What it would refuse is an error."""
     payoff = debts.payoff_at(row.debt, at=at)
     typed = form.cleaned_data["amount"]
-    amount = round_up(payoff.total * share, row.asset.places) if share is not None else typed
+    amount = repayment.amount_of(row, share, at=at) if share is not None else typed
     if amount > payoff.total:
         full = figures.plain(payoff.total, row.asset_id)
         form.add_error("amount", f"{full} repays {row} in full; you cannot repay more.")
         amount = payoff.total
-    after, drawn = None, None
-    if standing is not None and row.asset_id in standing.state.quotes and not standing.is_blind:
-        owed = min(amount, due.owed.total)  # the one day that is paid at least is not part of LTV yet
-        after = repaid(standing.worth, owed * standing.state.quotes[row.asset_id].price).ltv
-        if standing.worth.ltv is not None and after is not None:
-            drawn = track(standing.worth.ltv, standing.lines, after=after)
+    refusal = repayment.refusal_of(row, amount=amount, at=at)
+    if refusal is not None and refusal.code != repayment.NotEnough.code:
+        form.add_error(None, refusal.message)
     return Payment(
         amount=amount,
         parts=allocate(amount=amount, owed=payoff),
         left=payoff.total - amount,
         short=max(amount - available(row), ZERO),
-        ltv_after=after,
-        track=drawn,
+        effect=_effect_of_paying(row, amount, at=at),
     )
+
+
+def _effect_of_paying(row: Loan, amount: Decimal, *, at: datetime) -> Effect | None:
+    """On its group, at the last good prices: a repayment asks for no fresh ones. R-GEN-22"""
+    before = book.state_of(row.group, at=at)
+    owed = next((each for each in before.debts if each.debt.pk == row.debt_id), None)
+    if owed is None:
+        return None
+    payoff = debts.payoff_at(row.debt, at=at).total
+    after = whatif.with_repayment(before, owed, amount, payoff=payoff)
+    return effect_of(before, after, permission=False)
+
+
+def is_promise_broken(request: HttpRequest, form: forms.Form, payment: Payment) -> bool:
+    """Whether the cure that this repayment is does not lead where it promised; said on the form. R-FTR-02"""
+    promise = promise_of(request, form)
+    if promise is None or payment.effect is None:
+        return False
+    try:
+        refuse_broken(promise, payment.effect.then)
+    except PromiseBroken as refusal:
+        refuse(form, refusal)
+        return True
+    return False
+
+
+def cure_again(request: HttpRequest, row: Loan, form: forms.Form, *, at: datetime) -> Suggestion | None:
+    """The same cure with the figures of now. R-FTR-02"""
+    promise = promise_of(request, form)
+    if promise is None:
+        return None
+    return again(row.group, promise, Step(Kind.REPAY, row.asset_id, loan=row.debt_id), at=at)
+
+
+def paid_words(row: Loan, entry: DebtEntry) -> str:
+    """The confirmation of a repayment: how much, and what of it went where. R-GEN-51"""
+    parts = ((entry.late_fee, "late fee"), (entry.interest, "interest"), (entry.principal, "principal"))
+    named = [(-amount, word) for amount, word in parts if amount]
+    if len(named) == 1:
+        return f"{figures.plain(named[0][0], row.asset_id)} is paid on {row}, all of it {named[0][1]}."
+    paid = figures.plain(sum((amount for amount, _ in named), ZERO), row.asset_id)
+    split = ", ".join(f"{figures.plain(amount, row.asset_id)} of {word}" for amount, word in named)
+    return f"{paid} is paid on {row}: {split}."
+
+
+def renewed_words(old: Loan, new: Loan, *, at: datetime) -> str:
+    """The confirmation of a renewal: what it paid first, and until when it runs. R-VIP-41, R-VIP-42"""
+    assert new.due_at is not None
+    told = f"{old} continues as {new} until {new.due_at:%-d %b %Y, %H:%M} UTC."
+    entry = old.debt.entries.filter(kind=DebtEntry.Kind.REPAYMENT, at=at).order_by("-pk").first()
+    return told if entry is None else f"{paid_words(old, entry)} {told}"
 
 
 def renewal_of(row: Loan, standing: Standing | None, at: datetime) -> Offer | None:
@@ -92,6 +136,7 @@ def renewal_of(row: Loan, standing: Standing | None, at: datetime) -> Offer | No
     is_over = debt.residual_since is not None or debt.due_at is None or at >= debt.due_at
     if standing is None or opens_at is None or is_over:
         return None
+    due, is_open = renewal.due_amounts(row, at=at), at >= opens_at
     quotes = {
         days: ratecards.rates_for(
             product=row.product,
@@ -106,10 +151,15 @@ def renewal_of(row: Loan, standing: Standing | None, at: datetime) -> Offer | No
     }
     return Offer(
         opens_at=opens_at,
-        is_open=at >= opens_at,
+        is_open=is_open,
         is_called=standing.band in {Band.CALL, Band.LIQ},
         reasons=renewal.reasons_against(row, at=at),
-        rates=tuple((days, quote.annual_rate) for days, quote in quotes.items() if quote is not None),
+        rates=tuple(
+            (days, quote.annual_rate, renewal.next_due(debt.due_at, days))
+            for days, quote in quotes.items()
+            if quote is not None
+        ),
+        effect=_effect_of_paying(row, due.interest, at=at) if is_open else None,
     )
 
 

@@ -29,6 +29,7 @@ urlpatterns = [
     path("loans/<int:loan_id>/renew/", loan.renew, name="renew"),
     path("loans/<int:loan_id>/auto-repay/", loan.switch_auto_repay, name="auto_repay"),
     path("debts/<int:debt_id>/", loan.of_debt, name="of_debt"),
+    path("debts/<int:debt_id>/repay/", loan.repay_debt, name="repay_debt"),
     path("groups/<int:group_id>/accounts/", collateral.collateral, name="collateral"),
     path("groups/<int:group_id>/rules/", cure_rules.rules, name="cure_rules"),
     path("groups/<int:group_id>/rules/remove/", cure_rules.remove, name="cure_rules_remove"),

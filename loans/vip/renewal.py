@@ -115,7 +115,7 @@ def renew(
     is_fixed = loan.rate_type == RateType.FIXED
     debt = debts.renew(
         old=held.debt,
-        due_at=due_at + timedelta(days=term_days),
+        due_at=next_due(due_at, term_days),
         fixed_rate=quote.annual_rate if is_fixed else None,
         spread=ZERO if is_fixed else quote.spread,
         at=at,
@@ -128,6 +128,11 @@ def renew(
     auto_repay.choose(new, on=on, actor=actor, at=at)
     messages.renewed(loan, new, interest=interest, at=at)
     return new
+
+
+def next_due(due_at: datetime, term_days: int) -> datetime:
+    """When the new order expires: counted from the old expiry, so renewing early loses nothing. R-VIP-42"""
+    return due_at + timedelta(days=term_days)
 
 
 def due_amounts(loan: Loan, *, at: datetime) -> Due:

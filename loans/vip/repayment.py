@@ -114,15 +114,28 @@ def repay(
         groups.PriceTooOld, groups.NotPermitted: the coins are collateral of another group, which needs them.
     """
     held = hold(loan_id)
-    _refuse_going_on(held, at=at)
-    payoff = debts.payoff_at(held.debt, at=at).total
-    amount = _asked(held.loan, payoff, amount, share)
-    if amount < payoff:
-        owed = debts.owed_at([held.debt], at=at)[held.debt.pk].parts
-        _refuse_dust(held.loan, owed, amount, payoff=payoff, at=at)
+    amount = _judged(held, amount, share, at=at)
     entry = take(held, amount=amount, wallets=held.wallets(), reference=_reference(held.debt), at=at)
     record(held, entry, amount=amount, actor=actor, at=at)
     return entry
+
+
+def amount_of(loan: Loan, share: Decimal, *, at: datetime) -> Decimal:
+    """How much `share` of what closes the loan is at `at`, rounded up at the coin's places. Writes nothing."""
+    return _part_of(debts.payoff_at(loan.debt, at=at).total, share, loan.asset.places)
+
+
+def refusal_of(loan: Loan, *, amount: Decimal, at: datetime) -> Refused | None:
+    """Why `repay` would not take this amount now; None when it would. Read without the lock; writes nothing."""
+    receiver = loan.group.receiver_id
+    locks = groups.Held(accounts={}, groups={}, pledged=groups.pledged_to([receiver]))
+    held = Held(loan=loan, debt=loan.debt, locks=locks)
+    try:
+        _judged(held, amount, None, at=at)
+        _refuse_taking(held, amount, held.wallets(), at=at)
+    except Refused as refusal:
+        return refusal
+    return None
 
 
 def hold(loan_id: int) -> Held:
@@ -157,16 +170,7 @@ def take(
         NotEnough: the wallets hold less.
         groups.PriceTooOld, groups.NotPermitted: their coins secure another group, which needs them.
     """
-    coin = held.loan.asset_id
-    refuse_closed(coin, at=at)
-    available = sum((wallet.balance for wallet in wallets), ZERO)
-    if available < amount:
-        raise NotEnough(
-            f"{messages.said(amount)} {coin} is needed on {held.loan}; {held.loan.group.receiver} has"
-            f" {messages.said(available)} {coin}."
-        )
-    spot = sum((wallet.balance for wallet in wallets if wallet.kind == book.WALLET), ZERO)
-    _permit_leaving(held, min(amount, spot), at=at)
+    _refuse_taking(held, amount, wallets, at=at)
     return debts.take_payment(
         debt=held.debt,
         amount=amount,
@@ -205,6 +209,30 @@ def refuse_closed(coin: str, *, at: datetime) -> None:
 
 
 # --- Private ----------------------------------------------------------------------------------------
+
+
+def _judged(held: Held, amount: Decimal | None, share: Decimal | None, *, at: datetime) -> Decimal:
+    """The amount asked for, once it is one that this loan takes. R-GEN-52, R-VIP-31"""
+    _refuse_going_on(held, at=at)
+    payoff = debts.payoff_at(held.debt, at=at).total
+    amount = _asked(held.loan, payoff, amount, share)
+    if amount < payoff:
+        owed = debts.owed_at([held.debt], at=at)[held.debt.pk].parts
+        _refuse_dust(held.loan, owed, amount, payoff=payoff, at=at)
+    return amount
+
+
+def _refuse_taking(held: Held, amount: Decimal, wallets: list[LedgerAccount], *, at: datetime) -> None:
+    coin = held.loan.asset_id
+    refuse_closed(coin, at=at)
+    available = sum((wallet.balance for wallet in wallets), ZERO)
+    if available < amount:
+        raise NotEnough(
+            f"{messages.said(amount)} {coin} is needed on {held.loan}; {held.loan.group.receiver} has"
+            f" {messages.said(available)} {coin}."
+        )
+    spot = sum((wallet.balance for wallet in wallets if wallet.kind == book.WALLET), ZERO)
+    _permit_leaving(held, min(amount, spot), at=at)
 
 
 def _refuse_going_on(held: Held, *, at: datetime) -> None:

@@ -1,10 +1,12 @@
 """The cheapest cure as people read it: what, how much, where it leads, and the filled-in form for it. R-FTR-02"""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
 from urllib.parse import urlencode
+from uuid import uuid4
 
 from django.urls import reverse
 
@@ -13,6 +15,9 @@ from risk import book, cures
 from risk.book import GroupState
 from risk.cure import Goal, Kind
 from risk.cures import Advice, Option
+from risk.levels import band
+from risk.pages.track import Track, track
+from risk.promises import Promise
 from risk.valuation import Worth
 
 MOST_OTHERS: Final = 3
@@ -20,8 +25,24 @@ VERBS: Final = {Kind.REPAY: "Repay", Kind.ADD: "Add", Kind.SWAP: "Sell"}
 
 
 @dataclass(frozen=True, slots=True)
+class Press:
+    """A button that does a cure: where its form is sent, and what is in it, its promise included."""
+
+    to: str
+    fields: tuple[tuple[str, str], ...]
+
+    @property
+    def key(self) -> str:
+        """One for each time it is shown, so that pressing twice does it once. R-GEN-06"""
+        return str(uuid4())
+
+
+@dataclass(frozen=True, slots=True)
 class Suggestion:
-    """One step. `url` is empty where it cannot be done now, and `why_not` says why; `buy`, `got` are of a swap."""
+    """One step. `url` is empty where it cannot be done now, and `why_not` says why; `buy`, `got` are of a swap.
+
+    `press` does it at once where it reaches its line alone; `track` shows LTV before and after.
+    """
 
     verb: str
     asset: Asset
@@ -32,6 +53,8 @@ class Suggestion:
     why_not: str
     buy: Asset | None = None
     got: Decimal | None = None
+    press: Press | None = None
+    track: Track | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,49 +89,72 @@ def cures_for(
 def _cure(state: GroupState, advice: Advice, *, linked: bool) -> Cure:
     others = [option for option in advice.options if option.step != (advice.cheapest or option).step]
     possible = [option for option in others if option.is_possible]
+    goal = advice.goal
+
+    def told(option: Option) -> Suggestion:
+        return suggestion(state, option, goal, linked=linked)
+
     return Cure(
-        goal=advice.goal,
-        best=None if advice.cheapest is None else _suggestion(state, advice.cheapest, linked=linked),
-        others=tuple(_suggestion(state, option, linked=linked) for option in possible[:MOST_OTHERS]),
-        together=tuple(_suggestion(state, option, linked=linked) for option in advice.together),
+        goal=goal,
+        best=None if advice.cheapest is None else told(advice.cheapest),
+        others=tuple(told(option) for option in possible[:MOST_OTHERS]),
+        together=tuple(suggestion(state, option, None, linked=linked) for option in advice.together),
         is_enough=advice.is_enough,
     )
 
 
-def _suggestion(state: GroupState, option: Option, *, linked: bool) -> Suggestion:
-    step = option.step
+def suggestion(state: GroupState, option: Option, goal: Goal | None, *, linked: bool) -> Suggestion:
+    """`goal` None: one of several steps, which promises nothing by itself."""
+    step, may = option.step, linked and option.is_possible
+    promise = None if goal is None else Promise(goal, step.amount, step.after.ltv)
+    to, told = _form_of(option) if may else ("", {})
+    if promise is not None and to:
+        told["cure"] = str(promise)
+    before = state.worth(permission=False)
     return Suggestion(
         verb=VERBS[step.kind],
         asset=state.assets[step.asset],
         amount=step.amount,
         usd=step.usd,
         after=step.after,
-        url=_url(option) if linked and option.is_possible else "",
+        url=_looked_at(option, to, told) if to else "",
         why_not=option.why_not,
         buy=state.assets[step.buy] if step.buy else None,
         got=step.got if step.buy else None,
+        press=Press(to, tuple(told.items())) if to and promise is not None else None,
+        track=None
+        if step.after.ltv is None
+        else track(before.ltv, state.lines, after=step.after.ltv, band=band(before, state.lines)),
     )
 
 
-def _url(option: Option) -> str:
-    """The form that does it, filled in; it is looked at once more before anything is done."""
+def _form_of(option: Option) -> tuple[str, dict[str, str]]:
+    """Where the form that does it is sent, and what is filled in; no address where there is none."""
     step = option.step
     amount = f"{step.amount:f}"
     if step.kind is Kind.REPAY:
         if step.loan is None or step.loan < 0:
-            return ""
-        return f"{reverse('loans:of_debt', args=[step.loan])}?{urlencode({'amount': amount})}"
+            return "", {}
+        return reverse("loans:repay_debt", args=[step.loan]), {"how": "amount", "amount": amount}
     if step.kind is Kind.SWAP:
-        told = {"account": option.account, "asset": step.asset, "amount": amount, "buy": step.buy}
-        return f"{reverse('risk:move', args=['trade'])}?{urlencode(told)}"
+        told = {"account": str(option.account), "asset": step.asset, "amount": amount, "buy": step.buy}
+        return reverse("risk:move", args=["trade"]), told
     if option.source is None:
-        return ""
-    told = {
-        "account": option.source.uid,
+        return "", {}
+    return reverse("risk:move", args=["transfer"]), {
+        "account": str(option.source.uid),
         "wallet": option.source.wallet,
-        "target": option.account,
+        "target": str(option.account),
         "target_wallet": book.WALLET,
         "asset": step.asset,
         "amount": amount,
     }
-    return f"{reverse('risk:move', args=['transfer'])}?{urlencode(told)}"
+
+
+def _looked_at(option: Option, to: str, told: Mapping[str, str]) -> str:
+    """The page of the same form, filled in; it is looked at once more before anything is done."""
+    filled = {
+        name: value for name, value in told.items() if name != "how"
+    }  # an amount is what that page begins with
+    page = reverse("loans:of_debt", args=[option.step.loan]) if option.step.kind is Kind.REPAY else to
+    return f"{page}?{urlencode(filled)}"

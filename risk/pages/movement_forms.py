@@ -6,6 +6,7 @@ from django import forms
 
 from accounts.models import Account, Asset, LedgerAccount
 from accounts.pages.forms import amount_field, key_field, read_amount
+from risk.pages.promised import cure_field
 
 Kind = LedgerAccount.Kind
 WALLETS: Final = [(Kind.SPOT.value, "Spot"), (Kind.FUNDING.value, "Funding"), (Kind.FIAT.value, "Fiat")]
@@ -17,6 +18,7 @@ class MoveForm(forms.Form):
     asset = forms.ChoiceField(label="Coin")
     amount = amount_field()
     key = key_field()
+    cure = cure_field()
 
     def __init__(self, *args: Any, accounts: list[Account], assets: dict[str, Asset], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

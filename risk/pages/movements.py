@@ -4,8 +4,8 @@ One view for the four. The check is the gate's own preview, so what is shown is 
 decides again under the lock when the button is pressed.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,31 +18,27 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 from django_htmx.http import HttpResponseClientRedirect
 
-from accounts.commands import Actor, NeedsApproval
+from accounts.commands import NeedsApproval
 from accounts.errors import Refused
 from accounts.models import Account, Approval, Asset, Customer, LedgerAccount
 from accounts.pages import firm_inbox
 from accounts.pages.access import actor_of, for_member, lacks, limited_to, user_of
 from accounts.pages.forms import (
     REFUSED,
-    is_confirmed,
     key_of,
     refuse,
     signature,
 )
-from accounts.powers import Power
 from accounts.templatetags import figures
 from risk import book, gate, groups, prices
-from risk.models import Movement
-from risk.pages.movement_forms import (
-    WALLETS,
-    DepositForm,
-    MoveForm,
-    TradeForm,
-    TransferForm,
-    WithdrawForm,
-)
-from risk.pages.track import Track, track
+from risk.cure import Kind as Cured
+from risk.models import CollateralGroup, Movement
+from risk.pages.advice import Suggestion
+from risk.pages.effect import Effect, effect_of, standing_words
+from risk.pages.movement_forms import WALLETS, MoveForm
+from risk.pages.movement_ways import WAYS, Values, Way, would_send
+from risk.pages.promised import Step, again, is_pressed, promise_of
+from risk.promises import PromiseBroken, keeping, refuse_broken
 
 Kind = LedgerAccount.Kind
 TELLS_LTV: Final = {code.code for code in (groups.NotPermitted, groups.NeedsConfirmation, groups.PriceTooOld)}
@@ -50,167 +46,6 @@ NOT_TOLD: Final = (
     "The loan this account secures does not allow it now. Ask whoever acts for the whole customer; they see where"
     " it stands."
 )
-
-Values = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """One kind of movement: its form, what it would do, what does it, and the words for both.
-
-    `asked` are the command's arguments, of a kind that a firm may keep for two of its people (R-ADM-09).
-    """
-
-    title: str
-    power: Power
-    form: type[MoveForm]
-    preview: Callable[[Values, datetime], gate.Preview]
-    act: Callable[[Values, Actor, datetime, str], Movement]
-    button: Callable[[Values, gate.Preview | None], str]
-    done: str
-    says: str
-    asked: Callable[[Values], dict[str, Any]] | None = None
-
-
-# --- What each kind would do, and does ------------------------------------------------------------------
-
-
-def _preview_deposit(values: Values, at: datetime) -> gate.Preview:
-    """Nothing to permit, only something to show."""
-    uid, symbol = values["account"], values["asset"]
-    group = groups.pledged_to([uid]).get(uid) if values["wallet"] == book.WALLET else None
-    if group is None:
-        return gate.Preview(True, "", None, None, None, None)
-    before = book.state_of(group, at=at)
-    after = before.changed(balances={(uid, symbol): values["amount"]})
-    return gate.Preview(True, "", group, before.movement_ltv, after.movement_ltv, before.lines)
-
-
-def _deposit(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
-    return gate.deposit(
-        account_uid=values["account"],
-        asset=values["asset"],
-        amount=values["amount"],
-        wallet=values["wallet"],
-        actor=actor,
-        at=at,
-        key=key,
-    )
-
-
-def _sent_out(values: Values) -> dict[str, Any]:
-    return {
-        "account_uid": values["account"],
-        "asset": values["asset"],
-        "amount": values["amount"],
-        "wallet": values["wallet"],
-        "address": values["address"],
-    }
-
-
-def _preview_withdraw(values: Values, at: datetime) -> gate.Preview:
-    return _would_send(_sent_out(values), at)
-
-
-def _would_send(asked: Mapping[str, Any], at: datetime) -> gate.Preview:
-    """Wherever it goes: what a withdrawal does to LTV does not depend on the address."""
-    return gate.preview_withdraw(**{name: asked[name] for name in asked if name != "address"}, at=at)
-
-
-def _withdraw(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
-    return gate.withdraw(**_sent_out(values), actor=actor, at=at, key=key)
-
-
-def _between(values: Values) -> dict[str, Any]:
-    return {
-        "source_uid": values["account"],
-        "source_wallet": values["wallet"],
-        "target_uid": values["target"],
-        "target_wallet": values["target_wallet"],
-        "asset": values["asset"],
-        "amount": values["amount"],
-    }
-
-
-def _preview_transfer(values: Values, at: datetime) -> gate.Preview:
-    return gate.preview_transfer(**_between(values), at=at)
-
-
-def _transfer(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
-    return gate.transfer(**_between(values), actor=actor, at=at, key=key)
-
-
-def _exchanged(values: Values) -> dict[str, Any]:
-    return {
-        "account_uid": values["account"],
-        "sell": values["asset"],
-        "amount": values["amount"],
-        "buy": values["buy"],
-    }
-
-
-def _preview_trade(values: Values, at: datetime) -> gate.Preview:
-    return gate.preview_trade(**_exchanged(values), at=at)
-
-
-def _trade(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
-    return gate.trade(**_exchanged(values), confirmed=values["confirmed"], actor=actor, at=at, key=key)
-
-
-def _named(verb: str) -> Callable[[Values, gate.Preview | None], str]:
-    return lambda values, _: f"{verb} {figures.plain(values['amount'], values['asset'])}"
-
-
-def _trade_named(values: Values, preview: gate.Preview | None) -> str:
-    sold = figures.plain(values["amount"], values["asset"])
-    if preview is None or preview.got is None:
-        return f"Sell {sold}"
-    return f"Sell {sold} for {figures.plain(preview.got, values['buy'])}"
-
-
-WAYS: Final[dict[str, Way]] = {
-    "deposit": Way(
-        title="Deposit",
-        power=Power.MOVE,
-        form=DepositForm,
-        preview=_preview_deposit,
-        act=_deposit,
-        button=_named("Deposit"),
-        done="arrived",
-        says="The demo credits any amount at once. Deposits are accepted in every band.",
-    ),
-    "withdraw": Way(
-        title="Withdraw",
-        power=Power.WITHDRAW,
-        asked=_sent_out,
-        form=WithdrawForm,
-        preview=_preview_withdraw,
-        act=_withdraw,
-        button=_named("Withdraw"),
-        done="is on its way",
-        says="Out of a collateral account only while LTV stays below the initial line.",
-    ),
-    "transfer": Way(
-        title="Transfer",
-        power=Power.MOVE,
-        form=TransferForm,
-        preview=_preview_transfer,
-        act=_transfer,
-        button=_named("Transfer"),
-        done="is transferred",
-        says="Between wallets of your own accounts. Spot of collateral accounts counts for LTV; other wallets do not.",
-    ),
-    "trade": Way(
-        title="Trade",
-        power=Power.TRADE,
-        form=TradeForm,
-        preview=_preview_trade,
-        act=_trade,
-        button=_trade_named,
-        done="is sold",
-        says="Spot for Spot, at the index price, without a fee. The price is taken when you press the button.",
-    ),
-}
 
 
 # --- The view ---------------------------------------------------------------------------------------------
@@ -231,29 +66,31 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
         assets=_assets(kind, accounts, at),
     )
     preview: gate.Preview | None = None
-    is_checked = False
+    is_checked = broken = False
     why_not = lacks(request, way.power)
     if request.method == "POST" and form.is_valid():
         if why_not:
             form.add_error(None, why_not)
-        elif is_confirmed(request, form):
+        elif is_pressed(request, form):
             try:
                 row = _act(request, kind, form, at)
             except Refused as refusal:
                 refuse(form, _in_their_words(request, refusal))
+                broken = isinstance(refusal, PromiseBroken)
             else:
-                return _done(request, way, row)
+                return _done(request, way, row, form)
         else:
             preview, is_checked = _in_their_view(request, way.preview(form.cleaned_data, at)), True
-            if not (preview.allowed or preview.to_confirm):
-                form.add_error(None, preview.reason)
+            broken = _check(request, form, preview)
     context = {
         "kind": kind,
         "way": way,
         "ways": WAYS,
         "form": form,
         "preview": preview,
-        "track": _track(preview),
+        "effect": _effect(preview),
+        "again": _again(request, kind, form, at) if broken else None,
+        "typing": request.POST.get("look") == "typing",
         "why_not": why_not,
         "can": is_checked and not form.errors,
     }
@@ -263,12 +100,44 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
     return render(request, template, context, status=REFUSED if form.errors else 200)
 
 
+def _check(request: HttpRequest, form: MoveForm, preview: gate.Preview) -> bool:
+    """Say on the form what the gate says; whether it was a cure's promise that no longer holds."""
+    if not (preview.allowed or preview.to_confirm):
+        form.add_error(None, preview.reason)
+    promise = promise_of(request, form)
+    if promise is None or preview.after is None:
+        return False
+    try:
+        refuse_broken(promise, preview.after.worth(permission=False))
+    except PromiseBroken as refusal:
+        refuse(form, refusal)
+        return True
+    return False
+
+
+def _cured(values: Values) -> CollateralGroup | None:
+    """The group that a cure would help: of the account that gets coins, or in which two are exchanged."""
+    uid = values.get("target", values["account"])
+    return groups.pledged_to([uid]).get(uid)
+
+
+def _again(request: HttpRequest, kind: str, form: MoveForm, at: datetime) -> Suggestion | None:
+    promise, group = promise_of(request, form), _cured(form.cleaned_data)
+    if promise is None or group is None:
+        return None
+    what = Cured.SWAP if kind == "trade" else Cured.ADD
+    step = Step(what, form.cleaned_data["asset"], buy=form.cleaned_data.get("buy", ""))
+    return again(group, promise, step, at=at)
+
+
 def _act(request: HttpRequest, kind: str, form: MoveForm, at: datetime) -> Movement | Approval:
     """Do it; or put it before the firm's second person, where it asks for two (R-ADM-09)."""
-    way, key = WAYS[kind], key_of(form)
+    way, key, actor = WAYS[kind], key_of(form), actor_of(request)
     values = form.cleaned_data | {"confirmed": request.POST.get("confirmed") == "yes"}
+    promise = promise_of(request, form)
+    group = None if promise is None else _cured(values)
     try:
-        return way.act(values, actor_of(request), at, key)
+        return keeping(promise, lambda: way.act(values, actor, at, key), group=group, actor=actor, at=at)
     except NeedsApproval:
         assert way.asked is not None
         asked, seen = way.asked(values), _in_their_view(request, way.preview(values, at))
@@ -304,7 +173,7 @@ def _ltv_words(seen: gate.Preview) -> dict[str, str]:
 
 def _withdrawal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
     """For the second person: whether the gate would let it pass at this instant."""
-    seen = _would_send(asked, at)
+    seen = would_send(asked, at)
     return {"Possible": "yes" if seen.allowed else f"no: {seen.reason}"} | _ltv_words(seen)
 
 
@@ -324,6 +193,8 @@ def _in_their_view(request: HttpRequest, preview: gate.Preview) -> gate.Preview:
         ltv_after=None,
         lines=None,
         to_confirm=False,
+        before=None,
+        after=None,
     )
 
 
@@ -333,20 +204,33 @@ def _in_their_words(request: HttpRequest, refusal: Refused) -> Refused:
     return refusal
 
 
-def _done(request: HttpRequest, way: Way, row: Movement | Approval) -> HttpResponse:
+def _done(request: HttpRequest, way: Way, row: Movement | Approval, form: MoveForm) -> HttpResponse:
     if isinstance(row, Approval):
         to = reverse("accounts:firm_proposal", args=[row.pk])
     else:
-        messages.success(request, f"{figures.plain(row.amount, row.asset_id)} {way.done}.")
-        to = reverse("risk:wallets")
+        messages.success(request, _confirmed(request, way, row))
+        cured = None if promise_of(request, form) is None else _cured(form.cleaned_data)
+        to = reverse("risk:wallets") if cured is None else reverse("risk:group", args=[cured.pk])
     return HttpResponseClientRedirect(to) if request.headers.get("HX-Request") else redirect(to)
 
 
-def _track(preview: gate.Preview | None) -> Track | None:
-    """Drawn only when the movement touches a group that owes something, and both figures are known."""
-    if preview is None or preview.lines is None or preview.ltv_before is None or preview.ltv_after is None:
+def _confirmed(request: HttpRequest, way: Way, row: Movement) -> str:
+    """What was done, with its amounts, and where the group it touched stands then; to whom that is told. R-GEN-95"""
+    said = f"{figures.plain(row.amount, row.asset_id)} {way.done}"
+    if row.got_amount is not None and row.got_asset_id is not None:
+        said += f" for {figures.plain(row.got_amount, row.got_asset_id)}"
+    touched = row.facts.get("groups", []) if limited_to(request) is None else []
+    group = CollateralGroup.objects.filter(pk=touched[0]["group"]).first() if touched else None
+    if group is None:
+        return f"{said}."
+    return f"{said}. {standing_words(book.state_of(group, at=row.at))}"
+
+
+def _effect(preview: gate.Preview | None) -> Effect | None:
+    """On the group it touches; LTV as the gate judges it."""
+    if preview is None or preview.before is None or preview.after is None:
         return None
-    return track(preview.ltv_before, preview.lines, after=preview.ltv_after)
+    return effect_of(preview.before, preview.after, permission=True)
 
 
 def _initial(request: HttpRequest, accounts: list[Account]) -> dict[str, Any]:

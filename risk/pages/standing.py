@@ -14,10 +14,12 @@ from accounts.models import Account, Asset
 from accounts.money import ZERO, exact
 from risk import margin_calls, valuation
 from risk.book import GroupState
+from risk.cure import Goal
 from risk.debts import OwedDebt
 from risk.levels import Band, Lines, band
 from risk.models import CollateralGroup, LiquidationDelay
 from risk.pages.track import NextPrice, Track, track
+from risk.promises import Promise
 from risk.valuation import Tiers, Worth
 
 
@@ -283,6 +285,7 @@ class Way:
     ltv_after: Decimal | None
     usd: Decimal
     debt_id: int | None  # repayments: the largest debt in this coin
+    cure: str  # what it promises, for the form that does it (R-FTR-02)
 
 
 def ways_out(standing: Standing) -> list[Way]:
@@ -334,7 +337,10 @@ def _way(state: GroupState, symbol: str, amount: Decimal, *, is_repayment: bool,
     mine = [owed for owed in state.debts if is_repayment and owed.debt.asset_id == symbol]
     largest = max(mine, key=lambda owed: (owed.parts.total, -owed.debt.pk), default=None)
     debt_id = largest.debt.pk if largest else None
-    return Way(is_repayment, state.assets[symbol], amount, is_to_initial, after.ltv, usd, debt_id)
+    lines = state.lines
+    goal = Goal(lines.initial) if is_to_initial else Goal(lines.margin_call, strictly_below=True)
+    cure = str(Promise(goal, amount, after.ltv))
+    return Way(is_repayment, state.assets[symbol], amount, is_to_initial, after.ltv, usd, debt_id, cure)
 
 
 @exact

@@ -123,6 +123,9 @@ def test_a_pause_is_shown_and_makes_the_countdown_longer(here: Desk) -> None:
     )
     at = EXPIRY + 12 * HOUR
     desks.quote(at)
+    with visit.later(here.applicant, EXPIRY + 9 * HOUR) as borrower:  # seen while they were open
+        looked = {"key": str(uuid4()), "how": "amount", "amount": "5"}
+        seen = hidden(borrower.post(reverse("loans:repay", args=[loan.pk]), looked), "seen")
 
     page = page_of(here, loan, at)
 
@@ -131,12 +134,12 @@ def test_a_pause_is_shown_and_makes_the_countdown_longer(here: Desk) -> None:
     assert "230.13698631 USDT" in page[page.index("Next charge") : page.index("Next charge") + 120]
     with visit.later(here.applicant, at) as borrower:
         form = {"key": str(uuid4()), "how": "amount", "amount": "5"}
-        shown = borrower.post(reverse("loans:repay", args=[loan.pk]), form)
-        refused = borrower.post(
-            reverse("loans:repay", args=[loan.pk]), form | {"seen": hidden(shown, "seen")}
-        )
-    assert refused.status_code == 422
-    assert "cannot take repayments in USDT until 1 February 2026 06:00 UTC" in text_of(refused)
+        to = reverse("loans:repay", args=[loan.pk])
+        shown = borrower.post(to, form)
+        refused = borrower.post(to, form | {"seen": seen})
+    for answer in (shown, refused):
+        assert answer.status_code == 422
+        assert "cannot take repayments in USDT until 1 February 2026 06:00 UTC" in text_of(answer)
 
 
 # --- The renewal card -----------------------------------------------------------------------------------

@@ -1,0 +1,79 @@
+"""A cure's promise in a form: the hidden field, when it counts, and the cure with new figures where it was broken."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest
+
+from accounts.pages.access import limited_to
+from accounts.pages.forms import is_confirmed, is_look
+from risk import book, cures
+from risk.cure import Kind
+from risk.models import CollateralGroup
+from risk.pages.advice import Suggestion, suggestion
+from risk.promises import LONGEST, Promise
+
+PRESS = "press"  # named by the button of a cure that does it at once
+
+
+class CureField(forms.CharField):
+    """Empty, or a promise as its button wrote it."""
+
+    def clean(self, value: Any) -> Promise | None:
+        token = super().clean(value)
+        if not token:
+            return None
+        try:
+            return Promise.read(token)
+        except ValueError:
+            raise forms.ValidationError("This is not a cure's promise.") from None
+
+
+def cure_field() -> CureField:
+    return CureField(required=False, max_length=LONGEST, widget=forms.HiddenInput())
+
+
+def promise_of(request: HttpRequest, form: forms.BaseForm) -> Promise | None:
+    """The promise of a valid form. Another amount than it names is the reader's own choice, and nothing is promised.
+
+    To who acts for one account only the desk says nothing of where its group stands. R-GEN-95
+    """
+    found: Promise | None = form.cleaned_data.get("cure")
+    if found is None or limited_to(request) is not None or form.cleaned_data.get("amount") != found.amount:
+        return None
+    return found
+
+
+def is_pressed(request: HttpRequest, form: forms.BaseForm) -> bool:
+    """The form's own button, after a look; or a cure's, which showed where it leads and carries that with it."""
+    if is_confirmed(request, form):
+        return True
+    is_cure = request.POST.get(PRESS) == "cure" and not is_look(request)
+    return is_cure and promise_of(request, form) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a cure was: which coin, on which loan, for which other coin."""
+
+    kind: Kind
+    asset: str
+    loan: int | None = None
+    buy: str = ""
+
+
+def again(group: CollateralGroup, promise: Promise, step: Step, *, at: datetime) -> Suggestion | None:
+    """The same cure with the figures of now; None where it cannot do it any more, or nothing is needed. R-FTR-02"""
+    state = book.state_of(group, at=at)
+    if not state.debts or any(coin not in state.quotes for coin in state.owed_assets):
+        return None
+    means = cures.means_of(state, at=at)
+    state = cures.with_market(state, set(means.position.holdings), at=at)
+    found = cures.advise(state, means, goal=promise.goal, at=at)
+    for option in found.options:
+        like = Step(option.step.kind, option.step.asset, option.step.loan, option.step.buy)
+        if like == step:
+            return suggestion(state, option, promise.goal, linked=True)
+    return None

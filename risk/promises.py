@@ -1,0 +1,113 @@
+"""What the button of a cure promises: so much of a coin brings LTV to a line. Kept, or nothing is done. R-FTR-02
+
+The prices move while somebody reads. So the promise travels with the press, and the command runs in one transaction
+with a look at the group afterwards, under the locks that the command took: where LTV would not come to the line any
+more, everything is taken back. A promise that more than holds is kept.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final, Self, TypeVar
+
+from accounts.commands import Actor, acting, retried
+from accounts.errors import Refused
+from accounts.money import exact, round_down
+from risk import book
+from risk.cure import Goal
+from risk.models import CollateralGroup
+from risk.valuation import Worth
+
+TOKEN: Final = re.compile(
+    r"(to|below):(\d(?:\.\d{1,30})?):(\d{1,20}(?:\.\d{1,20})?):(\d{1,20}(?:\.\d{1,60})?)?"
+)
+LONGEST: Final = 160
+T = TypeVar("T")
+
+
+class PromiseBroken(Refused):
+    """Prices have moved: the cure would not lead where its button said."""
+
+    code = "promise_broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """`amount` in its coin; `ltv` is what was shown beside the button (a fraction, None: beyond measure)."""
+
+    goal: Goal
+    amount: Decimal
+    ltv: Decimal | None
+
+    def __str__(self) -> str:
+        """As it travels in an address or a form."""
+        word = "below" if self.goal.strictly_below else "to"
+        told = "" if self.ltv is None else f"{self.ltv:f}"
+        return f"{word}:{self.goal.line:f}:{self.amount:f}:{told}"
+
+    @classmethod
+    def read(cls, token: str) -> Self:
+        """
+        Raises:
+            ValueError: it is none.
+        """
+        found = TOKEN.fullmatch(token)
+        if found is None or not token.isascii():
+            raise ValueError("not a promise")
+        word, line, amount, ltv = found.groups()
+        goal = Goal(Decimal(line), strictly_below=word == "below")
+        return cls(goal, Decimal(amount), None if ltv is None else Decimal(ltv))
+
+
+def keeping(
+    promise: Promise | None,
+    act: Callable[[], T],
+    *,
+    group: CollateralGroup | None,
+    actor: Actor,
+    at: datetime,
+) -> T:
+    """Do `act`, a command that locks `group`, only if it leads where it was promised to.
+
+    Raises:
+        PromiseBroken: it would not; nothing was done.
+        Whatever the command raises.
+    """
+    if promise is None or group is None:
+        return act()
+
+    def both() -> T:
+        with acting(actor):
+            done = act()
+            refuse_broken(promise, book.state_of(group, at=at).worth(permission=False))
+        return done
+
+    return retried(both)
+
+
+def refuse_broken(promise: Promise, then: Worth) -> None:
+    """`then`: the group's worth afterwards, at the last good prices, as a cure is reckoned.
+
+    Raises:
+        PromiseBroken: its LTV is not where it was promised to be.
+    """
+    if promise.goal.is_reached(then):
+        return
+    line = _percent(promise.goal.line)
+    where = f"below {line}" if promise.goal.strictly_below else f"to {line} or below"
+    came = "stay beyond measure" if then.ltv is None else f"come to {_cut(then.ltv)}"
+    told = "" if promise.ltv is None else f" ({_cut(promise.ltv)} was shown)"
+    raise PromiseBroken(f"Prices have moved: LTV would {came} now, not {where}{told}. Nothing was done.")
+
+
+@exact
+def _percent(line: Decimal) -> str:
+    return f"{(100 * line).normalize():f} %"
+
+
+@exact
+def _cut(ltv: Decimal) -> str:
+    """Two places, cut and never rounded up onto a line. R-GEN-41"""
+    return f"{round_down(100 * ltv, 2):f} %"

@@ -1,0 +1,50 @@
+"""In a real browser: what an act does to LTV appears while it is typed, in place, and leaves the typing alone."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.utils import timezone
+from selenium import webdriver
+
+from tests.browser.driving import chromium, fill, find, in_a_browser, no_troubles, patiently, says, sign_in
+from tests.loans import desk
+
+pytestmark = in_a_browser
+
+
+@pytest.fixture
+def typist() -> Iterator[webdriver.Chrome]:
+    with chromium() as driver:
+        yield driver
+
+
+def typed_into(page: webdriver.Chrome) -> tuple[str | None, str | None]:
+    field = page.switch_to.active_element
+    return field.get_attribute("id"), field.get_attribute("value")
+
+
+def test_the_effect_follows_the_typing(live_site: str, here: desk.Desk, typist: webdriver.Chrome) -> None:
+    """R-FTR-01: no press; the cursor stays; a refusal appears and leaves in the same place; then one press does it."""
+    at = timezone.now()
+    desk.quote(at)
+    loan = desk.drawn(here, at=at)
+    sign_in(typist, live_site, here.applicant, f"/loans/{loan.pk}/")
+
+    fill(typist, "#id_amount", "250000")
+    says(typist, "LTV falls from 66.66 % to 50.00 %.")
+    says(typist, "Repay 250,000.00 USDT")
+    assert typed_into(typist) == ("id_amount", "250000")
+
+    fill(typist, "#id_amount", "99999999")
+    says(typist, "you cannot repay more.")
+    patiently(typist).until(lambda page: not page.find_elements("css selector", "#repay [name=seen]"))
+    assert typed_into(typist) == ("id_amount", "99999999")
+
+    fill(typist, "#id_amount", "100000")
+    says(typist, "LTV falls from 66.66 % to 60.00 %.")
+    find(typist, "#repay .btn.main").click()
+    says(typist, "100,000.00 USDT is paid on")
+    says(typist, "is 60.00 % now.")
+    loan.debt.refresh_from_db()
+    assert loan.debt.booked == 900000
+    no_troubles(typist)
