@@ -25,9 +25,10 @@ from loans.models import Application, Loan, Product, RateType
 from loans.policy import policy_of
 from loans.queries import LoanRow
 from loans.vip import papers, renewal
-from risk import book, delays, prices
+from risk import book, closes, delays, prices
 from risk.models import CollateralGroup, ProductCode
 from risk.pages.advice import Suggestion, cures_for, goals_of
+from risk.pages.course import MONTH
 from risk.pages.standing import AccountRow, Standing, account_rows, assets_of, borrow_room, standing_of
 
 MOST_TODOS: Final = 3
@@ -106,7 +107,11 @@ def home(request: HttpRequest) -> HttpResponse:
     groups = list(CollateralGroup.objects.open().filter(customer=customer).order_by("opened_at", "pk"))
     states = book.states(groups, at=at)
     running = delays.running_by_group(groups)
-    standings = [standing_of(group, states[group.pk], delay=running.get(group.pk)) for group in groups]
+    past = closes.of_many(groups, days=MONTH, at=at)
+    standings = [
+        standing_of(group, states[group.pk], delay=running.get(group.pk), closes=past[group.pk])
+        for group in groups
+    ]
     owing = Loan.objects.filter(customer=customer, debt__closed_at__isnull=True)
     rows = [row for row in queries.loan_rows(owing, at=at) if row.is_open]
     todos = _todos(customer, standings, rows, at)

@@ -17,10 +17,11 @@ from django.views.decorators.http import require_safe
 from accounts.models import Account, LedgerAccount, User
 from accounts.money import ZERO
 from accounts.pages.access import customer_of, limited_to, user_of
-from risk import book, delays, deleveraging, early_warnings, freezes, margin_calls, pace
+from risk import book, closes, delays, deleveraging, early_warnings, freezes, margin_calls, pace
 from risk.levels import Action, Band
 from risk.models import CollateralGroup, Freeze, GroupQuerySet, Liquidation, RiskEvent
 from risk.pages.advice import Cure, cures_for, goals_of
+from risk.pages.course import MONTH
 from risk.pages.standing import Room, Standing, account_rows, assets_of, standing_of, ways_out
 
 PER_PAGE = 25
@@ -96,7 +97,8 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
     row = get_object_or_404(rows, pk=group_id)
     state = book.state_of(row, at=at)
     frozen = _frozen(row, state, at)
-    standing = _held_back(standing_of(row, state, delay=delays.running(row)), frozen)
+    past = closes.of(row, days=MONTH, at=at) if row.closed_at is None else []
+    standing = _held_back(standing_of(row, state, delay=delays.running(row), closes=past), frozen)
     customer = customer_of(request)
     is_mine = customer is not None and customer.pk == row.customer_id and limited_to(request) is None
     may_act = is_mine and row.closed_at is None

@@ -5,7 +5,7 @@ exactly. Figures for what may still be borrowed or taken out use fresh prices on
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,9 +14,11 @@ from accounts.models import Account, Asset
 from accounts.money import ZERO, exact
 from risk import margin_calls, valuation
 from risk.book import GroupState
+from risk.closes import Close
 from risk.debts import OwedDebt
 from risk.levels import Band, Lines, band
 from risk.models import CollateralGroup, LiquidationDelay
+from risk.pages.course import Course, course_of
 from risk.pages.track import NextPrice, Track, track
 from risk.valuation import Tiers, Worth
 
@@ -74,6 +76,7 @@ class Standing:
     can_withdraw: Room | None
     delay: LiquidationDelay | None = None
     needed: tuple["Way", ...] = ()
+    course: Course | None = None
 
     @property
     def lines(self) -> Lines:
@@ -107,20 +110,35 @@ class Standing:
 
 
 def standing_of(
-    group: CollateralGroup, state: GroupState, *, delay: LiquidationDelay | None = None
+    group: CollateralGroup,
+    state: GroupState,
+    *,
+    delay: LiquidationDelay | None = None,
+    closes: Sequence[Close] = (),
 ) -> Standing:
-    """`delay` is the one that runs (`delays.running_by_group`); a list that does not tell of it leaves it out."""
+    """`delay` is the one that runs (`delays.running_by_group`), `closes` where LTV was (`closes.of_many`).
+
+    A page that does not tell of them leaves them out.
+    """
     worth = state.worth(permission=False)
     where = band(worth, state.lines)
     line = state.lines.liquidation if where is Band.CALL else state.lines.margin_call
     next_price = None if where is Band.LIQ else next_price_of(state, line)
+    course = course_of(closes, state.lines, now=worth.ltv, today=state.at.date())
     return Standing(
         group=group,
         state=state,
         worth=worth,
         band=where,
         is_blind=any(symbol not in state.quotes for symbol in state.owed_assets),
-        track=track(worth.ltv, state.lines, next_price=next_price, band=where),
+        track=track(
+            worth.ltv,
+            state.lines,
+            ticks=[close.ltv for close in closes if close.ltv is not None],
+            week_ago=course.week_ago if course else None,
+            next_price=next_price,
+            band=where,
+        ),
         next_price=next_price,
         together=None if where is Band.LIQ else _together(state, line),
         coins=coin_rows(state),
@@ -129,6 +147,7 @@ def standing_of(
         can_withdraw=_can_withdraw(state),
         delay=delay,
         needed=needed_now(state) if delay is not None else (),
+        course=course,
     )
 
 
