@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from accounts.models import Account, Asset
+from accounts.models import Asset
 from accounts.money import ZERO, exact
 from risk import margin_calls, valuation
 from risk.book import GroupState
@@ -36,15 +36,6 @@ class CoinRow:
     ratios: str
     market: Decimal
     recognised: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRow:
-    """A collateral account and what it holds in Spot."""
-
-    account: Account
-    coins: tuple[tuple[Asset, Decimal], ...]
-    market: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +186,14 @@ def _can_withdraw(state: GroupState) -> Room | None:
 # --- Which price comes next -----------------------------------------------------------------------------
 
 
-@exact
 def next_price_of(state: GroupState, line: Decimal) -> NextPrice | None:
-    """The coin whose own move to the line is smallest. Stable coins and currencies are not expected to move."""
+    """The coin whose own move to the line is smallest."""
+    return next(iter(next_prices_of(state, line)), None)
+
+
+@exact
+def next_prices_of(state: GroupState, line: Decimal) -> list[NextPrice]:
+    """Every coin whose own move can reach the line, smallest move first. Stable coins and currencies stand still."""
     holdings, owed = state.holdings(permission=False), state.owed()
     symbols = {held.asset for held in holdings} | {each.asset for each in owed}
     found = []
@@ -207,7 +203,7 @@ def next_price_of(state: GroupState, line: Decimal) -> NextPrice | None:
         price = valuation.line_price(holdings=holdings, debts=owed, asset=symbol, line=line)
         if price is not None:
             found.append(NextPrice(symbol, price, state.quotes[symbol].price))
-    return min(found, key=lambda each: (abs(each.move), each.asset), default=None)
+    return sorted(found, key=lambda each: (abs(each.move), each.asset))
 
 
 def _together(state: GroupState, line: Decimal) -> Decimal | None:
@@ -249,22 +245,6 @@ def _coin_row(state: GroupState, symbol: str, amount: Decimal) -> CoinRow:
         market=market,
         recognised=counted,
     )
-
-
-def account_rows(
-    state: GroupState, accounts: Mapping[int, Account], assets: Mapping[str, Asset]
-) -> list[AccountRow]:
-    """The collateral accounts by uid, each with what its Spot wallet holds, chosen or not."""
-    held: dict[int, list[tuple[Asset, Decimal]]] = defaultdict(list)
-    market: dict[int, Decimal] = defaultdict(lambda: ZERO)
-    for wallet in state.wallets:
-        if wallet.balance and wallet.asset in assets:
-            held[wallet.uid].append((assets[wallet.asset], wallet.balance))
-            quote = state.quotes.get(wallet.asset)
-            market[wallet.uid] += wallet.balance * quote.price if quote else ZERO
-    return [
-        AccountRow(accounts[uid], tuple(held[uid]), market[uid]) for uid in state.members if uid in accounts
-    ]
 
 
 @exact
