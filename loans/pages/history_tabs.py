@@ -82,7 +82,8 @@ def _limit(value: Decimal | None) -> str:
     return "" if value is None else figures.usd(value)
 
 
-def _tiers(tiers: Tiers) -> str:
+def tiers_plain(tiers: Tiers) -> str:
+    """Ratios by tier for a file."""
     return "; ".join(f"from {tier.floor.normalize():f} USD: {tier.ratio.normalize():f}" for tier in tiers)
 
 
@@ -369,7 +370,10 @@ TABS: Final[tuple[Tab, ...]] = (
         (
             words("Coin", "asset"),
             Column(
-                "Counts", "tiers", lambda row: _tiers(row.tiers), show=lambda row: ratios_in_words(row.tiers)
+                "Counts",
+                "tiers",
+                lambda row: tiers_plain(row.tiers),
+                show=lambda row: ratios_in_words(row.tiers),
             ),
         ),
         dated=False,

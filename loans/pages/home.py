@@ -25,10 +25,12 @@ from loans.models import Application, Loan, Product, RateType
 from loans.policy import policy_of
 from loans.queries import LoanRow
 from loans.vip import papers, renewal
-from risk import book, delays, prices
+from risk import book, closes, delays, prices
 from risk.models import CollateralGroup, ProductCode
 from risk.pages.advice import Suggestion, cures_for, goals_of
-from risk.pages.standing import AccountRow, Standing, account_rows, assets_of, borrow_room, standing_of
+from risk.pages.course import MONTH
+from risk.pages.holdings import AccountRow, Prices, account_rows, prices_of
+from risk.pages.standing import Standing, assets_of, borrow_room, standing_of
 
 MOST_TODOS: Final = 3
 FEW_RATES: Final = 8
@@ -76,6 +78,7 @@ class Place:
     standing: Standing
     renewal: Renewal | None
     accounts: tuple[AccountRow, ...]
+    deciding: Prices | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +109,15 @@ def home(request: HttpRequest) -> HttpResponse:
     groups = list(CollateralGroup.objects.open().filter(customer=customer).order_by("opened_at", "pk"))
     states = book.states(groups, at=at)
     running = delays.running_by_group(groups)
-    standings = [standing_of(group, states[group.pk], delay=running.get(group.pk)) for group in groups]
+    past = closes.of_many(groups, days=MONTH, at=at)
+    standings = [
+        standing_of(group, states[group.pk], delay=running.get(group.pk), closes=past[group.pk])
+        for group in groups
+    ]
     owing = Loan.objects.filter(customer=customer, debt__closed_at__isnull=True)
     rows = [row for row in queries.loan_rows(owing, at=at) if row.is_open]
     todos = _todos(customer, standings, rows, at)
+    places = _places(standings, rows, at)
     rates = _rates(customer, standings[:MOST_GROUP_COLUMNS], at, is_all=request.GET.get("rates") == "all")
     context = {
         "at": at,
@@ -118,7 +126,8 @@ def home(request: HttpRequest) -> HttpResponse:
         "todos": todos[:MOST_TODOS],
         "more_todos": max(len(todos) - MOST_TODOS, 0),
         "standings": standings,
-        "places": _places(standings, rows, at),
+        "places": places,
+        "accounts": [row for place in places for row in place.accounts],
         "columns": standings[:MOST_GROUP_COLUMNS],
         "debt": sum((each.worth.debt for each in standings), ZERO),
         "collateral": sum((each.worth.collateral for each in standings), ZERO),
@@ -150,7 +159,8 @@ def _places(standings: list[Standing], rows: list[LoanRow], at: datetime) -> lis
         Place(
             each,
             _renewal([row for row in rows if row.loan.group_id == each.group.pk], terms, at),
-            tuple(account_rows(each.state, accounts, assets)),
+            tuple(account_rows(each.state, each.coins, accounts, assets)),
+            prices_of(each.state),
         )
         for each in standings
     ]

@@ -1,6 +1,7 @@
 """The rates: today's by coin, term and level, and each coin's history as a chart, as rows and as data (R-GEN-53).
 
-A borrower sees the rates of their own level, their own spread in them; the house sees any level's.
+A borrower sees the rates of their own level, on the board with their own spread in them; the house sees any level's.
+What is published of a coin needs no account.
 """
 
 from dataclasses import dataclass
@@ -95,7 +96,6 @@ def board(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@login_required
 def coin(request: HttpRequest, symbol: str) -> HttpResponse:
     asset, asked = get_object_or_404(Asset, pk=symbol, loanable=True), _asked(request)
     context: dict[str, Any] = {"asset": asset, "form": asked.form, "level": asked.level, "at": timezone.now()}
@@ -116,7 +116,6 @@ def coin(request: HttpRequest, symbol: str) -> HttpResponse:
 
 
 @require_safe
-@login_required
 def data_json(request: HttpRequest, symbol: str) -> JsonResponse:
     """The chart's data: rates as text, exact; times in UTC."""
     asset, asked = get_object_or_404(Asset, pk=symbol, loanable=True), _asked(request)
@@ -138,7 +137,6 @@ def data_json(request: HttpRequest, symbol: str) -> JsonResponse:
 
 
 @require_safe
-@login_required
 def data_csv(request: HttpRequest, symbol: str) -> HttpResponse:
     asset, asked = get_object_or_404(Asset, pk=symbol, loanable=True), _asked(request)
     if asked.form.errors:
@@ -157,7 +155,7 @@ def data_csv(request: HttpRequest, symbol: str) -> HttpResponse:
 
 
 def _level(request: HttpRequest) -> int:
-    """A borrower's own; the house chooses, level 1 unless said."""
+    """A borrower's own; the house and who has no account choose, level 1 unless said."""
     customer = customer_of(request)
     if customer is not None:
         return customer.vip_level

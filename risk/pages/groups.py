@@ -11,17 +11,20 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account, LedgerAccount, User
 from accounts.money import ZERO
 from accounts.pages.access import customer_of, limited_to, user_of
-from risk import book, delays, deleveraging, early_warnings, freezes, margin_calls, pace
+from risk import book, closes, delays, deleveraging, early_warnings, freezes, margin_calls, pace
 from risk.levels import Action, Band
 from risk.models import CollateralGroup, Freeze, GroupQuerySet, Liquidation, RiskEvent
 from risk.pages.advice import Cure, cures_for, goals_of
-from risk.pages.standing import Room, Standing, account_rows, assets_of, standing_of, ways_out
+from risk.pages.course import MONTH
+from risk.pages.holdings import account_rows, prices_of
+from risk.pages.standing import Room, Standing, assets_of, standing_of, ways_out
 
 PER_PAGE = 25
 EVENTS_SHOWN = 20
@@ -96,7 +99,8 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
     row = get_object_or_404(rows, pk=group_id)
     state = book.state_of(row, at=at)
     frozen = _frozen(row, state, at)
-    standing = _held_back(standing_of(row, state, delay=delays.running(row)), frozen)
+    past = closes.of(row, days=MONTH, at=at) if row.closed_at is None else []
+    standing = _held_back(standing_of(row, state, delay=delays.running(row), closes=past), frozen)
     customer = customer_of(request)
     is_mine = customer is not None and customer.pk == row.customer_id and limited_to(request) is None
     may_act = is_mine and row.closed_at is None
@@ -104,7 +108,14 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
         "at": at,
         "group": row,
         "standing": standing,
-        "accounts": account_rows(state, Account.objects.in_bulk(state.members), assets_of([state])),
+        "accounts": account_rows(
+            state,
+            standing.coins,
+            Account.objects.in_bulk(state.members),
+            assets_of([state]),
+        ),
+        "flows": _flows(request, row),
+        "deciding": prices_of(state) if row.closed_at is None else None,
         "ways": ways_out(standing) if standing.is_called and not standing.is_blind else [],
         "cures": _cures(standing, at, linked=may_act) if limited_to(request) is None else [],
         "call": margin_calls.open_call(row),
@@ -123,6 +134,13 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
         "chosen": deleveraging.live_of([row]).get(row.pk),
     }
     return render(request, "risk/group.html", context)
+
+
+def _flows(request: HttpRequest, group: CollateralGroup) -> str:
+    """Where the customer's flows are listed for who looks; empty for whom they are not. R-GEN-95"""
+    if customer_of(request) is None:
+        return reverse("loans:client_history_list", args=[group.customer_id, "flows"])
+    return reverse("loans:history_list", args=["flows"]) if limited_to(request) is None else ""
 
 
 def _cures(standing: Standing, at: datetime, *, linked: bool) -> list[Cure]:

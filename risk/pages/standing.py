@@ -5,19 +5,21 @@ exactly. Figures for what may still be borrowed or taken out use fresh prices on
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from accounts.models import Account, Asset
+from accounts.models import Asset
 from accounts.money import ZERO, exact
 from risk import margin_calls, valuation
 from risk.book import GroupState
+from risk.closes import Close
 from risk.cure import Goal
 from risk.debts import OwedDebt
 from risk.levels import Band, Lines, band
 from risk.models import CollateralGroup, LiquidationDelay
+from risk.pages.course import Course, course_of
 from risk.pages.track import NextPrice, Track, track
 from risk.promises import Promise
 from risk.valuation import Tiers, Worth
@@ -36,15 +38,6 @@ class CoinRow:
     ratios: str
     market: Decimal
     recognised: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class AccountRow:
-    """A collateral account and what it holds in Spot."""
-
-    account: Account
-    coins: tuple[tuple[Asset, Decimal], ...]
-    market: Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +69,7 @@ class Standing:
     can_withdraw: Room | None
     delay: LiquidationDelay | None = None
     needed: tuple["Way", ...] = ()
+    course: Course | None = None
 
     @property
     def lines(self) -> Lines:
@@ -109,20 +103,35 @@ class Standing:
 
 
 def standing_of(
-    group: CollateralGroup, state: GroupState, *, delay: LiquidationDelay | None = None
+    group: CollateralGroup,
+    state: GroupState,
+    *,
+    delay: LiquidationDelay | None = None,
+    closes: Sequence[Close] = (),
 ) -> Standing:
-    """`delay` is the one that runs (`delays.running_by_group`); a list that does not tell of it leaves it out."""
+    """`delay` is the one that runs (`delays.running_by_group`), `closes` where LTV was (`closes.of_many`).
+
+    A page that does not tell of them leaves them out.
+    """
     worth = state.worth(permission=False)
     where = band(worth, state.lines)
     line = state.lines.liquidation if where is Band.CALL else state.lines.margin_call
     next_price = None if where is Band.LIQ else next_price_of(state, line)
+    course = course_of(closes, state.lines, now=worth.ltv, today=state.at.date())
     return Standing(
         group=group,
         state=state,
         worth=worth,
         band=where,
         is_blind=any(symbol not in state.quotes for symbol in state.owed_assets),
-        track=track(worth.ltv, state.lines, next_price=next_price, band=where),
+        track=track(
+            worth.ltv,
+            state.lines,
+            ticks=[close.ltv for close in closes if close.ltv is not None],
+            week_ago=course.week_ago if course else None,
+            next_price=next_price,
+            band=where,
+        ),
         next_price=next_price,
         together=None if where is Band.LIQ else _together(state, line),
         coins=coin_rows(state),
@@ -131,6 +140,7 @@ def standing_of(
         can_withdraw=_can_withdraw(state),
         delay=delay,
         needed=needed_now(state) if delay is not None else (),
+        course=course,
     )
 
 
@@ -178,9 +188,14 @@ def _can_withdraw(state: GroupState) -> Room | None:
 # --- Which price comes next -----------------------------------------------------------------------------
 
 
-@exact
 def next_price_of(state: GroupState, line: Decimal) -> NextPrice | None:
-    """The coin whose own move to the line is smallest. Stable coins and currencies are not expected to move."""
+    """The coin whose own move to the line is smallest."""
+    return next(iter(next_prices_of(state, line)), None)
+
+
+@exact
+def next_prices_of(state: GroupState, line: Decimal) -> list[NextPrice]:
+    """Every coin whose own move can reach the line, smallest move first. Stable coins and currencies stand still."""
     holdings, owed = state.holdings(permission=False), state.owed()
     symbols = {held.asset for held in holdings} | {each.asset for each in owed}
     found = []
@@ -190,7 +205,7 @@ def next_price_of(state: GroupState, line: Decimal) -> NextPrice | None:
         price = valuation.line_price(holdings=holdings, debts=owed, asset=symbol, line=line)
         if price is not None:
             found.append(NextPrice(symbol, price, state.quotes[symbol].price))
-    return min(found, key=lambda each: (abs(each.move), each.asset), default=None)
+    return sorted(found, key=lambda each: (abs(each.move), each.asset))
 
 
 def _together(state: GroupState, line: Decimal) -> Decimal | None:
@@ -232,22 +247,6 @@ def _coin_row(state: GroupState, symbol: str, amount: Decimal) -> CoinRow:
         market=market,
         recognised=counted,
     )
-
-
-def account_rows(
-    state: GroupState, accounts: Mapping[int, Account], assets: Mapping[str, Asset]
-) -> list[AccountRow]:
-    """The collateral accounts by uid, each with what its Spot wallet holds, chosen or not."""
-    held: dict[int, list[tuple[Asset, Decimal]]] = defaultdict(list)
-    market: dict[int, Decimal] = defaultdict(lambda: ZERO)
-    for wallet in state.wallets:
-        if wallet.balance and wallet.asset in assets:
-            held[wallet.uid].append((assets[wallet.asset], wallet.balance))
-            quote = state.quotes.get(wallet.asset)
-            market[wallet.uid] += wallet.balance * quote.price if quote else ZERO
-    return [
-        AccountRow(accounts[uid], tuple(held[uid]), market[uid]) for uid in state.members if uid in accounts
-    ]
 
 
 @exact

@@ -159,6 +159,19 @@ def schedules_at(at: datetime, assets: Iterable[str]) -> dict[str, RatioSchedule
     return {row.asset_id: row for row in rows.order_by("asset_id", "-effective_at").distinct("asset_id")}
 
 
+def lines_by_coin(*, product: str, assets: Iterable[str], at: datetime) -> dict[str, Lines]:
+    """What anybody gets who owes one of these coins alone: the coin's own lines or the product's. One query. R-GEN-42
+
+    Raises:
+        NotPublished: nothing is published for the product.
+    """
+    found = _lines_in_force(customers=[], groups=[], at=at)
+    return {
+        asset: _resolved(found, product=product, customer_id=None, group_id=None, assets=[asset])
+        for asset in assets
+    }
+
+
 def handling_for(*, product: str, customer: Customer | int, at: datetime) -> Handling:
     """How the customer's groups of the product are handled at `at`: its own rule, the product's, the default.
 

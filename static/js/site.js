@@ -92,6 +92,11 @@ function priceDotStops() {
   dot.textContent = `No connection since ${clock()}`;
 }
 
+// Figures that renew themselves have a sign of their own where they stand (live.js).
+function isTold(place) {
+  return document.getElementById("stopped") && place?.getAttribute?.("hx-trigger")?.startsWith("every");
+}
+
 function say(text) {
   const region = document.getElementById("messages");
   const notice = document.createElement("div");
@@ -108,13 +113,13 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const came = new URL(event.detail.xhr.responseURL || location.href);
   if (!came.pathname.startsWith("/accounts/login/") || location.pathname.startsWith("/accounts/")) return;
   event.detail.shouldSwap = false;
-  location.reload();
+  if (!isTold(event.detail.target)) location.reload();
 });
 document.addEventListener("htmx:sendError", (event) => {
-  if (event.detail.elt?.id === "live") return priceDotStops();
-  say(`No answer at ${clock()}. Reload the page to see whether it was done.`);
+  if (event.detail.elt?.id === "live") priceDotStops();
+  else if (!isTold(event.detail.elt)) say(`No answer at ${clock()}. Reload the page to see whether it was done.`);
 });
 document.addEventListener("htmx:responseError", (event) => {
-  if (event.detail.elt?.id === "live") return priceDotStops();
-  say(`The server answered ${event.detail.xhr.status} at ${clock()}. Reload the page to see what was done.`);
+  if (event.detail.elt?.id === "live") priceDotStops();
+  else if (!isTold(event.detail.elt)) say(`The server answered ${event.detail.xhr.status} at ${clock()}. Reload the page to see what was done.`);
 });

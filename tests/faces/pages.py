@@ -89,6 +89,7 @@ NOT_PAGES: Final[dict[str, str]] = {
         (
             *("accounts:export_file", "accounts:livez", "accounts:readyz", "loans:sheet", "admin:jsi18n"),
             *("loans:confirmation_paper", "loans:confirmation_data", "loans:rate_json", "loans:rate_csv"),
+            *("loans:loan_data_lent_csv", "loans:loan_data_counted_csv"),
             *("loans:history_csv", "loans:client_history_csv", "loans:statement_pdf", "loans:statement_csv"),
             *("loans:client_document", "loans:stress_csv", "mfa_download_recovery_codes"),
         ),
@@ -130,6 +131,7 @@ LOOKERS: Final = (
     ("accounts/password/reset/", NOBODY),
     ("accounts/^password/reset/", NOBODY),
     ("accounts/inactive/", NOBODY),
+    ("loan-data/", NOBODY),
     ("accounts/confirm-email/", NOBODY),
     ("admin/", "admin"),
     ("access-review/", "risk"),
