@@ -19,9 +19,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.mail import EmailMessage, get_connection
+from django.core.mail import get_connection
 from django.utils.module_loading import import_string
 
+from accounts import letters
 from accounts.models import Notice
 
 logger = logging.getLogger(__name__)
@@ -65,12 +66,13 @@ def email_to(notice: Notice, address: str) -> str:
 def _mail(notice: Notice, addresses: list[str]) -> str:
     domain = parseaddr(settings.DEFAULT_FROM_EMAIL)[1].partition("@")[2] or "localhost"
     message_id = make_msgid(str(notice.pk), domain=domain)
+    letter, headers = letters.of_notice(notice), {"Message-ID": message_id}
     taken = 0
     trouble: Exception | None = None
     with get_connection() as connection:
         for address in addresses:
             try:
-                taken += connection.send_messages([_message(notice, address, message_id)]) or 0
+                taken += connection.send_messages([letter.to([address], headers)]) or 0
             except (
                 SMTPRecipientsRefused,
                 SMTPResponseException,
@@ -84,12 +86,6 @@ def _mail(notice: Notice, addresses: list[str]) -> str:
     return f"accepted for {taken} of {len(addresses)}, {message_id}"[:ANSWER_KEPT]
 
 
-def _message(notice: Notice, address: str, message_id: str) -> EmailMessage:
-    subject = " ".join(notice.title.split())  # a header is one line, whatever a group is called
-    headers = {"Message-ID": message_id}
-    return EmailMessage(subject, notice.body, settings.DEFAULT_FROM_EMAIL, [address], headers=headers)
-
-
 def sms(notice: Notice) -> str:
     preference = getattr(notice.customer, "notice_preference", None)
     phone = preference.phone if preference else ""
@@ -100,7 +96,7 @@ def sms(notice: Notice) -> str:
 
 def sms_to(notice: Notice, phone: str) -> str:
     backend: SmsBackend = import_string(settings.SMS_BACKEND)
-    return backend(phone, " ".join(notice.title.split())[:LONGEST_SMS])[:ANSWER_KEPT]
+    return backend(phone, letters.one_line(notice.title)[:LONGEST_SMS])[:ANSWER_KEPT]
 
 
 # --- SMS adapters -------------------------------------------------------------------------------------

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from allauth.account.adapter import DefaultAccountAdapter
 from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.http import HttpRequest, HttpResponseBadRequest, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
+
+from accounts import letters
 
 _DIALECT: Final = re.compile("^/*(sapi|api/+v3)(/|$)")
 _PROGRAM: Final = re.compile("^/*s?api(/|$)")
@@ -21,6 +24,17 @@ class ClosedDesk(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.ACCOUNT_OPEN_SIGN_UP)
+
+    def render_mail(
+        self,
+        template_prefix: str,
+        email: str | list[str],
+        context: dict[str, Any],
+        headers: dict[str, str] | None = None,
+    ) -> EmailMessage:
+        """The words of sign-in letters in the frame of all letters."""
+        worded: EmailMessage = super().render_mail(template_prefix, email, context, headers)
+        return letters.of_text(worded.subject, worded.body).to(worded.to, worded.extra_headers)
 
 
 class Manners:

@@ -152,6 +152,11 @@ EXCHANGE = env.str("EXCHANGE", default="accounts.exchange.BuiltIn")
 EMAIL_BACKEND = env.str("EMAIL_BACKEND", default="django.core.mail.backends.console.EmailBackend")
 if env.str("EMAIL_URL", default=""):  # smtp+tls://user:password@host:587; then mail really leaves
     vars().update(env.email_url("EMAIL_URL"))
+EMAIL_FOLDER = env.str("EMAIL_FOLDER", default="")  # a demo's mail stays here, and is read under /mail/
+if EMAIL_FOLDER:
+    EMAIL_BACKEND = "accounts.outbox.Folder"
+# Where people reach the desk, for the links in letters; no slash at its end.
+SITE_URL = env.str("SITE_URL", default=f"https://{ALLOWED_HOSTS[0] if ALLOWED_HOSTS else 'localhost'}")
 EMAIL_TIMEOUT = 5  # seconds; a mail server that hangs must not hold a worker
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Lombard <desk@localhost>")
 # sms_to_console, sms_to_file or sms_by_gateway of accounts.channels, or your own (number, text) -> answer
@@ -182,6 +187,7 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*", "password2*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_SESSION_REMEMBER = None
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "Lombard"
 

@@ -129,6 +129,7 @@ def run() -> int:
         say(f"database and broker are up after {time.monotonic() - started:.1f} s")
         _write_env_file(is_embedded=not given)
         port = _web_port()
+        _keep_mail(port)
         code = _prepare(stop)
         if code is None:
             code = _serve(stop, servers, port=port, since=started)
@@ -168,6 +169,14 @@ def _write_env_file(*, is_embedded: bool) -> None:
         os.environ[name] = values[name]
     ENV_FILE.parent.mkdir(parents=True, exist_ok=True)
     embedded.write_private(ENV_FILE, "".join(f"{name}='{value}'\n" for name, value in sorted(values.items())))
+
+
+def _keep_mail(port: int) -> None:
+    """Letters link to here; without a mail server they stay in a folder, where people read them under /mail/."""
+    os.environ.setdefault("SITE_URL", f"http://127.0.0.1:{port}")
+    known = embedded.read_env_file(ENV_FILE)
+    if not any(os.environ.get(name) or known.get(name) for name in ("EMAIL_URL", "EMAIL_BACKEND")):
+        os.environ.setdefault("EMAIL_FOLDER", str(ENV_FILE.parent / "mail"))
 
 
 def _web_port() -> int:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -15,8 +16,9 @@ from accounts.pages.notices import to_acknowledge
 def people(request: HttpRequest) -> dict[str, Any]:
     """`customer`: whom the signed-in user acts for; `limited_to`: the one account of it, if it is one only;
     `unread`: how many notices they have not opened; `unanswered`: the urgent ones nobody has acknowledged;
-    `firm_waiting`: how many proposals of colleagues wait for them (R-ADM-09)."""
+    `firm_waiting`: how many proposals of colleagues wait for them (R-ADM-09); `has_mailbox`: letters stay here."""
     return {
+        "has_mailbox": bool(settings.EMAIL_FOLDER),
         "customer": SimpleLazyObject(lambda: customer_of(request)),
         "limited_to": SimpleLazyObject(lambda: limited_to(request)),
         "unread": SimpleLazyObject(lambda: _unread(request)),

@@ -11,6 +11,7 @@ from accounts.pages import (
     firm_inbox,
     health,
     keys,
+    mail,
     notices,
     preferences,
 )
@@ -38,6 +39,8 @@ urlpatterns = [
     path("firm/waiting/<int:approval_id>/release/", firm_inbox.release, name="firm_release"),
     path("firm/waiting/<int:approval_id>/refuse/", firm_inbox.reject, name="firm_refuse"),
     path("firm/waiting/<int:approval_id>/withdraw/", firm_inbox.withdraw, name="firm_withdraw"),
+    path("mail/", mail.letters, name="mail"),
+    path("mail/<str:name>/", mail.letter, name="letter"),
     path("keys/", keys.index, name="keys"),
     path("keys/<int:api_key_id>/revoke/", keys.revoke, name="key_revoke"),
     path("agreement/", agreement.agreement, name="agreement"),

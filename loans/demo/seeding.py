@@ -14,6 +14,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Final
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.db import connection, transaction
@@ -140,6 +141,7 @@ def _play(market: Past, coins: dict[str, DemoParameters], at: datetime) -> Seede
             raise StoryBroken(f"{event.what} at {event.at:%Y-%m-%d %H:%M} UTC: {refusal}") from refusal
     _go_live(at)
     _forget_old_mail(at)
+    _know_addresses()
     return Seeded(
         customers=Customer.objects.count(),
         requests=Application.objects.count(),
@@ -200,6 +202,13 @@ def _go_live(at: datetime) -> None:
         parameters.publish_feed_rule(
             asset=symbol, effective_at=at, max_age_seconds=60, max_jump=Decimal("0.05"), actor=JOB, at=at
         )
+
+
+def _know_addresses() -> None:
+    """Every login's address is confirmed, so that a password can be sent anew and a second step turned on."""
+    EmailAddress.objects.bulk_create(
+        EmailAddress(user=user, email=user.email, verified=True, primary=True) for user in User.objects.all()
+    )
 
 
 def _forget_old_mail(at: datetime) -> None:

@@ -13,11 +13,12 @@ from django.test.testcases import LiveServerThread
 from django.urls import reverse
 from pytest_django.plugin import DjangoDbBlocker
 
-from accounts import exports
+from accounts import exports, letters
+from accounts.models import Notice
 from loans.demo import cast, seeding
 from risk import stress_runs
 from tests import conftest as databases
-from tests.faces.pages import NOBODY
+from tests.faces.pages import NOBODY, firm
 from tests.loans import visit
 from tests.loans.conftest import DEMO_NOW
 
@@ -45,13 +46,21 @@ class Desk:
 
 
 @pytest.fixture(scope="module")
-def face(django_db_setup: None, django_db_blocker: DjangoDbBlocker, template_database: str) -> Iterator[Desk]:
+def face(
+    django_db_setup: None,
+    django_db_blocker: DjangoDbBlocker,
+    template_database: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Desk]:
     name = f"lombard_test_{databases.WORKER}_faces"
     on_copy = databases._default_connection_on(name, url=settings.DATABASE_URL)
     with django_db_blocker.unblock(), databases._copy(name, template_database), on_copy:
         cache.clear()
-        with override_settings(DEMO=True), visit.at(DEMO_NOW):
+        mail = {"EMAIL_BACKEND": "accounts.outbox.Folder", "EMAIL_FOLDER": tmp_path_factory.mktemp("mail")}
+        with override_settings(DEMO=True, **mail), visit.at(DEMO_NOW):
             assert seeding.seed(at=DEMO_NOW)
+            notice = Notice.objects.filter(customer=firm(), kind="margin_call").latest("pk")
+            assert letters.of_notice(notice).to([f"borrower@{cast.MAIL}"]).send() == 1
             thread = LiveServerThread("127.0.0.1", StaticFilesHandler, connections_override={})
             thread.daemon = True
             thread.start()

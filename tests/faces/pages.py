@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.apps import apps
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from accounts import reach
+from accounts import outbox, reach
 from accounts.models import ApiKey, Approval, Customer, Export, JournalEntry, LedgerAccount, Notice
 from loans.demo import cast
 from loans.models import Application, BalanceConfirmation, Enquiry, Loan, SupplyOrder
@@ -304,6 +304,7 @@ KEYS: Final[dict[str, Callable[[Visit], Any]]] = {
     "slug": lambda visit: "ratios" if visit.name.startswith("loans:parameter") else "ongoing",
     "app_label": lambda _: "loans",
     "days": lambda _: 60,
+    "name": lambda visit: outbox.addressed_to(f"{visit.who}@{cast.MAIL}")[0].name,
 }
 QUERIES: Final = {"loans:book_groups": "?from=0", "loans:parameter_history": "?asset=BTC"}
 

@@ -1,0 +1,65 @@
+"""What leaves the house as a letter: one frame for every e-mail, as text and as HTML, with figures and one link.
+
+A letter sets no background and fetches nothing, so it reads in dark and in plain programs and tells nobody when it is
+opened. What people wrote stands in it as text, never as markup, and a subject is one line.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from accounts.models import Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    subject: str
+    text: str
+    html: str
+
+    def to(
+        self, addresses: Iterable[str], headers: Mapping[str, str] | None = None
+    ) -> EmailMultiAlternatives:
+        message = EmailMultiAlternatives(
+            self.subject, self.text, settings.DEFAULT_FROM_EMAIL, list(addresses), headers=dict(headers or {})
+        )
+        message.attach_alternative(self.html, "text/html")
+        return message
+
+
+def of_notice(notice: Notice) -> Letter:
+    """A notice with the figures it was sent with and the link to itself. R-GEN-65"""
+    link = f"{settings.SITE_URL}{reverse('accounts:notice', args=[notice.pk])}"
+    context = {"notice": notice, "link": link, "desk": desk()}
+    return Letter(
+        subject=one_line(notice.title),
+        text=tidy(render_to_string("mail/notice.txt", context)),
+        html=render_to_string("mail/notice.html", context),
+    )
+
+
+def of_text(subject: str, text: str) -> Letter:
+    """A letter that somebody else worded (sign-in, addresses, passwords): the same frame around its text."""
+    context = {"subject": one_line(subject), "text": text.strip(), "desk": desk()}
+    return Letter(one_line(subject), text.strip() + "\n", render_to_string("mail/text.html", context))
+
+
+def desk() -> str:
+    """The site as people read it, without its scheme."""
+    return str(settings.SITE_URL).partition("://")[2]
+
+
+def one_line(text: str) -> str:
+    """A header is one line, whatever a group is called."""
+    return " ".join(text.split())
+
+
+def tidy(text: str) -> str:
+    """Without blanks at line ends, and never two empty lines in a row."""
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    kept = [line for place, line in enumerate(lines) if line or (place and lines[place - 1])]
+    return "\n".join(kept) + "\n"
