@@ -196,8 +196,25 @@ def countdown(value: datetime | str | None, now: datetime) -> str:
 
 @register.filter
 def duration(value: timedelta | str | None) -> str:
-    """A length of time, cut to the minute: "3 h 20 min"; days are hours too. Its sign is the sentence's."""
+    """A length of time, cut to the minute: "3 h 20 min"; from two days on to the hour: "2 d 6 h".
+
+    Its sign is the sentence's.
+    """
     return "" if isinstance(value, BLANK) else _span(abs(value))
+
+
+@register.filter
+def minutes(value: int | str | None) -> str:
+    """So many whole minutes as people say it: 3,240 are "2 d 6 h"."""
+    return "" if isinstance(value, BLANK) else _span(timedelta(minutes=value))
+
+
+@register.filter
+def hours(value: int | str | None) -> str:
+    """So many whole hours as people say it: 7 are "7 h", 71 are "2 d 23 h"."""
+    if isinstance(value, BLANK):
+        return ""
+    return _span(timedelta(hours=value)).removesuffix(f" 0{NBSP}min") if value else f"under 1{NBSP}h"
 
 
 # --- How digits are written -----------------------------------------------------------------------------
@@ -288,4 +305,7 @@ def _span(left: timedelta) -> str:
     if minutes < 1:
         return f"under 1{NBSP}min"
     hours, minutes = divmod(minutes, 60)
+    if hours >= COUNTDOWN_UNDER // timedelta(hours=1):
+        days, hours = divmod(hours, 24)
+        return f"{days}{NBSP}d {hours}{NBSP}h"
     return f"{hours}{NBSP}h {minutes}{NBSP}min" if hours else f"{minutes}{NBSP}min"
