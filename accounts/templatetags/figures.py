@@ -184,14 +184,19 @@ def when(value: datetime | date | str | None, form: str = "") -> str:
 
 @register.filter
 def countdown(value: datetime | str | None, now: datetime) -> str:
-    """Time left until `value`, cut to the minute; 48 hours or more away it is `when`."""
+    """Time left until `value`, cut to the minute; 48 hours or more away it is `when`.
+
+    `data-left` tells the page's script how many seconds that were when it was written, so that it can count on.
+    """
     if isinstance(value, BLANK):
         return ""
     instant, left = _utc(value), _utc(value) - _utc(now)
     if abs(left) >= COUNTDOWN_UNDER:
         return when(instant)
     span = _span(abs(left))
-    return _time(instant, span if left >= timedelta(0) else f"{span} ago")
+    if left < timedelta(0):
+        return _time(instant, f"{span} ago")
+    return _time(instant, span, left=int(left.total_seconds()))
 
 
 @register.filter
@@ -295,8 +300,12 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def _time(instant: datetime, text: str) -> SafeString:
+def _time(instant: datetime, text: str, *, left: int | None = None) -> SafeString:
     machine = instant.isoformat(timespec="seconds").replace("+00:00", "Z")
+    if left is not None:
+        return format_html(
+            '<time datetime="{}" data-left="{}" aria-live="off">{}</time>', machine, left, text
+        )
     return format_html('<time datetime="{}">{}</time>', machine, text)
 
 
