@@ -162,6 +162,7 @@ ALSO: Final = (
     *(Visit("risk:group", name, name) for name in ("called", "delayed", "negotiated")),
     *(Visit("risk:group", who, "called") for who in ("manager", "risk")),
     Visit("risk:explain", "risk", "called"),
+    Visit("loans:liquidation_replay", "risk"),
     Visit("loans:loan", "overdue", "overdue"),
     Visit("loans:loan", "recalled", "recalled"),
     Visit("loans:request", "deal", "deal"),
@@ -210,6 +211,7 @@ def looker(name: str, route: str) -> str:
 OTHER_LOOKERS: Final = {
     "loans:liquidations": "risk",
     "loans:liquidation": "liquidated",
+    "loans:liquidation_replay": "liquidated",
     "accounts:export": "finance",
 }
 
