@@ -154,7 +154,6 @@ class ReadOnly(Buttons):
             isinstance(request.user, User) and request.user.is_active and request.user.role == User.Role.ADMIN
         )
 
-
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
@@ -263,6 +262,7 @@ def percent(field: str, title: str) -> Any:
 
 
 # --- Commands behind a form -------------------------------------------------------------------------------
+
 
 class CommandForm(forms.Form):
     """The arguments of a command. Every one of them asks for a reason and carries a key of its own."""

@@ -53,8 +53,10 @@ class Console(admin.AdminSite):
         from accounts import jobs
 
         at = timezone.now()
-        context = self.each_context(request) | {"at": at, "jobs": jobs.standing(at=at)}
-        return render(request, "admin/jobs.html", context)
+        found = jobs.standing(at=at)
+        context = {"at": at, "jobs": found, "bad": sum(job.is_bad for job in found)}
+        no_run = {"no_run": all(job.run is None for job in found)}
+        return render(request, "admin/jobs.html", self.each_context(request) | context | no_run)
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """There is one sign-in page. Who is signed in and still has no right to be here is told so."""

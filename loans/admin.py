@@ -1,6 +1,5 @@
 """The console's pages on contracts; all of it read-only but for what is published."""
 
-
 from django import forms
 from django.contrib import admin
 

@@ -1,17 +1,21 @@
 """The console's front page: is everything as it should be? Every figure is a link to its rows. R-ADM-06"""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, QuerySet
 from django.urls import reverse
 
-from accounts.models import LedgerAccount
+from accounts import closing, jobs
+from accounts.models import Approval, Delivery, LedgerAccount
+from accounts.templatetags import console as ages
 from accounts.templatetags import figures
 from loans.models import Application
 from risk import prices
 from risk.models import CollateralGroup, Debt, MarginCall, SweepRun
+
+PROOF_OLD = timedelta(hours=2)  # the hourly proof missed its turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +24,64 @@ class Card:
     figure: str
     note: str
     href: str
+    bad: bool = False  # somebody should look
 
 
 def front_page(*, at: datetime) -> dict[str, Any]:
-    """What the console opens with; a constant number of queries."""
-    return {"title": "Console", "cards": cards(at), "pools": pools()}
+    """What the console opens with; a constant number of queries. Machinery first: without it no other figure moves."""
+    return {"title": "Console", "cards": [*machinery(at), *cards(at)], "pools": pools()}
+
+
+def machinery(at: datetime) -> list[Card]:
+    """Do the jobs run, are the books proven, are prices fresh, and does anything wait for a person?"""
+    found = jobs.standing(at=at)
+    waiting = Approval.objects.filter(
+        side=Approval.Side.DESK, status=Approval.Status.PENDING, expires_at__gt=at
+    )
+    lost = Delivery.objects.undelivered(at=at).count()
+    return [
+        _lag_card(found),
+        _failed_card(found),
+        _proof_card(at),
+        _prices_card(at),
+        Card(
+            "Four eyes",
+            str(waiting.count()),
+            "proposals wait for a second person",
+            reverse("loans:approvals"),
+        ),
+        Card(
+            "Not delivered", str(lost), "notices in the last 30 days", reverse("loans:undelivered"), lost > 0
+        ),
+    ]
+
+
+def _lag_card(found: list[jobs.Job]) -> Card:
+    late = [job for job in found if job.is_late]
+    worst = max(found, key=lambda job: (job.is_late, job.lag))
+    figure = f"{len(late)} late" if late else "none late"
+    if worst.due_at is None:
+        return Card("Jobs", "none runs", "no worker has begun one yet", reverse("admin:jobs"), True)
+    lag = f"the worst by {ages.age(worst.lag)}: {worst.name}" if late else f"of {len(found)} in the timetable"
+    return Card("Jobs", figure, lag, reverse("admin:jobs"), bool(late))
+
+
+def _failed_card(found: list[jobs.Job]) -> Card:
+    failed = [job for job in found if job.is_failed or job.is_lost]
+    note = ", ".join(job.name for job in failed[:3]) if failed else "the last run of each went well"
+    return Card("Failed jobs", str(len(failed)), note, reverse("admin:jobs"), bool(failed))
+
+
+def _proof_card(at: datetime) -> Card:
+    """The last proof of the books, from the audit trail; older than two hours, the hourly job does not run."""
+    proof = closing.last_proof()
+    if proof is None:
+        return Card("Reconciliation", "never", "nobody has proven the books", reverse("admin:jobs"), True)
+    problems = len((proof.after or {}).get("problems", ()))
+    href = reverse("admin:accounts_auditrecord_change", args=[proof.pk])
+    note = f"{figures.duration(at - proof.recorded_at)} ago, by {proof.actor}"
+    figure = f"{problems} break{'s' if problems > 1 else ''}" if problems else "whole"
+    return Card("Reconciliation", figure, note, href, bool(problems) or at - proof.recorded_at > PROOF_OLD)
 
 
 def cards(at: datetime) -> list[Card]:
@@ -45,15 +102,8 @@ def cards(at: datetime) -> list[Card]:
         Card("Margin calls", str(called), "open now", _list("risk_margincall")),
         Card("Overdue", str(overdue), f"{residual} more still owed after a liquidation", debts),
         Card("Requests waiting", str(waiting), "for a VIP manager", _list("loans_application")),
-        _prices_card(at),
         _sweep_card(at),
         _accrual_card(at),
-        Card(
-            "Ledger",
-            "every hour",
-            "check_ledger proves the books; a break is an error in the worker's log",
-            _list("accounts_journalentry"),
-        ),
     ]
 
 
@@ -62,7 +112,11 @@ def _prices_card(at: datetime) -> Card:
     old = sorted(quote.asset for quote in quotes if not quote.fresh)
     note = f"not fresh: {', '.join(old[:6])}{' …' if len(old) > 6 else ''}" if old else "all fresh"
     return Card(
-        "Prices", f"{len(quotes) - len(old)} of {len(quotes)}", note, reverse("admin:risk_price_board")
+        "Prices",
+        f"{len(quotes) - len(old)} of {len(quotes)}",
+        note,
+        reverse("admin:risk_price_board"),
+        bool(old),
     )
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -143,6 +143,14 @@ def _is_number(name: Any, model: type[models.Model], admin: Any) -> bool:
     except FieldDoesNotExist:
         return False
     return isinstance(field, NUMBERS) and not field.choices and not field.primary_key
+
+
+@register.filter
+def age(value: timedelta) -> str:
+    """A lag: seconds below two minutes, else hours and minutes."""
+    if value < timedelta(minutes=2):
+        return f"{int(value.total_seconds())}{figures.NBSP}s"
+    return figures.duration(value)
 
 
 @register.simple_tag

@@ -141,9 +141,13 @@ class CollateralGroupAdmin(ReadOnly):
     def debt(self, row: Any) -> str:
         return figures.usd(row.state.worth(permission=False).debt)
 
+    debt.number = True  # type: ignore[attr-defined]
+
     @admin.display(description="Recognised")
     def recognised(self, row: Any) -> str:
         return figures.usd(row.state.worth(permission=False).collateral)
+
+    recognised.number = True  # type: ignore[attr-defined]
 
 
 class RateRows(Rows):
