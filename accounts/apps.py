@@ -5,7 +5,7 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import chain, closing, exports, journal, ledger, membership
+        from accounts import chain, closing, exports, jobs, journal, ledger, membership  # noqa: F401  jobs listens
         from accounts.models import ApiKey, Approval, LedgerAccount, Notice, NoticeContact
 
         ledger.checks.append(chain.problems)

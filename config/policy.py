@@ -5,8 +5,6 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from allauth.account.adapter import DefaultAccountAdapter
-from csp.constants import SELF, UNSAFE_EVAL, UNSAFE_INLINE
-from csp.middleware import CSPMiddleware
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.http import HttpRequest, HttpResponseBadRequest, JsonResponse
@@ -107,17 +105,4 @@ class Programs:
         answer = door(request)
         answer.headers.setdefault("X-Frame-Options", settings.X_FRAME_OPTIONS)
         answer.headers.setdefault("Content-Length", str(len(answer.content)))  # else it goes out in pieces
-        return answer
-
-
-class ContentPolicy(CSPMiddleware):
-    """The strict policy everywhere but in the admin, whose Alpine build evaluates strings."""
-
-    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-        if request.path.startswith("/admin/") and not hasattr(response, "_csp_replace"):
-            response._csp_replace = {  # type: ignore[attr-defined]  # where csp's decorators put it
-                "script-src": [SELF, UNSAFE_EVAL],
-                "style-src": [SELF, UNSAFE_INLINE],
-            }
-        answer: HttpResponseBase = super().process_response(request, response)
         return answer
