@@ -32,7 +32,7 @@ class ClosedDesk(DefaultAccountAdapter):
     ) -> EmailMessage:
         """The words of sign-in letters in the frame of all letters."""
         worded: EmailMessage = super().render_mail(template_prefix, email, context, headers)
-        return letters.of_text(worded.subject, worded.body).to(worded.to, worded.extra_headers)
+        return letters.of_text(str(worded.subject), str(worded.body)).to(worded.to, worded.extra_headers)
 
 
 class Manners:
