@@ -31,7 +31,9 @@ from accounts.money import exact
 from accounts.templatetags import figures
 
 if TYPE_CHECKING:  # generic for mypy only
-    Table, Inline, Pages = admin.ModelAdmin[Any], admin.TabularInline[Any, Any], Paginator[Any]
+    Table = admin.ModelAdmin[Any]
+    Inline = admin.TabularInline[Any, Any]
+    Pages = Paginator[Any]
 else:
     Table, Inline, Pages = admin.ModelAdmin, admin.TabularInline, Paginator
 

@@ -157,7 +157,7 @@ def _name_of(task: Any) -> str:
     """The timetable's name for what beat woke; "" for whoever else asked for the task."""
     name = getattr(task.request, "periodic_task_name", None)
     name = name or (getattr(task.request, "headers", None) or {}).get("periodic_task_name")
-    return name if name in current_app.conf.beat_schedule else ""
+    return str(name) if name in current_app.conf.beat_schedule else ""
 
 
 @task_prerun.connect(weak=False, dispatch_uid="accounts.jobs.begun")

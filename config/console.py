@@ -40,7 +40,9 @@ class Console(admin.AdminSite):
         parts = [(reverse("admin:app_list", args=[label]), name) for label, name in named]
         return {"site_title": self.site_title, "has_permission": self.has_permission(request), "parts": parts}
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def index(  # type: ignore[override]  # Django's stubs promise a TemplateResponse, Django does not
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Is everything as it should be? And every table there is."""
         from loans import console  # models are not loaded yet when settings name this module
 
@@ -65,18 +67,20 @@ class Console(admin.AdminSite):
         where = urlencode({"next": request.GET.get("next") or reverse("admin:index")})
         return redirect(f"{reverse('account_login')}?{where}")
 
-    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def logout(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
         logout(request)
         return redirect("account_login")
 
-    def password_change(
+    def password_change(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return redirect("account_change_password")
 
-    def password_change_done(
+    def password_change_done(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         return redirect("account_change_password")
