@@ -20,7 +20,7 @@ class AccountRow:
     """A collateral account, what it holds in Spot, and its part of what counts (R-GEN-32)."""
 
     account: Account
-    group: CollateralGroup
+    group: CollateralGroup | None  # None: a forecast of a group that is not there yet
     coins: tuple[tuple[Asset, Decimal], ...]
     market: Decimal
     recognised: Decimal
