@@ -54,11 +54,11 @@ def test_a_chart_goes_from_before_to_after_and_straight_where_prices_moved() -> 
 
     found = replay_chart.chart([(D("0.92"), D("0.8")), (D("0.9"), D(0))], lines, here=2)
 
-    assert found.points == "0.0,16.0 360.0,40.0 360.0,20.0 720.0,200.0"
+    assert found.points == "0.0,16.0 210.0,40.0 210.0,20.0 420.0,200.0"
     assert [(dot.number, dot.x, dot.y, dot.is_here) for dot in found.dots] == [
         (0, D(0), D(16), False),
-        (1, D(360), D(40), False),
-        (2, D(720), D(200), True),
+        (1, D(210), D(40), False),
+        (2, D(420), D(200), True),
     ]
     assert [(mark.y, mark.label_y) for mark in found.marks] == [(D(18), D("21.5")), (D(10), D("6.5"))]
 
