@@ -8,7 +8,7 @@ from typing import Final
 from accounts.money import ZERO, exact
 from loans import labels
 
-WIDTH: Final = 720
+WIDTH: Final = 420
 HEIGHT: Final = 200
 LABEL: Final = Decimal(15)  # the least from one label to the next
 TENTH: Final = Decimal("0.1")

@@ -5,7 +5,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loans import labels, replay_chart
+from loans import labels, replay_chart, stress_charts
 
 D = Decimal
 WANTED = st.lists(st.decimals("-50", "250", places=1), max_size=12)
@@ -54,11 +54,11 @@ def test_a_chart_goes_from_before_to_after_and_straight_where_prices_moved() -> 
 
     found = replay_chart.chart([(D("0.92"), D("0.8")), (D("0.9"), D(0))], lines, here=2)
 
-    assert found.points == "0.0,16.0 360.0,40.0 360.0,20.0 720.0,200.0"
+    assert found.points == "0.0,16.0 210.0,40.0 210.0,20.0 420.0,200.0"
     assert [(dot.number, dot.x, dot.y, dot.is_here) for dot in found.dots] == [
         (0, D(0), D(16), False),
-        (1, D(360), D(40), False),
-        (2, D(720), D(200), True),
+        (1, D(210), D(40), False),
+        (2, D(420), D(200), True),
     ]
     assert [(mark.y, mark.label_y) for mark in found.marks] == [(D(18), D("21.5")), (D(10), D("6.5"))]
 
@@ -67,3 +67,29 @@ def test_an_ltv_without_a_number_stands_at_the_top() -> None:
     found = replay_chart.chart([(None, D(2))], ((D("0.91"), "liquidation"),), here=1)
 
     assert [dot.y for dot in found.dots] == [D(0), D(0)]
+
+
+def test_a_course_of_a_stress_counts_what_happened_by_each_step() -> None:
+    """R-FTR-27: two called in step 1, one in step 3; never is never."""
+    called = stress_charts.Series("called", "", stress_charts.counted([1, 3, None, 1]))
+    sold = stress_charts.Series("liquidated", "2 4", stress_charts.counted([3, None]))
+
+    assert called.curve == [(1, 2), (3, 3)]
+    assert stress_charts.rows([called, sold], steps=4) == [(1, [2, 0]), (2, [2, 0]), (3, [3, 1]), (4, [3, 1])]
+    drawn = stress_charts.chart([called, sold], steps=4, told=str)
+    assert drawn.lines[0].points == (
+        "0.0,200.0 180.0,200.0 180.0,66.7 540.0,66.7 540.0,0.0 720.0,0.0 720.0,0.0"
+    )
+    assert [line.label_y for line in drawn.lines] == [D(0), D("133.3")]
+    assert drawn.marks == ((D(0), "3"), (D("66.7"), "2"), (D("133.3"), "1"), (D(200), "0"))
+
+
+def test_names_of_equal_sums_stand_apart() -> None:
+    """R-FTR-27: four series that all end at nothing."""
+    flat = [stress_charts.Series(name, "", ()) for name in "abcd"]
+
+    drawn = stress_charts.chart(flat, steps=10, told=str)
+
+    assert [line.label_y for line in drawn.lines] == [D(158), D(172), D(186), D(200)]
+    assert stress_charts.rows(flat, steps=600)[-1] == (600, [0, 0, 0, 0])
+    assert len(stress_charts.rows(flat, steps=600)) == stress_charts.ROWS

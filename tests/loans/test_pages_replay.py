@@ -60,9 +60,9 @@ def test_each_sale_shows_its_figures_and_leads_to_the_next(row: Liquidation, off
         assert figures.plain(one.sold, one.sales[0].coin).replace("\u00a0", " ") + " was sold at" in text
         assert figures.plain(one.repaid.total, "USDT").replace("\u00a0", " ") in text
     page = officer.get(reverse("loans:liquidation_replay", args=[row.pk])).content.decode()
-    assert re.findall(r'rel="(\w+)" href="([^"]+)"', page) == [("next", "?step=2")]
+    assert re.findall(r'rel="(prev|next)" href="([^"]+)"', page) == [("next", "?step=2")]
     page = officer.get(reverse("loans:liquidation_replay", args=[row.pk]), {"step": 2}).content.decode()
-    assert re.findall(r'rel="(\w+)" href="([^"]+)"', page) == [("prev", "?step=1")]
+    assert re.findall(r'rel="(prev|next)" href="([^"]+)"', page) == [("prev", "?step=1")]
 
 
 def test_the_sums_are_those_of_the_story(row: Liquidation, officer: Client) -> None:
@@ -86,7 +86,7 @@ def test_the_postings_are_every_transfer_of_the_sale(row: Liquidation, officer: 
         assert reverse("loans:ledger_entry", args=[line.entry_id]) in page
         assert line.debit.code in page
         assert line.credit.code in page
-    assert len(one.postings) >= 5
+    assert [str(line.amount.normalize()) for line in one.postings] == ["15", "15", "6E+4"]
 
 
 @pytest.mark.parametrize(
@@ -102,16 +102,17 @@ def test_who_may_look_and_looking_changes_nothing(world: World, row: Liquidation
     """R-GEN-95: the client without the journal, their manager, the staff; to others it does not exist."""
     mine = build.colleague(world.owner)
     address = reverse("loans:liquidation_replay", args=[row.pk])
+    other, auditor = build.colleague(build.customer()), build.user("auditor")
     was = everything()
 
     answer = visit.client_of(mine).get(address)
     assert answer.status_code == 200
     assert "/ledger/" not in answer.content.decode()
-    assert visit.client_of(build.user("auditor")).get(address).status_code == 200
-    for stranger in (build.user("vip_manager"), build.colleague(build.customer())):
+    assert visit.client_of(auditor).get(address).status_code == 200
+    for stranger in (build.user("vip_manager"), other):
         assert visit.client_of(stranger).get(address).status_code == 404
     assert Client().get(address).status_code == 302
-    assert {model: rows for model, rows in everything().items()}.keys() == was.keys()
+    assert everything() == was
 
 
 def test_the_story_leads_to_it(row: Liquidation, officer: Client) -> None:
