@@ -76,7 +76,7 @@ def face(
 
 def _ask(desk: Desk) -> None:
     """What the demo has none of until somebody asks: a stress of the book, a file, and coins that turn into others."""
-    shock = {"kind": "shock", "steps": "1", "moves": "BTC=-20%", "key": str(uuid4())}
+    shock = {"kind": "shock", "steps": "6", "moves": "BTC=-20%", "key": str(uuid4())}
     assert desk.client("risk").post(reverse("loans:stress"), shock).status_code == 302
     assert stress_runs.run_due(at=DEMO_NOW) == 1
     file = {"kind": "journal", "first": "2026-10-01", "last": "2026-10-31", "key": str(uuid4())}
