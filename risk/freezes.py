@@ -202,6 +202,12 @@ def borrow_problems(
     return [_sentence(Action.BORROW, freeze) for freeze in found]
 
 
+def borrow_problems_by_account(uids: Collection[int], *, at: datetime) -> dict[int, str]:
+    """By account, the freeze of its own that keeps it out of new borrowing, in words. One query. R-ADM-04"""
+    rows = _live(at).filter(account__in=uids, what__in=STOPPED_BY[Action.BORROW]).select_related("account")
+    return {row.account_id or 0: _sentence(Action.BORROW, row) for row in rows.order_by("ends_at", "-pk")}
+
+
 def in_force(
     *,
     at: datetime,

@@ -11,11 +11,13 @@ from loans.models.applications import (
 )
 from loans.models.contracts import Loan, LoanEvent, LoanQuerySet
 from loans.models.desk import BalanceConfirmation, ClientDocument, ClientNote, Statement
+from loans.models.drafts import ApplicationDraft
 from loans.models.products import Authority, ClientTerms, Product, RateCard, RateType
 from loans.models.supply import SupplyOrder, SupplyTake
 
 __all__ = [
     "Application",
+    "ApplicationDraft",
     "ApplicationLine",
     "ApplicationQuerySet",
     "Authority",

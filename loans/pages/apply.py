@@ -1,12 +1,10 @@
 """Apply for a loan: the form, the check of terms, and the acceptance that sends it (R-VIP-10, 11, 16).
 
-Three steps on one address. Nothing is kept between them: the typed values travel in the forms, and the terms
+Three steps on one address. The typed values travel in the forms and are kept as this person's draft; the terms
 are worked out anew at each step, so what is accepted is what would be granted now.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Final
 
 from django.contrib import messages
@@ -19,80 +17,100 @@ from accounts import people
 from accounts.commands import NeedsApproval
 from accounts.errors import Refused
 from accounts.models import Approval, Asset, Customer
-from accounts.money import ZERO, exact
 from accounts.pages import firm_inbox
 from accounts.pages.access import actor_of, for_customer, lacks, user_of
-from accounts.pages.forms import REFUSED, key_of, refuse
+from accounts.pages.forms import REFUSED, is_look, key_of, refuse
 from accounts.powers import Power
 from accounts.templatetags import figures
-from loans import ratecards
-from loans.models import Application
+from loans import drafts, ratecards
+from loans.models import Application, ApplicationDraft
 from loans.pages import second_person
-from loans.pages.apply_form import AGREEMENT, ApplyForm, Choices, choices_of, rows_of, typed_values
+from loans.pages.apply_figures import Figures, figures_of, outlook_of
+from loans.pages.apply_form import (
+    AGREEMENT,
+    ApplyForm,
+    Choices,
+    choices_of,
+    draft_values,
+    outline_of,
+    rows_of,
+    rows_of_draft,
+    typed_values,
+    with_coin,
+)
 from loans.pages.bargain import WantedForm, wanted_from
 from loans.vip import applications, papers, sheet_pdf, terms
 from loans.vip.applications import TermsRefused
 from loans.vip.terms import TermSheet
-from risk import book, valuation
-from risk.levels import Band, band
 from risk.models import ProductCode
-from risk.pages.standing import next_price_of
-from risk.pages.track import NextPrice, Track, track
 
 OURS: Final = {"agreement_needed"}  # settled by the tick beside the accept button
-
-
-@dataclass(frozen=True, slots=True)
-class LinePrice:
-    """Where the price of the coin that moves first takes LTV to one of the lines."""
-
-    name: str
-    ltv: Decimal
-    price: Decimal | None
-    move: Decimal | None
-    effect: str
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """The group after the loan, drawn. `next_price` is what would call it."""
-
-    band: Band
-    track: Track
-    next_price: NextPrice | None
-    lines: tuple[LinePrice, ...]
-    room: Decimal
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_customer
 def apply(request: HttpRequest, customer: Customer) -> HttpResponse:
-    at = timezone.now()
+    at, user = timezone.now(), user_of(request)
     product = ratecards.product_at(ProductCode.VIP, at=at)
-    choices = choices_of(customer, user_of(request), at=at)
+    if request.POST.get("step") == "discard":
+        drafts.discard(user=user, customer=customer)
+        return redirect("loans:apply")
+    choices = choices_of(customer, user, at=at)
     if request.method != "POST":
-        form = ApplyForm(
-            choices=choices, rows=1, most=product.max_coins, initial=choices.defaults(request.GET)
-        )
-        return _form_page(request, form, choices)
-    step, rows = request.POST.get("step", "check"), rows_of(request.POST, most=product.max_coins)
-    if step in {"more", "edit"}:
-        rows = min(rows + 1, product.max_coins) if step == "more" else rows
-        form = ApplyForm(
-            choices=choices, rows=rows, most=product.max_coins, initial=typed_values(request.POST)
-        )
-        return _form_page(request, form, choices)
+        return _opened(request, choices, most=product.max_coins, at=at)
+    step = "look" if is_look(request) else request.POST.get("step", "check")
+    rows = min(rows_of(request.POST, most=product.max_coins) + (step == "more"), product.max_coins)
     form = ApplyForm(request.POST, choices=choices, rows=rows, most=product.max_coins)
+    drafts.keep(user=user, customer=customer, typed=draft_values(form, request.POST), at=at)
+    if step in {"more", "edit", "look"}:
+        return _looked(request, form, choices, at, judges=step == "look")
+    form.forget_falls()
     if why_not := lacks(request, Power.APPLY):
         form.add_error(None, why_not)
     if not form.is_valid():
-        return _form_page(request, form, choices)
+        return _form_page(request, form, choices, at=at)
     if step in {"accept", "negotiate"}:
         return _answer(request, customer, form, choices, at, satisfied=step == "accept")
     return _check(request, customer, form, choices, at)
 
 
 # --- Steps ------------------------------------------------------------------------------------------------
+
+
+def _opened(request: HttpRequest, choices: Choices, *, most: int, at: datetime) -> HttpResponse:
+    """Where it was left, on whichever device that was; else the likeliest request."""
+    draft = drafts.draft_of(user=choices.user, customer=choices.customer)
+    told = choices.defaults(request.GET)
+    if draft is not None:
+        asked = told["asset_1"] if told["asset_1"] in choices.loanable else ""
+        told = with_coin(draft.typed, asked, most=most)
+    rows = rows_of_draft(told, most=most)
+    form = ApplyForm(outline_of(told), choices=choices, rows=rows, most=most)
+    return _looked(request, form, choices, at, judges=False, initial=told, draft=draft)
+
+
+def _looked(
+    request: HttpRequest,
+    form: ApplyForm,
+    choices: Choices,
+    at: datetime,
+    *,
+    judges: bool,
+    initial: dict[str, Any] | None = None,
+    draft: ApplicationDraft | None = None,
+) -> HttpResponse:
+    """The form with what it comes to so far. It `judges` what is filled in; what is not yet is no mistake."""
+    form.is_valid()
+    missing = form.forgive()
+    figures = figures_of(form, choices, at=at)
+    if judges:
+        for problem in figures.problems:
+            form.add_problem(problem)
+        return _form_page(request, form, choices, at=at, figures=figures, missing=missing)
+    blank = ApplyForm(
+        choices=choices, rows=form.rows, most=form.most, initial=initial or typed_values(request.POST)
+    )
+    return _form_page(request, blank, choices, at=at, figures=figures, missing=missing, draft=draft)
 
 
 def _check(
@@ -103,7 +121,7 @@ def _check(
     for problem in sheet.without(OURS).problems:
         form.add_problem(problem)
     if form.errors:
-        return _form_page(request, form, choices, sheet=sheet)
+        return _form_page(request, form, choices, at=sheet.at)
     return _sheet_page(request, form, choices, sheet)
 
 
@@ -131,10 +149,11 @@ def _answer(
     except TermsRefused as refusal:
         for problem in refusal.problems:
             form.add_problem(problem)
-        return _form_page(request, form, choices, sheet=sheet)
+        return _form_page(request, form, choices, at=sheet.at)
     except Refused as refusal:
         refuse(form, refusal)
         return _sheet_page(request, form, choices, terms.check(asked, at=at), want=want)
+    drafts.discard(user=user_of(request), customer=customer)
     if isinstance(made, Approval):
         return redirect("accounts:firm_proposal", made.pk)
     messages.success(request, _said(made))
@@ -200,17 +219,31 @@ def _said(row: Application) -> str:
 
 
 def _form_page(
-    request: HttpRequest, form: ApplyForm, choices: Choices, *, sheet: TermSheet | None = None
+    request: HttpRequest,
+    form: ApplyForm,
+    choices: Choices,
+    *,
+    at: datetime,
+    figures: Figures | None = None,
+    missing: list[str] | None = None,
+    draft: ApplicationDraft | None = None,
 ) -> HttpResponse:
+    """`missing` is None once the whole form was judged: then its errors stand at the fields."""
+    is_refused = missing is None and bool(form.errors)
     context = {
         "form": form,
         "choices": choices,
-        "sheet": sheet,
-        "outlook": _outlook(sheet) if sheet else None,
-        "papers": papers.note_for(choices.customer, at=sheet.at if sheet else timezone.now()),
+        "figures": figures or figures_of(form, choices, at=at),
+        "missing": missing,
+        "draft": draft,
+        "is_kept": request.method == "POST",
+        "is_typing": request.POST.get("look") == "typing",
+        "is_refused": is_refused,
+        "terms": ratecards.FIXED_TERMS,
+        "papers": papers.note_for(choices.customer, at=at),
     }
     template = "loans/_apply_form.html" if request.headers.get("HX-Request") else "loans/apply.html"
-    return render(request, template, context, status=REFUSED if form.errors else 200)
+    return render(request, template, context, status=REFUSED if is_refused else 200)
 
 
 def _sheet_page(
@@ -226,12 +259,12 @@ def _sheet_page(
     if blocking:
         for problem in blocking:
             form.add_problem(problem)
-        return _form_page(request, form, choices, sheet=sheet)
+        return _form_page(request, form, choices, at=sheet.at)
     context = {
         "form": form,
         "choices": choices,
         "sheet": sheet,
-        "outlook": _outlook(sheet),
+        "outlook": outlook_of(sheet, choices),
         "assets": Asset.objects.in_bulk([line.asset for line in sheet.lines]),
         "agreement_field": AGREEMENT,
         "accept": _accept_words(sheet),
@@ -251,52 +284,3 @@ def _accept_words(sheet: TermSheet) -> str:
     if len(named) == 1:
         return f"Accept {named[0]} at {figures.rate(sheet.accepted_lines[0].annual_rate)}"
     return f"Accept {', '.join(named[:-1])} and {named[-1]}"
-
-
-@exact
-def _outlook(sheet: TermSheet) -> Outlook | None:
-    """What the group would look like after the loan, on the lines it would have."""
-    effect, asked = sheet.effect, sheet.request
-    if effect is None:
-        return None
-    customer = Customer.objects.get(pk=asked.customer_id)
-    accounts = customer.accounts.in_bulk([asked.receiver_uid, *asked.account_uids])
-    state = book.prospect(
-        customer=customer,
-        product=ProductCode.VIP,
-        receiver=accounts[asked.receiver_uid],
-        accounts=[accounts[uid] for uid in asked.account_uids if uid in accounts],
-        coins=asked.coins,
-        borrowed={line.asset: line.amount for line in sheet.accepted_lines},
-        at=sheet.at,
-    )
-    state = replace(state, lines=effect.lines)
-    lines, after = effect.lines, effect.after
-    next_price = next_price_of(state, lines.margin_call)
-    before = effect.now.ltv if effect.now.debt else None
-    drawn = (
-        track(before, lines, after=after.ltv)
-        if before is not None and after.ltv is not None
-        else track(after.ltv, lines, next_price=next_price)
-    )
-    room = max(lines.initial * after.collateral - after.debt, ZERO)
-    return Outlook(band(after, lines), drawn, next_price, _line_prices(state, next_price), room)
-
-
-def _line_prices(state: book.GroupState, next_price: NextPrice | None) -> tuple[LinePrice, ...]:
-    if next_price is None:
-        return ()
-    lines = state.lines
-    named = (
-        ("WATCH", lines.initial, "No withdrawals, no new loans"),
-        ("CALL", lines.margin_call, "Margin call; only moves that lower LTV"),
-        ("LIQ", lines.liquidation, "Collateral is sold, with a fee"),
-        ("", lines.cutoff, "Above it, sold at once"),
-    )
-    holdings, owed = state.holdings(permission=False), state.owed()
-    found = []
-    for name, line, effect in named:
-        price = valuation.line_price(holdings=holdings, debts=owed, asset=next_price.asset, line=line)
-        move = None if price is None else price / next_price.today - 1
-        found.append(LinePrice(name, line, price, move, effect))
-    return tuple(found)

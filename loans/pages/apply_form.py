@@ -1,6 +1,7 @@
 """The form of a request: up to ten coins, and who receives, secures and decides (R-VIP-03…05, 10, 20, 21)."""
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -22,6 +23,8 @@ AGREEMENT: Final = "agreed"
 OPEN: Final = "open"
 TERMS: Final = [("30", "30 days"), ("60", "60 days"), (OPEN, "Open")]
 MANY: Final = ("accounts", "coins")
+MOST_FALLS: Final = 4  # coins with a price of their own in the what-if
+FALL: Final = "fall_"
 
 FIELDS: Final = {  # a problem's field, and where the form shows it
     "receiver_uid": "receiver",
@@ -41,14 +44,15 @@ class Choices:
 
     customer: Customer
     user: User
+    accounts: list[Account]
     receivers: list[Account]
     secure: list[Account]
-    refused: list[tuple[Account, str]]
     pledged: dict[int, CollateralGroup]
     loanable: dict[str, Asset]
     collateral: dict[str, Asset]
     held: dict[str, Decimal]  # in the Spot wallets of `secure`
     filled: set[int]  # those of `secure` that hold anything there
+    coins_by_account: dict[int, list[str]]  # what each of them holds there, in words
     managers: list[User]
 
     def defaults(self, told: Mapping[str, str]) -> dict[str, Any]:
@@ -80,10 +84,17 @@ class Choices:
         }
 
     def secured_label(self, account: Account) -> str:
+        holds = ", ".join(self.coins_by_account.get(account.pk, ())) or "nothing in Spot"
         group = self.pledged.get(account.pk)
         if group is None:
-            return str(account)
-        return f"{account}, secures {group.name}"
+            return f"{account}, {holds}"
+        return f"{account}, {holds}, secures {group.name}"
+
+    @property
+    def moving(self) -> list[str]:
+        """The collateral coins held whose price moves: those a fall is asked about."""
+        held = [symbol for symbol in self.collateral if symbol in self.held]
+        return [s for s in held if self.collateral[s].kind == Asset.Kind.CRYPTO][:MOST_FALLS]
 
     def coin_label(self, symbol: str) -> str:
         held = self.held.get(symbol, ZERO)
@@ -96,7 +107,10 @@ def choices_of(customer: Customer, user: User, *, at: datetime) -> Choices:
     held: dict[str, Decimal] = {}
     piles = LedgerAccount.objects.filter(account__in=secure, kind=LedgerAccount.Kind.SPOT)
     filled = {pile.account_id or 0 for pile in piles if pile.balance}
+    by_account: dict[int, list[str]] = defaultdict(list)
     for pile in piles:
+        if pile.balance:
+            by_account[pile.account_id or 0].append(figures.plain(pile.balance, pile.asset_id))
         held[pile.asset_id] = held.get(pile.asset_id, ZERO) + pile.balance
     coins = Asset.objects.filter(collateral=True, ratio_schedules__effective_at__lte=at).distinct()
     collateral = sorted(coins, key=lambda asset: (not held.get(asset.pk), asset.pk))
@@ -105,24 +119,17 @@ def choices_of(customer: Customer, user: User, *, at: datetime) -> Choices:
     return Choices(
         customer=customer,
         user=user,
+        accounts=accounts,
         receivers=[a for a in accounts if a.kind in {Account.Kind.MASTER, Account.Kind.SUB}],
         secure=secure,
-        refused=list(_refused(accounts)),
         pledged=groups.pledged_to([account.pk for account in accounts]),
         loanable={asset.pk: asset for asset in loanable},
         collateral={asset.pk: asset for asset in collateral},
         held={symbol: amount for symbol, amount in held.items() if amount},
         filled=filled,
+        coins_by_account=by_account,
         managers=list(User.objects.filter(role=User.Role.VIP_MANAGER, is_active=True).order_by("name", "pk")),
     )
-
-
-def _refused(accounts: list[Account]) -> Iterator[tuple[Account, str]]:
-    for account in accounts:
-        if account.kind == Account.Kind.SUB_MANAGED:
-            yield account, "a managed sub-account can neither receive nor secure a loan"
-        elif account.kind == Account.Kind.SUB_VIRTUAL:
-            yield account, "a virtual sub-account can secure a loan, but not receive one"
 
 
 class ApplyForm(forms.Form):
@@ -163,6 +170,8 @@ class ApplyForm(forms.Form):
         for number in range(1, rows + 1):
             self.fields[f"asset_{number}"] = forms.ChoiceField(label="Coin", choices=coins, required=False)
             self.fields[f"amount_{number}"] = amount_field(required=False)
+        for name in ("all", *choices.moving):
+            self.fields[f"{FALL}{name}"] = _fall_field(name)
         self._offer("receiver", [(account.pk, str(account)) for account in choices.receivers])
         self._offer("accounts", [(a.pk, choices.secured_label(a)) for a in choices.secure])
         self._offer("coins", [(symbol, choices.coin_label(symbol)) for symbol in choices.collateral])
@@ -177,6 +186,24 @@ class ApplyForm(forms.Form):
     @property
     def coin_rows(self) -> list[tuple[forms.BoundField, forms.BoundField]]:
         return [(self[f"asset_{number}"], self[f"amount_{number}"]) for number in range(1, self.rows + 1)]
+
+    @property
+    def fall_fields(self) -> list[forms.BoundField]:
+        """What prices are supposed to do, all together and coin by coin. Asked about, never sent."""
+        return [self[f"{FALL}{name}"] for name in ("all", *self.choices.moving)]
+
+    @property
+    def typed_errors(self) -> list[str]:
+        """What is wrong in single fields, named: for where they are told away from the field."""
+        fields = ((self[name], errors) for name, errors in self.errors.items() if name in self.fields)
+        return [f"{field.label}: {error}" for field, errors in fields for error in errors]
+
+    @property
+    def moves(self) -> dict[str, Decimal]:
+        """Signed changes in per cent by coin, "all" for those without one of their own; of a form that was judged."""
+        names = ("all", *self.choices.moving)
+        given = {name: self.cleaned_data.get(f"{FALL}{name}") for name in names}
+        return {name: change for name, change in given.items() if change is not None}
 
     @property
     def receiver_name(self) -> str:
@@ -204,6 +231,38 @@ class ApplyForm(forms.Form):
         read = read_amount(self, amount, places=asset.places)
         if read is not None:
             self.wishes[number] = Wish(asset.pk, read)
+
+    def outlined(self, *, customer_id: int, applicant_id: int) -> Request:
+        """The request as far as it is filled in; what is missing is left open and has to be said before it is sent."""
+        told = {"term": "30", "rate_type": RateType.FIXED.value} | self.cleaned_data
+        return Request(
+            customer_id=customer_id,
+            applicant_id=applicant_id,
+            receiver_uid=told.get("receiver") or 0,
+            account_uids=tuple(told.get("accounts", ())),
+            coins=tuple(told.get("coins", ())),
+            wishes=tuple(self.wishes.values()),
+            rate_type=told["rate_type"],
+            term_days=None if told["term"] == OPEN else int(told["term"]),
+            contact=told.get("contact", ""),
+            purpose=told.get("purpose", ""),
+            manager_id=told.get("manager"),
+            all_or_nothing=bool(told.get("all_or_nothing")),
+            auto_repay=bool(told.get("auto_repay")),
+        )
+
+    def forget_falls(self) -> None:
+        """The what-if is no part of the request: what is wrong in it stops nothing."""
+        for name in [name for name in self.errors if name.startswith(FALL)]:
+            del self.errors[name]
+
+    def forgive(self) -> list[str]:
+        """Take back the errors of what nobody has filled in yet, and name those fields: they are still to be said."""
+        empty = [name for name in self.errors if name in self.fields and not self[name].data]
+        for name in empty:
+            del self.errors[name]
+        named = [str(self[name].label) for name in empty if name in ("contact", "purpose", "receiver")]
+        return named if self.wishes else ["Coin and amount", *named]
 
     def asked(self, *, customer_id: int, applicant_id: int) -> Request:
         """The request as the terms check reads it; for a valid form."""
@@ -246,3 +305,47 @@ def rows_of(typed: QueryDict, *, most: int) -> int:
 def typed_values(typed: QueryDict) -> dict[str, Any]:
     """What was typed, as it was typed, to show the form again without judging it."""
     return {name: typed.getlist(name) if name in MANY else typed[name] for name in typed}
+
+
+def draft_values(form: ApplyForm, typed: QueryDict) -> dict[str, Any]:
+    """What of it is worth keeping: the fields of the request, without the form's own and the what-if."""
+    told = typed_values(typed)
+    return {n: v for n, v in told.items() if n in form.fields and n != "key" and not n.startswith(FALL)}
+
+
+def outline_of(values: Mapping[str, Any]) -> QueryDict:
+    """Kept or likely values as a browser would send them, to be judged like those."""
+    typed = QueryDict(mutable=True)
+    for name, value in values.items():
+        if isinstance(value, list):
+            typed.setlist(name, [str(one) for one in value])
+        elif value not in (None, ""):
+            typed[name] = str(value)
+    return typed
+
+
+def rows_of_draft(values: Mapping[str, Any], *, most: int) -> int:
+    """How many rows of coins a draft has."""
+    return max((number for number in range(1, most + 1) if f"asset_{number}" in values), default=1)
+
+
+def with_coin(values: dict[str, Any], symbol: str, *, most: int) -> dict[str, Any]:
+    """A draft with one more coin to borrow, where a link asked for it: in the first row that names none."""
+    rows = range(1, most + 1)
+    if not symbol or symbol in {values.get(f"asset_{number}") for number in rows}:
+        return values
+    free = next((number for number in rows if not values.get(f"asset_{number}")), None)
+    return values if free is None else values | {f"asset_{free}": symbol}
+
+
+def _fall_field(name: str) -> forms.DecimalField:
+    field = forms.DecimalField(
+        label="All that move" if name == "all" else name,
+        required=False,
+        min_value=-99,
+        max_value=100,
+        max_digits=6,
+        decimal_places=2,
+    )
+    field.widget.attrs |= {"inputmode": "decimal", "autocomplete": "off", "step": "any"}
+    return field

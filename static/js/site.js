@@ -103,6 +103,15 @@ document.addEventListener("htmx:afterSwap", () => {
   if (changed.length) document.getElementById("said").textContent = changed.join(" ");
 });
 
+// --- Sliders: another hand on the field beside them, which is what is sent ---------------------------------
+
+for (const slide of document.querySelectorAll("[data-slides]")) {
+  const field = document.getElementById(slide.dataset.slides);
+  slide.hidden = false;
+  slide.addEventListener("input", () => { field.value = slide.value; });
+  field.addEventListener("input", () => { slide.value = field.value || 0; });
+}
+
 // --- Trouble ------------------------------------------------------------------------------------------------
 
 function clock() {
