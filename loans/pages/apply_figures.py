@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from accounts.models import Asset, Customer, LedgerAccount
+from accounts.models import Asset, LedgerAccount
 from accounts.money import ONE, ZERO, exact
 from loans import limits, rates
 from loans.pages.apply_form import ApplyForm, Choices
