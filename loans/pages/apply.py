@@ -4,6 +4,7 @@ Three steps on one address. The typed values travel in the forms and are kept as
 are worked out anew at each step, so what is accepted is what would be granted now.
 """
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -38,6 +39,7 @@ from loans.pages.apply_form import (
     typed_values,
     with_coin,
 )
+from loans.pages.apply_group import barred_from
 from loans.pages.bargain import WantedForm, wanted_from
 from loans.vip import applications, papers, sheet_pdf, terms
 from loans.vip.applications import TermsRefused
@@ -45,6 +47,15 @@ from loans.vip.terms import TermSheet
 from risk.models import ProductCode
 
 OURS: Final = {"agreement_needed"}  # settled by the tick beside the accept button
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """A form that is still being filled in: what it comes to, what is still to be said, and what cannot be read."""
+
+    figures: Figures
+    missing: list[str]
+    mistakes: list[str]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -84,6 +95,9 @@ def _opened(request: HttpRequest, choices: Choices, *, most: int, at: datetime) 
     if draft is not None:
         asked = told["asset_1"] if told["asset_1"] in choices.loanable else ""
         told = with_coin(draft.typed, asked, most=most)
+    else:
+        barred = barred_from(choices, receiver=told["receiver"], at=at)
+        told["accounts"] = [uid for uid in told["accounts"] if uid not in barred]
     rows = rows_of_draft(told, most=most)
     form = ApplyForm(outline_of(told), choices=choices, rows=rows, most=most)
     return _looked(request, form, choices, at, judges=False, initial=told, draft=draft)
@@ -101,16 +115,18 @@ def _looked(
 ) -> HttpResponse:
     """The form with what it comes to so far. It `judges` what is filled in; what is not yet is no mistake."""
     form.is_valid()
-    missing = form.forgive()
+    missing, mistakes = form.forgive(), form.typed_errors
     figures = figures_of(form, choices, at=at)
     if judges:
         for problem in figures.problems:
             form.add_problem(problem)
-        return _form_page(request, form, choices, at=at, figures=figures, missing=missing)
+        so_far = SoFar(figures, missing, mistakes)
+        return _form_page(request, form, choices, at=at, so_far=so_far)
     blank = ApplyForm(
         choices=choices, rows=form.rows, most=form.most, initial=initial or typed_values(request.POST)
     )
-    return _form_page(request, blank, choices, at=at, figures=figures, missing=missing, draft=draft)
+    so_far = SoFar(figures, missing, mistakes)
+    return _form_page(request, blank, choices, at=at, so_far=so_far, draft=draft)
 
 
 def _check(
@@ -224,20 +240,19 @@ def _form_page(
     choices: Choices,
     *,
     at: datetime,
-    figures: Figures | None = None,
-    missing: list[str] | None = None,
+    so_far: SoFar | None = None,
     draft: ApplicationDraft | None = None,
 ) -> HttpResponse:
-    """`missing` is None once the whole form was judged: then its errors stand at the fields."""
-    is_refused = missing is None and bool(form.errors)
+    """`so_far` is None once the whole form was judged: then what is wrong stands at the fields."""
+    is_refused = so_far is None and bool(form.errors)
     context = {
         "form": form,
         "choices": choices,
-        "figures": figures or figures_of(form, choices, at=at),
-        "missing": missing,
+        "figures": so_far.figures if so_far else figures_of(form, choices, at=at),
+        "missing": so_far.missing if so_far else [],
+        "mistakes": so_far.mistakes if so_far else [],
         "draft": draft,
         "is_kept": request.method == "POST",
-        "is_typing": request.POST.get("look") == "typing",
         "is_refused": is_refused,
         "terms": ratecards.FIXED_TERMS,
         "papers": papers.note_for(choices.customer, at=at),

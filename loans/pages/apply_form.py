@@ -284,8 +284,10 @@ class ApplyForm(forms.Form):
         )
 
     def add_problem(self, problem: Problem) -> None:
-        """Show what stands in the way where it can be mended: at its field, else above the form."""
+        """Show what stands in the way where it can be mended: at its field, else above the form. Values stay read."""
+        read = dict(self.cleaned_data)
         self.add_error(self._place_of(problem.field), problem.message)
+        self.cleaned_data = read
 
     def _place_of(self, field: str) -> str | None:
         if field.startswith("wishes."):

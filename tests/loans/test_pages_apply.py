@@ -86,6 +86,21 @@ def test_what_is_mistyped_is_told_and_the_rest_still_counts(here: desk.Desk, bor
     assert "1,500,000.00 USD recognised by 1 account" in text_of(pressed)
 
 
+def test_a_problem_is_told_once_and_a_refused_request_keeps_its_figures(
+    here: desk.Desk, borrower: Client
+) -> None:
+    """R-VIP-07, R-VIP-13: 1,400,000 against 1,500,000 is 93.33 %; the group stays drawn beside the reason."""
+    form = wish(here, amount_1="1400000")
+    told = look(borrower, form)
+    [problem] = told.context["figures"].problems
+    assert problem.code == "ltv_too_high"
+    panel = told.content.decode().partition('id="apply-figures"')[2]
+    assert panel.count("To mend first") == panel.count('<li class="error">') == 1
+    refused = borrower.post(reverse("loans:apply"), form)
+    assert refused.status_code == 422
+    assert "1,500,000.00 USD recognised by 1 account" in text_of(refused)
+
+
 # --- The group --------------------------------------------------------------------------------------------
 
 
