@@ -83,7 +83,6 @@ def account_rows(
     accounts add up to the group.
     """
     held: dict[int, list[tuple[Asset, Decimal]]] = defaultdict(list)
-    assert state.group is not None, "accounts belong to a group"
     rows = {row.asset.pk: row for row in coins}
     for wallet in state.wallets:
         if wallet.balance and wallet.asset in assets:
