@@ -1,4 +1,4 @@
-"""Says words in the reader's language: the template through Django's translations, the facts as that language writes them.
+"""Says words in the reader's language: the template through Django's translations, the facts as it writes them.
 
 English in, English out: without an active language other than English the record itself is said, untouched. A
 translation that does not fit its facts is left aside, so that a slip of a translator never takes a page down.
@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.utils.translation import get_language, gettext
 
-from accounts.words import Figure, Words, joined, kept, read_by, recalled, tell
+from accounts.words import CASES, Cased, Figure, Words, joined, kept, read_by, recalled, tell
 
 __all__ = ("ENGLISH", "LANGUAGES", "SWEDISH", "kept", "joined", "recalled", "reads", "say", "tell")
 
@@ -46,6 +46,8 @@ def say(text: str) -> str:
         return text.english
     if isinstance(text, Figure):
         return written(text.english)
+    if isinstance(text, Cased):
+        return CASES[text.how](say(text.facts["words"]))
     if not text.facts:
         return gettext(text.template) if text.template else ""
     template = gettext(text.template)

@@ -56,6 +56,15 @@ class Words(str):
     def __radd__(self, other: str) -> str:
         return Words("{first}{second}", {"first": other, "second": self})
 
+    def lower(self) -> str:
+        return Cased(self, "lower")
+
+    def upper(self) -> str:
+        return Cased(self, "upper")
+
+    def capitalize(self) -> str:
+        return Cased(self, "capitalize")
+
     def __copy__(self) -> Self:
         return self
 
@@ -72,6 +81,26 @@ class Figure(Words):
     __slots__ = ()
 
 
+class Cased(Words):
+    """Words in other letters: the same is done to what a reader reads."""
+
+    __slots__ = ("how",)
+    how: str
+
+    def __new__(cls, words: str, how: str) -> Self:
+        made = super().__new__(cls, CASES[how](str.__str__(words)))
+        made.template, made.facts, made.how = "{words}", {"words": words}, how
+        return made
+
+
+CASES: Final[Mapping[str, Callable[[str], str]]] = {
+    "lower": str.lower,
+    "upper": str.upper,
+    "capitalize": str.capitalize,
+    "capital": lambda text: text[:1].upper() + text[1:],
+}
+
+
 def tell(template: str, /, **facts: object) -> str:
     """Words for people: `tell("{loan} is closed.", loan=loan)`. The template is what translators see."""
     return Words(template, facts)
@@ -80,6 +109,11 @@ def tell(template: str, /, **facts: object) -> str:
 def figure(text: str) -> str:
     """A number as the house writes it in English: `figure("1,234.5")`. Never one that a program reads."""
     return Figure(text)
+
+
+def capital(text: str) -> str:
+    """With a capital letter first, the rest as it is; words stay words."""
+    return Cased(text, "capital") if isinstance(text, Words) else CASES["capital"](text)
 
 
 def joined(separator: str, parts: Iterable[str]) -> str:
@@ -105,7 +139,7 @@ def kept(text: str) -> Any:
 
 
 def recalled(text: str, memory: Any) -> str:
-    """The words of a stored text. A memory that no longer says exactly this text is left aside: English is the record."""
+    """The words of a stored text. A memory that does not say exactly this text is left aside: English is the record."""
     if not memory:
         return text
     try:
@@ -118,6 +152,8 @@ def recalled(text: str, memory: Any) -> str:
 def _kept(fact: Any) -> Any:
     if isinstance(fact, Figure):
         return {"figure": fact.english}
+    if isinstance(fact, Cased):
+        return {"cased": fact.how, "words": _kept(fact.facts["words"])}
     if isinstance(fact, Words):
         return {"template": fact.template, "facts": {name: _kept(one) for name, one in fact.facts.items()}}
     if isinstance(fact, Decimal):
@@ -143,5 +179,7 @@ def _recalled(memory: Any) -> Any:
     if "template" in memory:
         facts = {name: _recalled(one) for name, one in memory["facts"].items()}
         return Words(memory["template"], facts)
+    if "cased" in memory:
+        return Cased(_recalled(memory["words"]), memory["cased"])
     (kind, value), *_ = memory.items()
     return _RECALLED[kind](value)

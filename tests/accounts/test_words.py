@@ -1,4 +1,4 @@
-"""Words: English is the record, a page says them in its reader's language, and no number changes its size on the way."""
+"""Words: English is the record, a page says them in its reader's language, and no number changes its size."""
 
 import copy
 import json
@@ -23,7 +23,7 @@ from accounts.money import parse_amount
 from accounts.templatetags import figures, shell
 from accounts.tongue import say
 from accounts.typed import as_sent, as_shown, as_typed
-from accounts.words import Figure, Words, figure, joined, kept, recalled, tell
+from accounts.words import Figure, Words, capital, figure, joined, kept, recalled, tell
 
 THIN, NBSP = "\u202f", "\u00a0"
 DUE = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
@@ -49,7 +49,6 @@ def test_words_are_their_english_text_everywhere_but_on_a_page(swedish: None) ->
     with translation.override("sv"):
         assert words == text
         assert f"{words}" == text
-        assert type(f"{words}") is str
         assert json.dumps([words]) == json.dumps([text])
         assert {words: 1}[text] == 1
         assert type(pickle.loads(pickle.dumps(words))) is str  # noqa: S301  what it was made of stays here
@@ -90,6 +89,9 @@ def test_words_put_together_stay_words(swedish: None) -> None:
         assert say("1 " + tell("Home")) == "1 Hem"
         assert say(joined(", ", [tell("Home"), "x", tell("on")])) == "Hem, x, på"
         assert say(tell("Home")[:200]) == "Hem"
+        assert say(tell("Home").lower()) == "hem"
+        assert say(capital(tell("on"))) == "På"
+        assert say(recalled("home", kept(tell("Home").lower()))) == "hem"
     assert joined(", ", ["a", "b"]) == "a, b"
     assert joined(", ", []) == ""
 
@@ -260,7 +262,9 @@ def test_swedish_ways_to_write_an_amount(text: str, read: str) -> None:
         assert as_sent(text) == read
 
 
-@pytest.mark.parametrize("text", ["1,234.50", "1 25", "1 250 00", "1,,2", ",5", "5,", "1\u202f250\u00a0000", "-1,5"])
+@pytest.mark.parametrize(
+    "text", ["1,234.50", "1 25", "1 250 00", "1,,2", ",5", "5,", "1\u202f250\u00a0000", "-1,5"]
+)
 def test_strange_ways_are_left_for_the_grammar_to_refuse(text: str) -> None:
     with translation.override("sv"), pytest.raises(BadAmount):
         parse_amount(as_sent(text), places=8)
@@ -299,7 +303,9 @@ def test_what_was_chosen_counts_more_than_what_the_browser_asks_for(db: None) ->
     answer = browser.post("/language/", {"language": "en", "next": "/accounts/login/"})
     assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
     assert b'<html lang="en"' in browser.get("/accounts/login/").content
-    assert browser.post("/language/", {"language": "sv", "next": "https://elsewhere.test/"})["Location"] == "/"
+    assert (
+        browser.post("/language/", {"language": "sv", "next": "https://elsewhere.test/"})["Location"] == "/"
+    )
     assert b'<html lang="sv"' in Client(headers={"cookie": "language=sv"}).get("/accounts/login/").content
 
 
