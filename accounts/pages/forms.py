@@ -15,7 +15,7 @@ from django.http import HttpRequest
 
 from accounts.errors import BadAmount, Refused
 from accounts.money import parse_amount
-from accounts.typed import as_shown, as_sent
+from accounts.typed import as_sent, as_shown
 
 REFUSED = 422
 
