@@ -55,7 +55,7 @@ class Text:
 
     @property
     def is_of_template(self) -> bool:
-        return any(place.endswith(".html") for place in self.where)
+        return any(place.endswith((".html", ".txt")) for place in self.where)
 
     @property
     def forms(self) -> int:
@@ -76,7 +76,8 @@ def taken(base: Path = BASE) -> dict[str, Text]:
         for path in sorted((base / app).rglob("*.py")):
             if "migrations" not in path.parts:
                 _add(found, of_python(path.read_text()), str(path.relative_to(base)))
-    for path in sorted((base / "templates").rglob("*.html")):
+    pages = (path for path in (base / "templates").rglob("*.*") if path.suffix in {".html", ".txt"})
+    for path in sorted(pages):
         _add(found, of_template(path.read_text()), str(path.relative_to(base)))
     return found
 

@@ -33,6 +33,12 @@ for _name in (
     _of_words(_name)
 
 
+@register.filter
+def said(text: str) -> str:
+    """Words in the reader's language, where nothing is escaped and so nobody else says them: letters of plain text."""
+    return say(text)
+
+
 @register.filter(is_safe=True, needs_autoescape=True)
 def join(value: Iterable[Any], separator: str, autoescape: bool = True) -> Any:
     """As Django's, of words too."""

@@ -15,7 +15,7 @@ ATTRIBUTES = {
     *("title", "aria-label", "placeholder", "alt", "label", "caption", "hint", "strong", "note", "legend", "sub"),
     *("verb", "unit", "aria-description", "summary", "heading", "words", "data-confirm", "summary-label"),
 }
-SKIPPED = re.compile(r"(^|/)(sprite|brand)\.html$|/api/docs\.html$|/admin/|\.txt$")
+SKIPPED = re.compile(r"(^|/)(sprite|brand)\.html$|/api/docs\.html$|/admin/|/account/messages/|/email/")
 RAW = {"script", "style", "svg", "code", "pre", "textarea"}
 DJANGO = re.compile(r"{%.*?%}|{{.*?}}|{#.*?#}", re.S)
 LETTERS = re.compile(r"[^\W\d_]{2,}")
@@ -212,9 +212,12 @@ def parts_of(text: str) -> list[tuple[str, str]]:
     return found or [("text", "")]
 
 
+plain = False  # a letter of plain text: its lines are its own
+
+
 def one_text(body: str) -> str:
     parts = parts_of(body)
-    trimmed = " trimmed" if "\n" in body else ""
+    trimmed = " trimmed" if "\n" in body and not plain else ""
     if all(kind == "text" for kind, _ in parts):
         if not trimmed and '"' not in body and "\\" not in body:
             return f'{{% translate "{body}" %}}'
@@ -283,10 +286,11 @@ def fact(expression: str, facts: dict[str, str]) -> str:
 
 def main() -> None:
     changed = 0
-    for path in sorted(Path(sys.argv[1]).rglob("*.html")):
+    for path in sorted(path for path in Path(sys.argv[1]).rglob("*.*") if path.suffix in {".html", ".txt"}):
         if SKIPPED.search(str(path)):
             continue
-        before = path.read_text()
+        global plain
+        before, plain = path.read_text(), path.suffix == ".txt"
         try:
             after = marked(before)
         except Exception as error:
