@@ -23,7 +23,7 @@ class Refused(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.message = message if isinstance(message, Words) else Words(message)
+        self.message: str = message if isinstance(message, Words) else Words(message)
 
 
 class BadAmount(Refused):

@@ -83,9 +83,7 @@ class _Format(Formatter):
         return super().convert_field(value, conversion) if conversion else value
 
     def get_value(self, key: int | str, args: Any, kwargs: Mapping[str, Any]) -> Any:
-        if isinstance(key, int):
-            raise KeyError(key)
-        return kwargs[key]
+        return kwargs[str(key)]
 
 
 _FORMAT: Final = _Format()

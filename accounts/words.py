@@ -30,7 +30,7 @@ class Words(str):
     facts: Mapping[str, Any]
 
     def __new__(cls, template: str, facts: Mapping[str, Any] | None = None) -> Self:
-        made = super().__new__(cls, template.format(**facts) if facts else template)
+        made = super().__new__(cls, _filled(template, facts) if facts else template)
         made.template = template
         made.facts = {name: _fixed(fact) for name, fact in facts.items()} if facts else {}
         return made
@@ -55,6 +55,11 @@ class Words(str):
 
     def __radd__(self, other: str) -> str:
         return Words("{first}{second}", {"first": other, "second": self})
+
+    def format(self, *args: object, **facts: object) -> str:
+        """A text without facts is a template: `tell("{} is closed.").format(loan)`."""
+        placed = {str(place): fact for place, fact in enumerate(args)}
+        return Words(self.template, placed | facts)
 
     def lower(self) -> str:
         return Cased(self, "lower")
@@ -124,6 +129,12 @@ def joined(separator: str, parts: Iterable[str]) -> str:
     facts: dict[str, str] = {f"part{place}": part for place, part in enumerate(listed)}
     template = "{separator}".join(f"{{{name}}}" for name in facts)
     return Words(template, facts | {"separator": separator}) if facts else ""
+
+
+def _filled(template: str, facts: Mapping[str, Any]) -> str:
+    """Facts named "0", "1" … stand in their places."""
+    placed = [facts[str(place)] for place in range(len(facts)) if str(place) in facts]
+    return template.format(*placed, **facts)
 
 
 def _fixed(fact: object) -> object:

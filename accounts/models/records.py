@@ -1,6 +1,5 @@
 """What was done and said: the audit trail, idempotency keys, notices and their deliveries."""
 
-from collections.abc import Collection
 from typing import Any, Self
 
 from django.db import models
@@ -103,9 +102,9 @@ class Notice(models.Model):
         return self.title
 
     @classmethod
-    def from_db(cls, db: str | None, field_names: Collection[str], values: Collection[Any]) -> Self:
+    def from_db(cls, *row_of: Any, **how: Any) -> Self:
         """Title and body are words again, where it is remembered what they were made of."""
-        row = super().from_db(db, field_names, values)
+        row = super().from_db(*row_of, **how)
         memory = row.__dict__.get("memory") or {}
         for name in ("title", "body"):
             if name in memory and name in row.__dict__:

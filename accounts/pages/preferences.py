@@ -54,7 +54,7 @@ class PreferenceForm(forms.Form):
         label="Your time zone", help_text="Quiet hours are in this time; all else is UTC"
     )
     language = forms.ChoiceField(
-        label="Language of e-mail and SMS", choices=NoticePreference.Language.choices
+        label="Language of e-mail and SMS", choices=NoticePreference.Language.choices, required=False
     )
     key = key_field()
 
@@ -98,6 +98,7 @@ def preference(request: HttpRequest, customer: Customer) -> HttpResponse:
     form = PreferenceForm(request.POST) if request.method == "POST" else form_of(customer)
     if form.is_bound and form.is_valid():
         chosen = {name: value for name, value in form.cleaned_data.items() if name != "key"}
+        chosen["language"] = chosen["language"] or notices.preference_of(customer).language
         try:
             preferences.set_preference(
                 customer_id=customer.pk,

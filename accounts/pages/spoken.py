@@ -6,5 +6,5 @@ from accounts.tongue import say
 
 
 class Spoken(FallbackStorage):
-    def add(self, level: int, message: str, extra_tags: str = "") -> None:
+    def add(self, level: int, message: str, extra_tags: str | None = "") -> None:
         super().add(level, say(message), extra_tags)

@@ -5,6 +5,7 @@ import json
 import pickle
 from datetime import UTC, datetime
 from decimal import Decimal as D
+from typing import Any
 
 import pytest
 from django.contrib.messages import get_messages
@@ -17,13 +18,16 @@ from django.utils.html import format_html
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts import tongue
+from accounts import channels, letters, notices, preferences, tongue
 from accounts.errors import BadAmount, Refused
+from accounts.models import Customer, Notice, NoticePreference
 from accounts.money import parse_amount
 from accounts.templatetags import figures, shell
 from accounts.tongue import say
 from accounts.typed import as_sent, as_shown, as_typed
 from accounts.words import Figure, Words, capital, figure, joined, kept, recalled, tell
+from tests import build
+from tests.build import BUILDER, NOON
 
 THIN, NBSP = "\u202f", "\u00a0"
 DUE = datetime(2026, 11, 22, 14, 5, tzinfo=UTC)
@@ -90,6 +94,8 @@ def test_words_put_together_stay_words(swedish: None) -> None:
         assert say(joined(", ", [tell("Home"), "x", tell("on")])) == "Hem, x, på"
         assert say(tell("Home")[:200]) == "Hem"
         assert say(tell("Home").lower()) == "hem"
+        assert say(tell("{} of {}: {what}").format(tell("Home"), D("1.5"), what="x")) == "Hem of 1,5: x"
+        assert tell("{} of {}").format("a", "b") == "a of b"
         assert say(capital(tell("on"))) == "På"
         assert say(recalled("home", kept(tell("Home").lower()))) == "hem"
     assert joined(", ", ["a", "b"]) == "a, b"
@@ -323,3 +329,57 @@ def test_programs_get_english_whatever_they_ask_for(db: None, address: str) -> N
     assert "Content-Language" not in asked.headers
     if "time" not in address:
         assert asked.content == plain.content
+
+
+# --- Notices and letters -----------------------------------------------------------------------------------------
+
+
+def told(owner: Customer, title: str, body: str) -> Notice:
+    notice = notices.send(
+        customer=owner, event="words:1", kind="loan_due", title=title, body=body, facts={}, at=NOON
+    )
+    return Notice.objects.select_related("customer__notice_preference").get(pk=notice.pk)
+
+
+def test_a_notice_is_english_in_the_database_and_in_the_readers_language_on_a_page(
+    db: None, swedish: None
+) -> None:
+    """R-GEN-65: whoever reads it later, in either language, reads the same figures."""
+    with translation.override("sv"):  # even when a Swedish reader's own action tells it
+        notice = told(build.customer(), tell("Home"), tell("{paid} is paid.", paid=figure("1,234.5 USDT")))
+        assert Notice.objects.values_list("title", "body").get() == ("Home", "1,234.5 USDT is paid.")
+        page = engines["django"].from_string("{{ notice }}: {{ notice.body|linebreaks }}")
+        assert page.render({"notice": notice}) == f"Hem: <p>1{THIN}234,5 USDT är betalt.</p>"
+    assert page.render({"notice": notice}) == "Home: <p>1,234.5 USDT is paid.</p>"
+
+
+def test_an_older_notice_has_no_memory_and_is_read_as_it_was_written(db: None, swedish: None) -> None:
+    notice = told(build.customer(), "Home", "Words of then.")
+    assert notice.memory is None
+    with translation.override("sv"):
+        assert say(notice.title) == "Home"
+
+
+def test_letters_and_sms_speak_the_language_the_customer_chose(
+    db: None, swedish: None, settings: Any
+) -> None:
+    """R-GEN-60; the choice is the customer's, not that of whoever happened to act."""
+    owner = build.customer()
+    row = preferences.set_preference(
+        customer_id=owner.pk, by_email=True, by_sms=False, language="sv", actor=BUILDER, at=NOON
+    )
+    assert NoticePreference.objects.get() == row
+    assert notices.preference_of(owner).language == "sv"
+    notice = told(owner, tell("Home"), tell("{paid} is paid.", paid=figure("1,234.5 USDT")))
+    letter = letters.of_notice(notice)
+    assert letter.subject == "Hem"
+    assert letter.text.startswith(f"1{THIN}234,5 USDT är betalt.")
+    assert '<html lang="sv">' in letter.html
+    sent: list[str] = []
+    settings.SMS_BACKEND = "accounts.channels.sms_to_console"
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(channels, "import_string", lambda _: lambda number, text: sent.append(text) or "taken")
+    channels.sms_to(notice, "+41791234567")
+    monkey.undo()
+    assert sent == ["Hem"]
+    assert translation.get_language() == "en"

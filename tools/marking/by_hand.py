@@ -14,6 +14,10 @@ CAPITAL = (r"return (\w+)\[:1\]\.upper\(\) \+ \1\[1:\]$", r"return capital(\1)")
 PLACES = {
     "loans/vip/messages.py": [STRIPPED],
     "risk/corrections.py": [STRIPPED],
+    "risk/pages/standing.py": [
+        (r'ratio = (f"\{\(tier\.ratio \* 100\)\.normalize\(\):f\}")', r"ratio = figure(\1)"),
+        (r'return (f"\{value\.normalize\(\):f\}")$', r"return figure(\1)"),
+    ],
     "accounts/pages/arguments.py": [CAPITAL],
     "loans/happenings.py": [CAPITAL],
     "loans/pages/history_tabs.py": [

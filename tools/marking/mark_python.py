@@ -44,7 +44,7 @@ MACHINE_WORDS = frozenset(
 )
 LABELS = frozenset(
     """label help_text title body caption empty_label hint words note strong legend placeholder said finds text message
-    question heading sentence why verb unit_name required invalid max_length min_value max_value""".split()
+    question heading sentence why verb unit_name""".split()
 )
 ROWS = frozenset("Column Filter Fact Row Cell Figure Head Option Choice".split())
 SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|CREATE|GROUP BY|ORDER BY|JOIN|GRANT|REVOKE|SET|VALUES)\b")
