@@ -16,7 +16,7 @@ register = template.Library()
 
 def _of_words(name: str) -> None:
     """Register Django's filter `name` again, with words said before it looks at them."""
-    original: Callable[..., Any] = getattr(defaultfilters, name)
+    original: Callable[..., Any] = defaultfilters.register.filters[name]
 
     def spoken(value: Any, *arguments: Any, **keywords: Any) -> Any:
         said = say(value) if isinstance(value, str) else value
@@ -46,4 +46,4 @@ def join(value: Iterable[Any], separator: str, autoescape: bool = True) -> Any:
         said = [say(one) if isinstance(one, str) else one for one in value]
     except TypeError:
         return value
-    return defaultfilters.join(said, separator, autoescape=autoescape)
+    return defaultfilters.register.filters["join"](said, separator, autoescape=autoescape)
