@@ -5,7 +5,7 @@ class AccountsConfig(AppConfig):
     name = "accounts"
 
     def ready(self) -> None:
-        from accounts import chain, closing, exports, journal, ledger, membership
+        from accounts import chain, closing, exports, jobs, journal, ledger, membership  # noqa: F401  jobs listens
         from accounts import tongue as tongue  # from here on pages say words in their reader's language
         from accounts.models import ApiKey, Approval, LedgerAccount, Notice, NoticeContact
 

@@ -64,8 +64,7 @@ INSTALLED_APPS = [
     "accounts",
     "risk",
     "loans",
-    "config.console.ConsoleConfig",  # unfold; before the admin, whose templates it replaces
-    "django.contrib.admin",
+    "config.console.ConsoleConfig",  # Django's admin, with a site of our own
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -74,7 +73,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -87,7 +85,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.policy.ContentPolicy",
+    "csp.middleware.CSPMiddleware",
     "config.policy.Manners",
     "config.policy.Programs",
     "config.languages.Languages",
@@ -231,8 +229,6 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "POSTPROCESSING_HOOKS": [],  # choices stand where they are used: two fields of a name may have different ones
 }
 
@@ -267,45 +263,6 @@ STATIC_ROOT = env.str("STATIC_ROOT", default=None)
 WHITENOISE_USE_FINDERS = STATIC_ROOT is None
 WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_ALLOW_ALL_ORIGINS = False
-
-# -- The admin console
-UNFOLD = {
-    "SITE_TITLE": "Lombard",
-    "SITE_HEADER": "Lombard console",
-    "SITE_SUBHEADER": "for staff",
-    "SHOW_HISTORY": False,
-    "SHOW_VIEW_ON_SITE": False,
-    "DASHBOARD_CALLBACK": "loans.admin.front_page",
-    "BORDER_RADIUS": "6px",
-    "COLORS": {
-        "base": {
-            "50": "#f5f4f1",
-            "100": "#f0eeea",
-            "200": "#e2dfd9",
-            "300": "#cbc7bf",
-            "400": "#9a9da0",
-            "500": "#62615b",
-            "600": "#4c4e52",
-            "700": "#3a3f45",
-            "800": "#2b3035",
-            "900": "#181b1e",
-            "950": "#111315",
-        },
-        "primary": {
-            "50": "#f2f5fa",
-            "100": "#e9eef7",
-            "200": "#cfdaee",
-            "300": "#a3bcf0",
-            "400": "#7f9cd8",
-            "500": "#4f70b3",
-            "600": "#28477f",
-            "700": "#203a69",
-            "800": "#1d2f54",
-            "900": "#1d2638",
-            "950": "#10192c",
-        },
-    },
-}
 
 # -- Jobs (the timetable is in config/celery.py)
 CELERY_BROKER_URL = REDIS_URL

@@ -1,24 +1,12 @@
-"""The console's pages on contracts, and its front page: is everything as it should be?"""
-
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+"""The console's pages on contracts; all of it read-only but for what is published."""
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, QuerySet
-from django.http import HttpRequest
-from django.urls import reverse
-from django.utils import timezone
 
 from accounts.console import CommandForm, History, RateField, ReadOnly, Rows, figure, percent
-from accounts.models import LedgerAccount
-from accounts.templatetags import figures
 from loans import ratecards
 from loans.models import Application, ApplicationLine, Loan, LoanEvent, Product, RateCard
-from risk import prices
 from risk.admin import DatedForm, Published, asset_field, product_field, usd_field
-from risk.models import CollateralGroup, Debt, MarginCall, SweepRun
 
 
 class ProductForm(DatedForm):
@@ -144,100 +132,3 @@ class LoanEventAdmin(History):
     list_display = ("at", "kind", "application", "loan", "actor")
     list_select_related = ("application", "loan")
     list_filter = ("kind",)
-
-
-# --- The front page -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    label: str
-    figure: str
-    note: str
-    href: str
-
-
-def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """What the console opens with; a constant number of queries."""
-    at = timezone.now()
-    context |= {"title": "Console", "cards": cards(at), "pools": pools()}
-    return context
-
-
-def cards(at: datetime) -> list[Card]:
-    owing = Debt.objects.watched().values("group")
-    live = CollateralGroup.objects.open().filter(pk__in=owing)
-    bands = dict(live.order_by().values_list("band").annotate(number=Count("pk")))
-    named = ", ".join(
-        f"{bands[band]} {band.lower()}" for band in ("LIQ", "CALL", "WATCH", "SAFE") if band in bands
-    )
-    waiting = Application.objects.filter(status=Application.Status.SUBMITTED).count()
-    open_debts = Debt.objects.open()
-    overdue = open_debts.filter(overdue_since__isnull=False, residual_since__isnull=True).count()
-    residual = open_debts.filter(residual_since__isnull=False).count()
-    called = MarginCall.objects.filter(ended_at__isnull=True).count()
-    groups, debts = _list("risk_collateralgroup"), _list("risk_debt")
-    return [
-        Card("Groups", str(sum(bands.values())), named or "nothing is owed", groups),
-        Card("Margin calls", str(called), "open now", _list("risk_margincall")),
-        Card("Overdue", str(overdue), f"{residual} more still owed after a liquidation", debts),
-        Card("Requests waiting", str(waiting), "for a VIP manager", _list("loans_application")),
-        _prices_card(at),
-        _sweep_card(at),
-        _accrual_card(at),
-        Card(
-            "Ledger",
-            "every hour",
-            "check_ledger proves the books; a break is an error in the worker's log",
-            _list("accounts_journalentry"),
-        ),
-    ]
-
-
-def _prices_card(at: datetime) -> Card:
-    quotes = prices.latest(at=at).values()
-    old = sorted(quote.asset for quote in quotes if not quote.fresh)
-    note = f"not fresh: {', '.join(old[:6])}{' …' if len(old) > 6 else ''}" if old else "all fresh"
-    return Card(
-        "Prices", f"{len(quotes) - len(old)} of {len(quotes)}", note, reverse("admin:risk_price_board")
-    )
-
-
-def _sweep_card(at: datetime) -> Card:
-    last = SweepRun.objects.order_by("-at").first()
-    if last is None:
-        return Card("Last sweep", "never", "nobody watches the groups", _list("risk_sweeprun"))
-    note = f"{last.groups} groups in {last.seconds} s, at {last.at:%H:%M:%S} UTC"
-    return Card(
-        "Last sweep", f"{max((at - last.at).total_seconds(), 0):.0f} s ago", note, _list("risk_sweeprun")
-    )
-
-
-def _accrual_card(at: datetime) -> Card:
-    """A debt that was not charged through the last midnight is behind."""
-    midnight = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    charged = Debt.objects.watched()
-    behind = charged.filter(accrued_through__lt=midnight, opened_at__lt=midnight).count()
-    note = f"of {charged.count()} debts not charged through {midnight:%d %b %H:%M} UTC"
-    return Card("Behind with interest", str(behind), note, _list("risk_debt"))
-
-
-def pools() -> dict[str, Any]:
-    """What the desk lends now, and what it has left of it."""
-    kinds = (LedgerAccount.Kind.POOL, LedgerAccount.Kind.PRINCIPAL)
-    rows: QuerySet[LedgerAccount] = LedgerAccount.objects.house(*kinds)
-    found: dict[str, dict[str, str]] = {}
-    for row in rows.order_by("asset_id"):
-        found.setdefault(row.asset_id, {})[row.kind] = figures.plain(row.balance, row.asset_id)
-    return {
-        "headers": ["Coin", "Free to lend", "Lent"],
-        "rows": [
-            [asset, each.get("pool", "0"), each["principal"]]
-            for asset, each in found.items()
-            if "principal" in each
-        ],
-    }
-
-
-def _list(name: str) -> str:
-    return reverse(f"admin:{name}_changelist")

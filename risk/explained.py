@@ -109,7 +109,8 @@ class Explained:
     @property
     def prices(self) -> list[Priced]:
         """Each price that was used, by coin."""
-        used = [one.priced for one in (*self.counted, *self.debts) if one.priced is not None]
+        priced = [*(coin.priced for coin in self.counted), *(debt.priced for debt in self.debts)]
+        used = [one for one in priced if one is not None]
         return sorted({one.quote.asset: one for one in used}.values(), key=lambda one: one.quote.asset)
 
 

@@ -44,8 +44,8 @@ class Promise:
     def __str__(self) -> str:
         """As it travels in an address or a form."""
         word = "below" if self.goal.strictly_below else "to"
-        told = "" if self.ltv is None else f"{self.ltv:f}"
-        return f"{word}:{self.goal.line:f}:{self.amount:f}:{told}"
+        told = "" if self.ltv is None else f"{self.ltv.normalize():f}"
+        return f"{word}:{self.goal.line.normalize():f}:{self.amount.normalize():f}:{told}"
 
     @classmethod
     def read(cls, token: str) -> Self:

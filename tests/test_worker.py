@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.models import Delivery
+from accounts.models import Delivery, JobRun
 from config.celery import TIMETABLE, app
 from risk.models import Debt, DebtEntry, Liquidation, Price, SweepRun
 from risk.tasks import take_prices
@@ -81,3 +81,17 @@ def test_a_worker_charges_sweeps_and_delivers_however_often_it_is_asked(
     assert {row.interest for row in charges} == {Decimal("230.13698631")}
     assert Liquidation.objects.get().group_id == debt.group_id
     assert SweepRun.objects.get().at >= now
+
+
+def test_a_worker_notes_the_job_that_beat_woke(
+    committed_db: object, start_worker: Callable[..., Any]
+) -> None:
+    """The name travels in the header that the timetable's scheduler sends."""
+    start_worker()
+    app.send_task(
+        "accounts.tasks.forget_signatures", headers={"periodic_task_name": "forget used signatures"}
+    )
+    soon(lambda: JobRun.objects.filter(finished_at__isnull=False).exists())
+    row = JobRun.objects.get()
+    assert (row.name, row.task) == ("forget used signatures", "accounts.tasks.forget_signatures")
+    assert (row.outcome, row.seconds is not None) == ("done", True)

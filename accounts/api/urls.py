@@ -23,5 +23,5 @@ urlpatterns: list[URLPattern] = [
     path("schema", docs.Schema.as_view(), name="api_schema"),
     path("schema.json", docs.JsonSchema.as_view(), name="api_schema_json"),
     path("dialect.json", dialect.described, name="api_dialect"),
-    path("docs", docs.Docs.as_view(), name="api_docs"),
+    path("docs", docs.page, name="api_docs"),
 ]

@@ -4,6 +4,7 @@ Facts only. Money is moved by `accounts/ledger.py` and the triggers of migration
 """
 
 from accounts.models.fields import ClockTimestamp, amount_field, rate_field
+from accounts.models.jobs import JobRun
 from accounts.models.keys import ApiKey, ApiKeyQuerySet, ApiKeyUse, UsedSignature
 from accounts.models.money import Asset, ControlSum, JournalEntry, LedgerAccount, PeriodClose, Transfer
 from accounts.models.people import (
@@ -53,6 +54,7 @@ __all__ = [
     "Export",
     "FirmPolicy",
     "IdempotencyKey",
+    "JobRun",
     "JournalEntry",
     "LedgerAccount",
     "Membership",

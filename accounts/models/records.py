@@ -1,10 +1,12 @@
 """What was done and said: the audit trail, idempotency keys, notices and their deliveries."""
 
+from datetime import datetime, timedelta
 from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
 
+from accounts import reach
 from accounts.models.fields import ClockTimestamp
 from accounts.models.people import Customer, NoticeContact, User
 from accounts.words import recalled
@@ -112,6 +114,19 @@ class Notice(models.Model):
         return row
 
 
+KEPT_IN_SIGHT = timedelta(days=30)  # how long a delivery that failed is listed
+LOST_AFTER = timedelta(minutes=10)  # a claim this old has died with its worker
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def undelivered(self, *, at: datetime) -> Self:
+        """What did not leave in the last 30 days and is never tried again (R-GEN-60); not what a firm's people ask
+        each other, which is not for the desk (R-ADM-09)."""
+        status = Delivery.Status
+        seen = self.filter(due_at__gt=at - KEPT_IN_SIGHT).exclude(notice__kind__in=reach.OWN_AFFAIRS)
+        return seen.filter(Q(status=status.FAILED) | Q(status=status.SENDING, due_at__lt=at - LOST_AFTER))
+
+
 class Delivery(models.Model):
     """One notice on one outside channel: the row is the queue, at most once, best effort (R-GEN-60)."""
 
@@ -137,6 +152,8 @@ class Delivery(models.Model):
     sent_at = models.DateTimeField(null=True)
     answer = models.CharField(max_length=200, blank=True)  # what the channel said when it took it (R-GEN-65)
     error = models.CharField(max_length=200, blank=True)
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         constraints = (

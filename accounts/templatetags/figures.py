@@ -185,20 +185,42 @@ def when(value: datetime | date | str | None, form: str = "") -> str:
 
 @register.filter
 def countdown(value: datetime | str | None, now: datetime) -> str:
-    """Time left until `value`, cut to the minute; 48 hours or more away it is `when`."""
+    """Time left until `value`, cut to the minute; 48 hours or more away it is `when`.
+
+    `data-left` tells the page's script how many seconds that were when it was written, so that it can count on.
+    """
     if isinstance(value, BLANK):
         return ""
     instant, left = _utc(value), _utc(value) - _utc(now)
     if abs(left) >= COUNTDOWN_UNDER:
         return when(instant)
     span = _span(abs(left))
-    return _time(instant, span if left >= timedelta(0) else tell("{span} ago", span=span))
+    if left < timedelta(0):
+        return _time(instant, tell("{span} ago", span=span))
+    return _time(instant, span, left=int(left.total_seconds()))
 
 
 @register.filter
 def duration(value: timedelta | str | None) -> str:
-    """A length of time, cut to the minute: "3 h 20 min"; days are hours too. Its sign is the sentence's."""
+    """A length of time, cut to the minute: "3 h 20 min"; from two days on to the hour: "2 d 6 h".
+
+    Its sign is the sentence's.
+    """
     return "" if isinstance(value, BLANK) else _span(abs(value))
+
+
+@register.filter
+def minutes(value: int | str | None) -> str:
+    """So many whole minutes as people say it: 3,240 are "2 d 6 h"."""
+    return "" if isinstance(value, BLANK) else _span(timedelta(minutes=value))
+
+
+@register.filter
+def hours(value: int | str | None) -> str:
+    """So many whole hours as people say it: 7 are "7 h", 71 are "2 d 23 h"."""
+    if isinstance(value, BLANK):
+        return ""
+    return _span(timedelta(hours=value)).removesuffix(f" 0{NBSP}min") if value else f"under 1{NBSP}h"
 
 
 # --- How digits are written -----------------------------------------------------------------------------
@@ -285,8 +307,12 @@ def _utc(value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-def _time(instant: datetime, text: str) -> SafeString:
+def _time(instant: datetime, text: str, *, left: int | None = None) -> SafeString:
     machine = instant.isoformat(timespec="seconds").replace("+00:00", "Z")
+    if left is not None:
+        return format_html(
+            '<time datetime="{}" data-left="{}" aria-live="off">{}</time>', machine, left, text
+        )
     return format_html('<time datetime="{}">{}</time>', machine, text)
 
 
@@ -295,4 +321,7 @@ def _span(left: timedelta) -> str:
     if minutes < 1:
         return tell("under 1\u00a0min")
     hours, minutes = divmod(minutes, 60)
+    if hours >= COUNTDOWN_UNDER // timedelta(hours=1):
+        days, hours = divmod(hours, 24)
+        return f"{days}{NBSP}d {hours}{NBSP}h"
     return f"{hours}{NBSP}h {minutes}{NBSP}min" if hours else f"{minutes}{NBSP}min"

@@ -23,6 +23,7 @@ from risk.levels import Band, band
 from risk.models import CallRecord, LiquidationDelay, MarginCall, RiskEvent
 from risk.pages.groups import event_words
 from risk.pages.standing import Standing, Way, standing_of, ways_out
+from risk.pages.track import Track, track
 
 MOST_CALLS: Final = 1000  # of which the worst are looked for
 MOST_ROWS: Final = 50
@@ -48,6 +49,20 @@ class CallRow:
     @property
     def call(self) -> MarginCall:
         return self.followed.call
+
+    @property
+    def cures(self) -> list[tuple[Way, Track | None]]:
+        """Each way with LTV before and after on the group's own lines; no track where no figure can be drawn."""
+        now, lines = self.standing.worth.ltv, self.standing.lines
+        return [
+            (
+                way,
+                None
+                if now is None or way.ltv_after is None
+                else track(now, lines, after=way.ltv_after, band=self.standing.band),
+            )
+            for way in self.ways
+        ]
 
     @property
     def next_step(self) -> str:

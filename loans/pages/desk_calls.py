@@ -23,7 +23,7 @@ from loans.pages.call_rows import FILTERS, CallRow, is_open, row_of, story_of, w
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from loans.pages.desk_delays import time_field
 from loans.pages.desk_rows import GroupRow, group_rows, in_delay, in_grace, pauses, to_review
-from risk import book, call_messages, call_records
+from risk import book, call_messages, call_records, delays
 from risk.call_messages import Template
 from risk.models import CallRecord, MarginCall
 
@@ -190,7 +190,8 @@ def _page(request: HttpRequest, call: MarginCall, form: RecordForm) -> HttpRespo
     followed = call_records.followed([call], at=at)[call.pk]
     row: CallRow | None = None
     if is_open(followed.stage):
-        row = row_of(followed, book.state_of(call.group, at=at))
+        running = delays.running_by_group([call.group])
+        row = row_of(followed, book.state_of(call.group, at=at), running)
     context = {
         "call": call,
         "followed": followed,

@@ -4,8 +4,6 @@ Looking at them here does not mark them read (R-GEN-65). What a firm's people as
 (R-ADM-09).
 """
 
-from datetime import timedelta
-
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -18,9 +16,6 @@ from accounts.pages.access import user_of
 from accounts.pages.facts import kind_name
 from accounts.pages.notices import PER_PAGE, detail, listing, said
 from loans.pages.desk_access import clients_of, for_the_house
-
-KEPT_IN_SIGHT = timedelta(days=30)  # how long a delivery that failed is listed
-LOST_AFTER = timedelta(minutes=10)  # a claim this old has died with its worker
 
 
 @require_safe
@@ -48,13 +43,9 @@ def notice(request: HttpRequest, notice_id: int) -> HttpResponse:
 @for_the_house
 def undelivered(request: HttpRequest) -> HttpResponse:
     """What did not leave in the last 30 days, newest first: somebody may want to telephone (R-GEN-60)."""
-    at = timezone.now()
-    status = Delivery.Status
     mine = Delivery.objects.filter(notice__customer__in=clients_of(user_of(request)))
-    mine = mine.exclude(notice__kind__in=reach.OWN_AFFAIRS)
-    failed = mine.filter(status=status.FAILED, due_at__gt=at - KEPT_IN_SIGHT)
-    lost = mine.filter(status=status.SENDING, due_at__gt=at - KEPT_IN_SIGHT, due_at__lt=at - LOST_AFTER)
-    rows = (failed | lost).select_related("notice__customer", "contact").order_by("-due_at", "-pk")
+    rows = mine.undelivered(at=timezone.now()).select_related("notice__customer", "contact")
+    rows = rows.order_by("-due_at", "-pk")
     page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
     for row in page:
         row.kind = kind_name(row.notice.kind)  # type: ignore[attr-defined]

@@ -19,9 +19,10 @@ from accounts import exports
 from accounts.errors import Refused
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
-from loans import curves
+from loans import stress_charts
 from loans.pages.desk_access import for_roles
 from loans.pages.desk_stress_forms import StressForm
+from loans.stress_charts import Series
 from risk import stress_runs, stress_tables
 from risk.models import StressRun
 from risk.stress_tables import Group
@@ -29,7 +30,6 @@ from risk.stress_tables import Group
 PER_PAGE = 25
 GROUPS_PER_PAGE = 100
 TOP = 20
-WIDTH, HEIGHT = 720, 200
 BAR = 100  # the widest bar, in the drawing's units
 MINUS = "\u2212"
 FIGURES = (
@@ -44,10 +44,10 @@ FIGURES = (
 )
 COUNTED = frozenset({"called", "liquidated", "without_call", "with_loss"})  # the rest are dollars
 DASHES = {  # told apart without colour
-    "sold": ("", "solid"),
-    "lost": ("2 4", "dotted"),
-    "sold, changed": ("8 4", "dashed"),
-    "lost, changed": ("8 4 2 4", "dashed and dotted"),
+    **dict.fromkeys(("called", "sold"), ""),
+    **dict.fromkeys(("liquidated", "lost"), "2 4"),
+    **dict.fromkeys(("called, changed", "sold, changed"), "8 4"),
+    **dict.fromkeys(("liquidated, changed", "lost, changed"), "8 4 2 4"),
 }
 NAMED = {
     "called": "Groups called",
@@ -192,7 +192,7 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
         "coins": _coins(found, before, after),
         "clients": _clients(found, before, after),
         "more_clients": max(len(before["clients"]) - TOP, 0),
-        "chart": _chart(found, before, after) if found["steps"] > 1 else None,
+        "course": _course(found, before, after) if found["steps"] > 1 else None,
         "moves": [
             (one["coin"], _percent(Decimal(one["lowest"]) - 1), _percent(Decimal(one["last"]) - 1))
             for one in found["moves"]
@@ -258,22 +258,39 @@ def _clients(
     ]
 
 
-def _chart(
+def _course(
     found: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What was sold and lost so far, by step, on one scale."""
+    """What was called, liquidated, sold and lost so far, by step: two drawings, and both as one table."""
     columns = [(before, ""), *([(after, ", changed")] if after else [])]
-    most = max((point[1] for column, _ in columns for point in column["course"]), default=0)
-    lines = []
+    groups, dollars = [], []
     for column, changed in columns:
-        for place, name in ((1, f"sold{changed}"), (2, f"lost{changed}")):
+        every = stress_tables.groups_of(column["groups"])
+        for name, happened in (("called", "called"), ("liquidated", "sold_at")):
+            curve = stress_charts.counted([getattr(one, happened) for one in every])
+            groups.append(Series(f"{name}{changed}", DASHES[f"{name}{changed}"], curve))
+        for place, name in ((1, "sold"), (2, "lost")):
             curve = [(point[0], point[place]) for point in column["course"]]
-            last = curve[-1][1] if curve else 0
-            points = curves.points_of(curve, steps=found["steps"], most=most, width=WIDTH, height=HEIGHT)
-            dash, drawn = DASHES[name]
-            lines.append({"points": points, "dash": dash, "label": f"{name} ({drawn}) {_usd(last)}"})
-    marks = [(HEIGHT * part // 4, _usd(most * (4 - part) // 4)) for part in range(5)]
-    return {"width": WIDTH, "height": HEIGHT, "lines": lines, "marks": marks}
+            dollars.append(Series(f"{name}{changed}", DASHES[f"{name}{changed}"], curve))
+    steps = found["steps"]
+    told = [*(_count for _ in groups), *(_usd for _ in dollars)]
+    return {
+        "charts": [
+            ("Groups called and liquidated so far", stress_charts.chart(groups, steps=steps, told=_count)),
+            ("Collateral sold and lost so far", stress_charts.chart(dollars, steps=steps, told=_usd)),
+        ],
+        "heads": [one.name.capitalize() for one in (*groups, *dollars)],
+        "rows": [
+            (
+                step,
+                [
+                    (one.name.capitalize(), write(value))
+                    for one, write, value in zip((*groups, *dollars), told, values, strict=True)
+                ],
+            )
+            for step, values in stress_charts.rows([*groups, *dollars], steps=steps)
+        ],
+    }
 
 
 def _dollars(one: Group) -> Sequence[tuple[str, str]]:

@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from loans.pages import history, statements
+from loans.pages import entry, history, statements
 
 urlpatterns = [
     path("history/", history.index, name="history"),
+    path("history/entries/<int:entry_id>/", entry.entry, name="entry"),
     path("history/<slug:slug>/", history.history, name="history_list"),
     path("history/<slug:slug>/rows.csv", history.rows_csv, name="history_csv"),
     path("statements/", statements.index, name="statements"),

@@ -60,7 +60,7 @@ from loans.pages.loan_panels import (
     renewed_words,
 )
 from loans.vip import at_expiry, auto_repay, renewal, repayment
-from risk import book, freezes
+from risk import book, delays, freezes
 from risk.models import DebtEntry
 from risk.pages.effect import standing_words
 from risk.pages.promised import cure_field, is_pressed, promise_of
@@ -334,6 +334,7 @@ def _page(
         "loan": row,
         "due": due,
         "standing": standing,
+        "delay": delays.running(row.group) if standing is not None and standing.is_called else None,
         "repay_form": repay_form,
         "payment": payment,
         "available": available(row),

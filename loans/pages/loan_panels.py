@@ -134,7 +134,7 @@ def renewal_of(row: Loan, standing: Standing | None, at: datetime) -> Offer | No
     """The renewal panel; None when there is nothing to renew."""
     opens_at, debt = renewal.opens_at(row), row.debt
     is_over = debt.residual_since is not None or debt.due_at is None or at >= debt.due_at
-    if standing is None or opens_at is None or is_over:
+    if standing is None or opens_at is None or debt.due_at is None or is_over:
         return None
     due, is_open = renewal.due_amounts(row, at=at), at >= opens_at
     quotes = {

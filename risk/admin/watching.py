@@ -29,9 +29,6 @@ from risk.models import (
     SweepRun,
 )
 
-BAND_COLOURS = {"SAFE": "success", "WATCH": "warning", "CALL": "danger", "LIQUIDATION": "danger"}
-
-
 # --- Prices ---------------------------------------------------------------------------------------------
 
 
@@ -132,10 +129,9 @@ class CollateralGroupAdmin(ReadOnly):
 
     @admin.display(description="Band")
     def band_now(self, row: Any) -> str:
-        name = band(row.state.worth(permission=False), row.state.lines).value
-        return "LIQUIDATION" if name == "LIQ" else name
+        return str(band(row.state.worth(permission=False), row.state.lines).value)
 
-    band_now.label = BAND_COLOURS  # type: ignore[attr-defined]  # how unfold is told the colours
+    band_now.band = True  # type: ignore[attr-defined]  # drawn as a chip
 
     @admin.display(description="LTV")
     def ltv(self, row: Any) -> str:
@@ -145,9 +141,13 @@ class CollateralGroupAdmin(ReadOnly):
     def debt(self, row: Any) -> str:
         return figures.usd(row.state.worth(permission=False).debt)
 
+    debt.number = True  # type: ignore[attr-defined]
+
     @admin.display(description="Recognised")
     def recognised(self, row: Any) -> str:
         return figures.usd(row.state.worth(permission=False).collateral)
+
+    recognised.number = True  # type: ignore[attr-defined]
 
 
 class RateRows(Rows):

@@ -80,6 +80,7 @@ class Near:
 
     event: RiskEvent
     words: str
+    band: str  # where it moved to one
     href: str
     is_it: bool
 
@@ -241,9 +242,13 @@ def _jumps(group: CollateralGroup, at: datetime, now: datetime) -> list[Jump]:
     return [*found, Jump("Now", reverse("risk:explain", args=[group.pk]))]
 
 
+def _band(event: RiskEvent) -> str:
+    return str(event.facts.get("to", "")) if event.kind == RiskEvent.Kind.BAND else ""
+
+
 def _near(group: CollateralGroup, at: datetime) -> list[Near]:
     earlier, later = explained.near(group, at=at)
     return [
-        Near(event, event_words(event), link_to(group, event.at), is_it=event.at == at)
+        Near(event, event_words(event), _band(event), link_to(group, event.at), is_it=event.at == at)
         for event in (*earlier, *later)
     ]

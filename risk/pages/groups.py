@@ -56,6 +56,7 @@ WORDS = {
     Kind.GRACE_EXTENDED: "Grace: more time",
     Kind.LIQUIDATION_STEP: "Some collateral sold",
     Kind.AUTO_CURE: "A cure rule acted",
+    Kind.CALL_RECORD: "Margin call: a contact noted",
     Kind.SOFT_SET: "De-leveraging chosen, changed or ended",
 }
 

@@ -20,7 +20,7 @@ class AccountRow:
     """A collateral account, what it holds in Spot, and its part of what counts (R-GEN-32)."""
 
     account: Account
-    group: CollateralGroup
+    group: CollateralGroup | None  # None: a forecast of a group that is not there yet
     coins: tuple[tuple[Asset, Decimal], ...]
     market: Decimal
     recognised: Decimal
@@ -83,6 +83,7 @@ def account_rows(
     accounts add up to the group.
     """
     held: dict[int, list[tuple[Asset, Decimal]]] = defaultdict(list)
+    assert state.group is not None, "accounts belong to a group"
     rows = {row.asset.pk: row for row in coins}
     for wallet in state.wallets:
         if wallet.balance and wallet.asset in assets:

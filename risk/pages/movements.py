@@ -117,7 +117,7 @@ def _check(request: HttpRequest, form: MoveForm, preview: gate.Preview) -> bool:
 
 def _cured(values: Values) -> CollateralGroup | None:
     """The group that a cure would help: of the account that gets coins, or in which two are exchanged."""
-    uid = values.get("target", values["account"])
+    uid: int = values["target"] if "target" in values else values["account"]
     return groups.pledged_to([uid]).get(uid)
 
 

@@ -32,7 +32,7 @@ class CureField(forms.CharField):
 
 
 def cure_field() -> CureField:
-    return CureField(required=False, max_length=LONGEST, widget=forms.HiddenInput())
+    return CureField(required=False, strip=False, max_length=LONGEST, widget=forms.HiddenInput())
 
 
 def promise_of(request: HttpRequest, form: forms.BaseForm) -> Promise | None:

@@ -19,6 +19,30 @@ function tellLocalTime(event) {
 document.addEventListener("pointerover", tellLocalTime);
 document.addEventListener("focusin", tellLocalTime);
 
+// --- Time that is left counts on between two pages, from what the server said; it is never read out by itself -------
+
+const begun = new WeakMap();
+
+function span(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (seconds <= 0) return "0\u00a0min";
+  if (minutes < 1) return "under 1\u00a0min";
+  const hours = Math.floor(minutes / 60);
+  return hours ? `${hours}\u00a0h ${minutes % 60}\u00a0min` : `${minutes}\u00a0min`;
+}
+
+function countOn() {
+  for (const place of document.querySelectorAll("time[data-left]")) {
+    if (!begun.has(place)) begun.set(place, Date.now());
+    const text = span(Number(place.dataset.left) - (Date.now() - begun.get(place)) / 1000);
+    if (place.textContent !== text) place.textContent = text;
+  }
+}
+countOn();
+setInterval(countOn, 5000);
+document.addEventListener("htmx:afterSwap", countOn);
+document.addEventListener("visibilitychange", countOn);
+
 // --- The user menu closes when you look elsewhere ---------------------------------------------------------
 
 document.addEventListener("click", (event) => {

@@ -208,3 +208,28 @@ def test_when_is_utc_whatever_zone_it_came_in() -> None:
 )
 def test_countdown_never_promises_a_minute_too_many(left: timedelta, shown: str) -> None:
     assert f">{shown}<" in figures.countdown(NOW + left, NOW).replace(NBSP, " ")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "shown"),
+    [
+        (0, "under 1 min"),
+        (5, "5 min"),
+        (90, "1 h 30 min"),
+        (2879, "47 h 59 min"),
+        (2880, "2 d 0 h"),
+        (3240, "2 d 6 h"),
+    ],
+)
+def test_lengths_of_time_are_said_in_words(minutes: int, shown: str) -> None:
+    """Cut, never rounded up; nobody counts 3,240 minutes."""
+    assert figures.minutes(minutes).replace(NBSP, " ") == shown
+    assert figures.duration(timedelta(minutes=minutes, seconds=59)).replace(NBSP, " ") == shown
+    assert figures.minutes(None) == figures.minutes("") == ""
+
+
+@pytest.mark.parametrize(
+    ("hours", "shown"), [(0, "under 1 h"), (7, "7 h"), (47, "47 h"), (71, "2 d 23 h"), (168, "7 d 0 h")]
+)
+def test_hours_are_days_from_two_on(hours: int, shown: str) -> None:
+    assert figures.hours(hours).replace(NBSP, " ") == shown

@@ -1,11 +1,15 @@
 """In a real browser: what an act does to LTV appears while it is typed, in place, and leaves the typing alone."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 from selenium import webdriver
 
+from accounts.commands import acting
+from risk.models import CollateralGroup
+from tests import build
 from tests.browser.driving import chromium, fill, find, in_a_browser, no_troubles, patiently, says, sign_in
 from tests.loans import desk
 
@@ -47,4 +51,22 @@ def test_the_effect_follows_the_typing(live_site: str, here: desk.Desk, typist: 
     says(typist, "is 60.00 % now.")
     loan.debt.refresh_from_db()
     assert loan.debt.booked == 900000
+    no_troubles(typist)
+
+
+def test_what_is_left_of_a_grace_counts_on(live_site: str, here: desk.Desk, typist: webdriver.Chrome) -> None:
+    """R-GEN-24: from what the server said, whatever the clock on the wall says; and no screen reader reads it out."""
+    at = timezone.now()
+    desk.quote(at)
+    loan = desk.drawn(here, at=at)
+    with acting(build.BUILDER):
+        until = at + timedelta(hours=4, minutes=12, seconds=50)
+        CollateralGroup.objects.filter(pk=loan.group_id).update(grace_until=until)
+    sign_in(typist, live_site, here.applicant, f"/loans/{loan.pk}/")
+    says(typist, "a grace runs, 4 h 12 min left, until")
+    typist.execute_script("const now = Date.now; Date.now = () => now() + 3600 * 1000")
+    says(typist, "a grace runs, 3 h 12 min left, until")
+    assert find(typist, "time[data-left]").get_attribute("aria-live") == "off"
+    typist.execute_script("const then = Date.now; Date.now = () => then() + 4 * 3600 * 1000")
+    says(typist, "a grace runs, 0 min left, until")
     no_troubles(typist)

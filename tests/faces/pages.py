@@ -16,7 +16,7 @@ from accounts import outbox, reach
 from accounts.models import ApiKey, Approval, Customer, Export, JournalEntry, LedgerAccount, Notice
 from loans.demo import cast
 from loans.models import Application, BalanceConfirmation, Enquiry, Loan, SupplyOrder
-from risk.models import CollateralGroup, Debt, Liquidation, MarginCall, Member, StressRun, Tranche
+from risk.models import CollateralGroup, Debt, DebtEntry, Liquidation, MarginCall, Member, StressRun, Tranche
 
 NOBODY: Final = "signed out"
 PROGRAMS: Final = ("sapi", "api/+v3", "api/v1/")  # answer programs, but for the page that describes them
@@ -100,7 +100,7 @@ NOT_PAGES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
             *("loans:of_debt", "loans:history", "loans:client_history", "admin:login", "admin:view_on_site"),
-            "admin:password_change",
+            *("admin:password_change", "admin:password_change_done"),
         ),
         MOVED,
     ),
@@ -162,6 +162,7 @@ ALSO: Final = (
     *(Visit("risk:group", name, name) for name in ("called", "delayed", "negotiated")),
     *(Visit("risk:group", who, "called") for who in ("manager", "risk")),
     Visit("risk:explain", "risk", "called"),
+    Visit("loans:liquidation_replay", "risk"),
     Visit("loans:loan", "overdue", "overdue"),
     Visit("loans:loan", "recalled", "recalled"),
     Visit("loans:request", "deal", "deal"),
@@ -210,6 +211,7 @@ def looker(name: str, route: str) -> str:
 OTHER_LOOKERS: Final = {
     "loans:liquidations": "risk",
     "loans:liquidation": "liquidated",
+    "loans:liquidation_replay": "liquidated",
     "accounts:export": "finance",
 }
 
@@ -274,6 +276,12 @@ def _pile(visit: Visit) -> LedgerAccount:
     return LedgerAccount.objects.filter(account__in=secured, kind="spot", credits__gt=0).earliest("pk")
 
 
+def _entry(visit: Visit) -> Any:
+    if visit.name == "loans:entry":  # the borrower's own: what a loan was paid out with
+        return DebtEntry.objects.filter(debt__customer=firm(), kind="borrow").latest("pk").entry_id
+    return JournalEntry.objects.get(reverses__isnull=False).pk
+
+
 KEYS: Final[dict[str, Callable[[Visit], Any]]] = {
     "group_id": _group,
     "loan_id": _loan,
@@ -284,7 +292,7 @@ KEYS: Final[dict[str, Callable[[Visit], Any]]] = {
     "symbol": lambda visit: _pile(visit).asset_id if visit.name == "risk:explain_wallet" else "BTC",
     "notice_id": _notice,
     "row_id": lambda _: BalanceConfirmation.objects.get().pk,
-    "entry_id": lambda _: JournalEntry.objects.get(reverses__isnull=False).pk,
+    "entry_id": _entry,
     "tranche_id": lambda _: Tranche.objects.latest("pk").pk,
     "supply_id": lambda _: SupplyOrder.objects.latest("pk").pk,
     "call_id": lambda _: MarginCall.objects.get(group__customer__name="Kestrel Digital").pk,

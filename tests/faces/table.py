@@ -13,15 +13,13 @@ from typing import Any, Final
 BASE = Path(__file__).resolve().parents[2]
 PAGE = BASE / "docs" / "faces.md"
 REPORTS = BASE / ".local" / "faces"
-OTHERS: Final = ("admin:", "api_docs")
 SLOWEST: Final = 150  # milliseconds, the bar of the table's last column
 
 HEAD = """# Faces
 
 Every page of the desk in Debian's Chromium, over the demo that `make run` shows; written by `make browser`, which fails
 where axe-core finds anything, a page asks anybody else for something, weighs too much or must be pushed sideways on a
-phone. The console (`admin:`) and the description of the API are built on others' frameworks: they are measured like the
-rest, and what they miss is in the table, but does not fail the run yet.
+phone. The console (`admin:`) and the description of the API are held to the same bars.
 
 - **Weight**: everything the first visit fetches, each file compressed with gzip, in kB of 1,000 bytes; at most 150.
 - **axe**: violations of axe-core's default rules in light, in dark and at 390 px.
@@ -42,13 +40,12 @@ def main() -> int:
 
 def summary(reports: list[dict[str, Any]]) -> str:
     found = sum(broken(report) for report in reports)
-    ours = sum(broken(report) for report in reports if not report["name"].startswith(OTHERS))
     slow = sum(report["milliseconds"] > SLOWEST for report in reports)
     day = datetime.now(UTC)
     return (
         f"{len(reports)} visits on {day:%-d %B %Y}, axe-core of axe-playwright-python"
-        f" {version('axe-playwright-python')}: {ours} violations on pages of ours,"
-        f" {found - ours} on the console and the API's description; {slow} slower than {SLOWEST} ms."
+        f" {version('axe-playwright-python')}: {found} violations;"
+        f" {slow} slower than {SLOWEST} ms."
     )
 
 

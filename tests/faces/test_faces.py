@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.faces import look
 from tests.faces.conftest import Desk
@@ -29,9 +27,6 @@ FIVE = (
     Visit("loans:approval", "risk2"),
 )
 
-
-# Built on others' frameworks, with their scripts and styles: measured, and not held to the bars yet.
-OTHERS = ("admin:", "api_docs")
 
 pytestmark = [
     pytest.mark.skipif(
@@ -53,8 +48,6 @@ def opened(driver: webdriver.Chrome, face: Desk, visit: Visit) -> str:
     look.become(driver, face.url, face.cookies(visit.who))
     look.dress(driver, look.LIGHT)
     driver.get(face.url + address)
-    if visit.name == "api_docs":  # drawn by its script
-        WebDriverWait(driver, 30).until(lambda page: page.find_elements(By.CSS_SELECTOR, ".opblock"))
     return address
 
 
@@ -71,8 +64,6 @@ def test_a_page_is_whole_for_everybody(driver: webdriver.Chrome, face: Desk, vis
     if ALL:
         seen.milliseconds = look.server_time(face.url, address, cookies)
         seen.keep(REPORTS / f"{visit.slug}.json")
-    if seen.name.startswith(OTHERS) and (seen.broken or out or seen.bytes > look.HEAVIEST):
-        pytest.xfail(f"{len(seen.broken)} places, {seen.bytes} bytes")
     assert seen.broken == []
     assert seen.foreign == []
     assert seen.bytes <= look.HEAVIEST, seen.heaviest

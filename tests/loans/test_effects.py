@@ -15,6 +15,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from accounts.commands import acting
+from accounts.templatetags import figures
 from loans.models import Loan
 from risk import book, sweep
 from risk.models import CollateralGroup, MarginCall
@@ -157,8 +159,8 @@ def test_a_renewal_shows_what_paying_the_interest_does(here: Desk) -> None:
         page = borrower.get(reverse("loans:loan", args=[loan.pk]))
         promised = page.context["renewal"].effect
         told = text_of(page)
-        assert "8.40 %until 2 Mar 2026, 10:00 UTC" in told
-        assert "9.00 %until 1 Apr 2026, 10:00 UTC" in told
+        assert "8.40 % until 2 Mar 2026, 10:00 UTC" in told
+        assert "9.00 % until 1 Apr 2026, 10:00 UTC" in told
         assert "LTV falls from" in told
         answer = borrower.post(
             reverse("loans:renew", args=[loan.pk]), {"key": str(uuid4()), "term": "60"}, follow=True
@@ -249,3 +251,34 @@ def test_the_words_say_which_line_is_crossed(here: Desk, client: Client) -> None
         "LTV falls from 74.07 % to 70.37 %. That is below 72 %: borrowing and withdrawing open again."
     )
     assert sentence_of(here, loan, "1000", TEN) == "LTV falls from 74.07 % to 74.00 %."
+
+
+def test_a_countdown_tells_the_script_what_is_left() -> None:
+    """R-GEN-24: in whole seconds when it was written; what is over does not count on."""
+    told = figures.countdown(TEN + timedelta(hours=4, minutes=12, seconds=30, milliseconds=900), TEN)
+    assert (
+        'datetime="2026-01-01T14:12:30Z" data-left="15150" aria-live="off">4\u00a0h 12\u00a0min</time>'
+        in told
+    )
+    assert "data-left" not in figures.countdown(TEN - timedelta(hours=1), TEN)
+    assert "data-left" not in figures.countdown(TEN + timedelta(days=3), TEN)
+
+
+def test_a_running_grace_is_told_where_it_matters(here: Desk) -> None:
+    """R-GEN-24: on the group, at home, on the loan and on the desk's page of the call, with how long and until when."""
+    loan = borrowed(here)
+    quote(TEN, BTC="50000")
+    sweep.sweep(at=TEN)
+    quote(TEN, BTC="42000")  # 95.23 % of what is owed would be sold at once; a grace holds it
+    with acting(build.BUILDER):
+        CollateralGroup.objects.update(grace_until=TEN + timedelta(hours=4, minutes=12))
+    call = MarginCall.objects.get()
+    pages = [
+        (here.applicant, reverse("risk:group", args=[loan.group_id])),
+        (here.applicant, reverse("loans:home")),
+        (here.applicant, reverse("loans:loan", args=[loan.pk])),
+        (here.manager, reverse("loans:margin_call", args=[call.pk])),
+    ]
+    for user, address in pages:
+        said = text_of(visit.client_of(user).get(address))
+        assert "a grace runs, 4 h 12 min left, until 1 Jan 2026, 14:12 UTC" in said, address

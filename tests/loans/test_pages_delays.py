@@ -102,7 +102,10 @@ def test_the_borrower_sees_the_time_left_and_what_each_coin_would_have_to_be(hou
     # 1,000,000 - 0.72 x 25 x 43,900 = 209,800 to repay, or 1,000,000 / 0.72 / 43,900 - 25 = 6.6375601...
     html = response.content.decode()
     debt = house.group.debts.get()
-    assert f'href="{reverse("loans:of_debt", args=[debt.pk])}?amount=209800"' in html
+    assert (
+        f'href="{reverse("loans:of_debt", args=[debt.pk])}?amount=209800&amp;cure=to%3A0.72%3A209800%3A0.72"'
+        in html
+    )
     member = house.group.members.get().account_id
     assert f"target={member}&amp;asset=BTC&amp;amount=6.63756012" in html
     assert f'datetime="{row.ends_at:%Y-%m-%dT%H:%M:%SZ}"' in html
