@@ -2,7 +2,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("accounts", "0009_guards")]
+    dependencies = [("accounts", "0010_job_runs")]
 
     operations = [
         migrations.AddField("notice", "memory", models.JSONField(null=True)),
