@@ -4,6 +4,7 @@ A library of every template (settings), so no template loads it.
 """
 
 from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 from django import template
@@ -18,6 +19,7 @@ def _of_words(name: str) -> None:
     """Register Django's filter `name` again, with words said before it looks at them."""
     original: Callable[..., Any] = defaultfilters.register.filters[name]
 
+    @wraps(original)  # Django counts the arguments of what is wrapped
     def spoken(value: Any, *arguments: Any, **keywords: Any) -> Any:
         said = say(value) if isinstance(value, str) else value
         return original(said, *arguments, **keywords)

@@ -87,6 +87,15 @@ def test_a_page_says_them_through_every_door_of_a_template(swedish: None) -> Non
     assert page.render(context) == "Home|HOME|Home; B|&lt;b&gt; &amp; more|Home|To Home|Home"
 
 
+def test_filters_with_arguments_work_on_what_is_read(swedish: None) -> None:
+    page = engines["django"].from_string(
+        "{{ home|truncatechars:3 }}|{{ n|stringformat:'03d' }}|{{ home|cut:'e' }}"
+    )
+    with translation.override("sv"):
+        assert page.render({"home": tell("Home"), "n": 7}) == "Hem|007|Hm"
+    assert page.render({"home": tell("Home"), "n": 7}) == "Ho…|007|Hom"
+
+
 def test_words_put_together_stay_words(swedish: None) -> None:
     with translation.override("sv"):
         assert say(tell("Home") + " 1") == "Hem 1"
