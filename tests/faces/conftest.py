@@ -18,7 +18,7 @@ from accounts.models import Notice
 from loans.demo import cast, seeding
 from risk import stress_runs
 from tests import conftest as databases
-from tests.faces.pages import NOBODY, firm
+from tests.faces.pages import NOBODY
 from tests.loans import visit
 from tests.loans.conftest import DEMO_NOW
 
@@ -59,7 +59,7 @@ def face(
         mail = {"EMAIL_BACKEND": "accounts.outbox.Folder", "EMAIL_FOLDER": tmp_path_factory.mktemp("mail")}
         with override_settings(DEMO=True, **mail), visit.at(DEMO_NOW):
             assert seeding.seed(at=DEMO_NOW)
-            notice = Notice.objects.filter(customer=firm(), kind="margin_call").latest("pk")
+            notice = Notice.objects.filter(kind="margin_call").latest("pk")
             assert letters.of_notice(notice).to([f"borrower@{cast.MAIL}"]).send() == 1
             thread = LiveServerThread("127.0.0.1", StaticFilesHandler, connections_override={})
             thread.daemon = True
@@ -76,7 +76,7 @@ def face(
 
 def _ask(desk: Desk) -> None:
     """What the demo has none of until somebody asks: a stress of the book, a file, and coins that turn into others."""
-    shock = {"kind": "shock", "steps": "1", "moves": "BTC=-20%", "key": str(uuid4())}
+    shock = {"kind": "shock", "steps": "6", "moves": "BTC=-20%", "key": str(uuid4())}
     assert desk.client("risk").post(reverse("loans:stress"), shock).status_code == 302
     assert stress_runs.run_due(at=DEMO_NOW) == 1
     file = {"kind": "journal", "first": "2026-10-01", "last": "2026-10-31", "key": str(uuid4())}

@@ -102,7 +102,7 @@ def test_an_overdue_loan_counts_down_the_hours(here: Desk) -> None:
     expiry.expire_due(at=EXPIRY)
     at = EXPIRY + 67 * HOUR + timedelta(minutes=30)
     desks.quote(at)
-    words = "100 h left: unless it is repaid by 7 Feb 2026, 10:00 UTC, collateral is sold"
+    words = "4 d 4 h left: unless it is repaid by 7 Feb 2026, 10:00 UTC, collateral is sold"
 
     assert words in page_of(here, loan, at)
     with visit.later(here.applicant, at) as borrower:
@@ -130,7 +130,7 @@ def test_a_pause_is_shown_and_makes_the_countdown_longer(here: Desk) -> None:
     page = page_of(here, loan, at)
 
     assert "Repayments are closed in USDT until 1 Feb 2026, 06:00 UTC (Custody is down.). No late fee" in page
-    assert "166 h left: unless it is repaid by 7 Feb 2026, 20:00 UTC" in page
+    assert "6 d 22 h left: unless it is repaid by 7 Feb 2026, 20:00 UTC" in page
     assert "230.13698631 USDT" in page[page.index("Next charge") : page.index("Next charge") + 120]
     with visit.later(here.applicant, at) as borrower:
         form = {"key": str(uuid4()), "how": "amount", "amount": "5"}
