@@ -16,7 +16,7 @@ CLIENTS := official pybinance connector typed
 CLIENT_STAMPS := $(CLIENTS:%=.venv-clients/%/.installed)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check clients client-envs rules drill browser screenshots bench replays bench-reads lint format format-check types imports migrations templates css css-check lock clean
+.PHONY: help setup run test check clients client-envs rules drill browser screenshots bench replays bench-reads lint format format-check types imports migrations templates messages css css-check lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ templates: $(STAMP) ## djade
 $(VENV)/bin/tailwindcss: requirements/css.lock $(STAMP)
 	@$(PIP) -r requirements/css.lock
 	@touch $@
+
+messages: $(STAMP) ## take the marked texts into locale/sv and compile them (tests/messages.py cuts them for translators)
+	@$(PY) -m tests.messages
 
 css: $(VENV)/bin/tailwindcss ## build static/css/site.css from input.css
 	@$(TAILWIND) -o $(CSS)

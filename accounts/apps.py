@@ -6,6 +6,7 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import chain, closing, exports, jobs, journal, ledger, membership  # noqa: F401  jobs listens
+        from accounts import tongue as tongue  # from here on pages say words in their reader's language
         from accounts.models import ApiKey, Approval, LedgerAccount, Notice, NoticeContact
 
         ledger.checks.append(chain.problems)

@@ -24,6 +24,7 @@ from django.utils.module_loading import import_string
 
 from accounts import letters
 from accounts.models import Notice
+from accounts.tongue import say
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,9 @@ def sms(notice: Notice) -> str:
 
 def sms_to(notice: Notice, phone: str) -> str:
     backend: SmsBackend = import_string(settings.SMS_BACKEND)
-    return backend(phone, letters.one_line(notice.title)[:LONGEST_SMS])[:ANSWER_KEPT]
+    with letters.language_of(notice):
+        title = letters.one_line(say(notice.title))
+    return backend(phone, title[:LONGEST_SMS])[:ANSWER_KEPT]
 
 
 # --- SMS adapters -------------------------------------------------------------------------------------

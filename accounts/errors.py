@@ -7,12 +7,15 @@ a bug. Chapters define their own refusals beside the command that raises them.
 
 from typing import ClassVar
 
+from accounts.words import Words
+
 
 class Refused(Exception):
     """A rule said no; nothing was changed.
 
     `code` is stable and for programs, the message is for people and names the thing and its state, `sapi` is
-    the negative code of the exchange's dialect (-10016: the loan operation failed).
+    the negative code of the exchange's dialect (-10016: the loan operation failed). The message is words
+    (`tell("{loan} is closed.", loan=loan)`), so a page says it in its reader's language and all else in English.
     """
 
     code: ClassVar[str] = "refused"
@@ -20,7 +23,7 @@ class Refused(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.message = message
+        self.message: str = message if isinstance(message, Words) else Words(message)
 
 
 class BadAmount(Refused):

@@ -11,8 +11,10 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import translation
 
 from accounts.models import Notice
+from accounts.tongue import ENGLISH, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +34,21 @@ class Letter:
 
 
 def of_notice(notice: Notice) -> Letter:
-    """A notice with the figures it was sent with and the link to itself. R-GEN-65"""
+    """A notice with the figures it was sent with and the link to itself, in its customer's language. R-GEN-65"""
     link = f"{settings.SITE_URL}{reverse('accounts:notice', args=[notice.pk])}"
     context = {"notice": notice, "link": link, "desk": desk()}
-    return Letter(
-        subject=one_line(notice.title),
-        text=tidy(render_to_string("mail/notice.txt", context)),
-        html=render_to_string("mail/notice.html", context),
-    )
+    with language_of(notice):
+        return Letter(
+            subject=one_line(say(notice.title)),
+            text=tidy(render_to_string("mail/notice.txt", context)),
+            html=render_to_string("mail/notice.html", context),
+        )
+
+
+def language_of(notice: Notice) -> translation.override:
+    """Letters and SMS speak the language the customer chose; webhooks are for programs and speak English."""
+    preference = getattr(notice.customer, "notice_preference", None)
+    return translation.override(preference.language if preference else ENGLISH)
 
 
 def of_text(subject: str, text: str) -> Letter:

@@ -24,6 +24,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer, Delivery, Notice, NoticeContact, NoticePreference
 from accounts.powers import MemberRule, Power
+from accounts.words import kept
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,7 @@ def send(
             "kind": kind,
             "title": title[:200],
             "body": body,
+            "memory": _memory(title, body),
             "facts": dict(facts),
             "at": at,
         },
@@ -115,6 +117,7 @@ def send_all(messages: Sequence[Message], *, at: datetime) -> None:
             kind=one.kind,
             title=one.title[:200],
             body=one.body,
+            memory=_memory(one.title, one.body),
             facts=dict(one.facts),
             at=at,
         )
@@ -122,6 +125,12 @@ def send_all(messages: Sequence[Message], *, at: datetime) -> None:
         if one.event not in told
     )
     _queue(notices, leaves_at=at)
+
+
+def _memory(title: str, body: str) -> dict[str, object] | None:
+    """What a reader of another language needs of these words; None of text that is not words."""
+    parts = {"title": kept(title[:200]), "body": kept(body)}
+    return {name: part for name, part in parts.items() if part is not None} or None
 
 
 def _queue(notices: Sequence[Notice], *, leaves_at: datetime) -> None:
@@ -188,6 +197,7 @@ def _preferences_of(customers: Collection[int]) -> dict[int, reach.Preference]:
             quiet_from=row.quiet_from,
             quiet_until=row.quiet_until,
             time_zone=row.time_zone,
+            language=row.language,
         )
         for row in NoticePreference.objects.filter(customer__in=customers)
     }

@@ -11,6 +11,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer, Notice, NoticePreference
 from accounts.powers import MemberRule, Power
+from accounts.tongue import ENGLISH
 
 TESTED_EVERY = timedelta(minutes=1)  # a test message costs money and goes to a telephone
 
@@ -25,6 +26,10 @@ class BadQuietHours(Refused):
 
 class BadTimeZone(Refused):
     code = "bad_time_zone"
+
+
+class BadLanguage(Refused):
+    code = "bad_language"
 
 
 class TestedJustNow(Refused):
@@ -43,6 +48,7 @@ def set_preference(
     quiet_from: time | None = None,
     quiet_until: time | None = None,
     time_zone: str = "UTC",
+    language: str = ENGLISH,
     key: str = "",
     reason: str = "",
 ) -> NoticePreference:
@@ -54,6 +60,7 @@ def set_preference(
         BadPhone: SMS is on without a number, or the number is none.
         BadQuietHours: one end without the other, or no time between them.
         BadTimeZone: a time zone nobody knows.
+        BadLanguage: a language the desk does not write.
     """
     number = _number(phone, by_sms)
     if (quiet_from is None) != (quiet_until is None):
@@ -62,6 +69,8 @@ def set_preference(
         raise BadQuietHours("Quiet hours that end when they start are none; leave both empty for none.")
     if not reach.is_time_zone(time_zone):
         raise BadTimeZone(f"There is no time zone {time_zone}; choose one such as Europe/Zurich, or UTC.")
+    if language not in NoticePreference.Language.values:
+        raise BadLanguage("Choose English or Svenska.")
     customer = Customer.objects.select_for_update(of=("self",), no_key=True).get(pk=customer_id)
     row, _ = NoticePreference.objects.update_or_create(
         customer=customer,
@@ -72,6 +81,7 @@ def set_preference(
             "quiet_from": quiet_from,
             "quiet_until": quiet_until,
             "time_zone": time_zone,
+            "language": language,
         },
     )
     return row

@@ -63,6 +63,7 @@ class Preference:
     quiet_from: time | None = None
     quiet_until: time | None = None
     time_zone: str = "UTC"
+    language: str = "en"
 
 
 def may_wait(kind: str) -> bool:

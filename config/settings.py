@@ -50,8 +50,14 @@ WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
-USE_I18N = False
-LANGUAGE_CODE = "en"
+USE_I18N = True
+LANGUAGE_CODE = "en"  # and of whatever is no page: jobs, programs, files
+LANGUAGES = [("en", "English"), ("sv", "Svenska")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_NAME = "language"
+LANGUAGE_COOKIE_AGE = int(timedelta(days=365).total_seconds())
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 FORMAT_MODULE_PATH = ["config.formats"]  # the console's; pages have a filter of their own
 
 INSTALLED_APPS = [
@@ -82,6 +88,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "config.policy.Manners",
     "config.policy.Programs",
+    "config.languages.Languages",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -99,7 +106,9 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,  # django-cotton wraps the loaders when it starts
         "OPTIONS": {
+            "builtins": ["django.templatetags.i18n", "accounts.templatetags.spoken"],
             "context_processors": [
+                "config.languages.language",
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
@@ -168,6 +177,7 @@ SMS_BACKEND = env.str("SMS_BACKEND", default=f"accounts.channels.{_sms}")
 WEBHOOKS_TO_THIS_MACHINE = env.bool("WEBHOOKS_TO_THIS_MACHINE", default=DEMO)
 
 # -- People
+MESSAGE_STORAGE = "accounts.pages.spoken.Spoken"
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
@@ -223,7 +233,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # -- The browser
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not INSECURE_HTTP
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = LANGUAGE_COOKIE_SECURE = SECURE_SSL_REDIRECT = not INSECURE_HTTP
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = int(timedelta(hours=12).total_seconds())
 SECURE_REDIRECT_EXEMPT = [r"^/*s?api/"]  # a program is told, not sent elsewhere with its key in the open

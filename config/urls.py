@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.templatetags.static import static
 from django.urls import include, path, re_path
 from django.views.generic import RedirectView
+from django.views.i18n import set_language
 
 from accounts.sapi.door import door
 
@@ -24,5 +25,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),  # asked for by the browser unasked
     path("accounts/", include("allauth.urls")),
+    path("language/", set_language, name="set_language"),
     *[path("", include(module)) for module in _pages if find_spec(module)],
 ]

@@ -1,7 +1,7 @@
 """What was done and said: the audit trail, idempotency keys, notices and their deliveries."""
 
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
@@ -9,6 +9,7 @@ from django.db.models import Q
 from accounts import reach
 from accounts.models.fields import ClockTimestamp
 from accounts.models.people import Customer, NoticeContact, User
+from accounts.words import recalled
 
 
 class AuditRecord(models.Model):
@@ -86,6 +87,7 @@ class Notice(models.Model):
     kind = models.CharField(max_length=40)
     title = models.CharField(max_length=200)
     body = models.TextField()
+    memory = models.JSONField(null=True)  # what title and body were made of, to say them in another language
     facts = models.JSONField(default=dict)  # LTV, prices, amounts needed, ids of what it is about
     at = models.DateTimeField()
     read_at = models.DateTimeField(null=True)
@@ -100,6 +102,16 @@ class Notice(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @classmethod
+    def from_db(cls, *row_of: Any, **how: Any) -> Self:
+        """Title and body are words again, where it is remembered what they were made of."""
+        row = super().from_db(*row_of, **how)
+        memory = row.__dict__.get("memory") or {}
+        for name in ("title", "body"):
+            if name in memory and name in row.__dict__:
+                setattr(row, name, recalled(row.__dict__[name], memory[name]))
+        return row
 
 
 KEPT_IN_SIGHT = timedelta(days=30)  # how long a delivery that failed is listed
@@ -160,6 +172,10 @@ class Delivery(models.Model):
 class NoticePreference(models.Model):
     """How a customer wants to be told. Quiet hours hold back what can wait, never a call or a liquidation."""
 
+    class Language(models.TextChoices):
+        ENGLISH = "en", "English"
+        SWEDISH = "sv", "Svenska"
+
     customer = models.OneToOneField(Customer, models.PROTECT, related_name="notice_preference")
     by_email = models.BooleanField(default=True)
     by_sms = models.BooleanField(default=True)
@@ -167,6 +183,7 @@ class NoticePreference(models.Model):
     quiet_from = models.TimeField(null=True)
     quiet_until = models.TimeField(null=True)
     time_zone = models.CharField(max_length=40, default="UTC")
+    language = models.CharField(max_length=2, choices=Language.choices, default=Language.ENGLISH)
 
     class Meta:
         constraints = (

@@ -15,15 +15,32 @@ from django.http import HttpRequest
 
 from accounts.errors import BadAmount, Refused
 from accounts.money import parse_amount
+from accounts.typed import as_sent, as_shown
 
 REFUSED = 422
+
+
+class Typed(str):
+    """What somebody typed, shown again as it was."""
+
+    __slots__ = ()
+
+
+class AmountField(forms.CharField):
+    """Text; what the house fills in is written as its reader types it, what was typed stays as it was."""
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return Typed(data) if isinstance(data, str) else data
+
+    def prepare_value(self, value: Any) -> Any:
+        return as_shown(value) if isinstance(value, str) and not isinstance(value, Typed) else value
 
 
 def amount_field(label: str = "Amount", *, required: bool = True) -> forms.CharField:
     """An amount as typed; `read_amount` judges it once its asset is known. Spaces are not stripped away."""
     widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
     long = "An amount has at most 17 digits before the point and 8 after it."
-    return forms.CharField(
+    return AmountField(
         label=label,
         required=required,
         strip=False,
@@ -39,9 +56,9 @@ def key_field() -> forms.UUIDField:
 
 
 def read_amount(form: forms.BaseForm, field: str, *, places: int) -> Decimal | None:
-    """The amount in `field`, or None with the reason at the field."""
+    """The amount in `field`, typed the reader's way, or None with the reason at the field."""
     try:
-        return parse_amount(form.cleaned_data.get(field), places=places)
+        return parse_amount(as_sent(form.cleaned_data.get(field)), places=places)
     except BadAmount as refusal:
         form.add_error(field, refusal.message)
         return None

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts import notices, preferences, reach
 from accounts.contacts import LONGEST_NAME, MOST_CONTACTS
 from accounts.errors import Refused
-from accounts.models import Customer, NoticeContact
+from accounts.models import Customer, NoticeContact, NoticePreference
 from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 
@@ -21,6 +21,7 @@ FIELDS = {
     "bad_phone_number": "phone",
     "bad_quiet_hours": "quiet_until",
     "bad_time_zone": "time_zone",
+    "bad_language": "language",
 }
 """At which field a refusal is shown."""
 
@@ -51,6 +52,9 @@ class PreferenceForm(forms.Form):
     )
     time_zone = forms.ChoiceField(
         label="Your time zone", help_text="Quiet hours are in this time; all else is UTC"
+    )
+    language = forms.ChoiceField(
+        label="Language of e-mail and SMS", choices=NoticePreference.Language.choices, required=False
     )
     key = key_field()
 
@@ -94,6 +98,7 @@ def preference(request: HttpRequest, customer: Customer) -> HttpResponse:
     form = PreferenceForm(request.POST) if request.method == "POST" else form_of(customer)
     if form.is_bound and form.is_valid():
         chosen = {name: value for name, value in form.cleaned_data.items() if name != "key"}
+        chosen["language"] = chosen["language"] or notices.preference_of(customer).language
         try:
             preferences.set_preference(
                 customer_id=customer.pk,
@@ -141,6 +146,7 @@ def form_of(customer: Customer) -> PreferenceForm:
             "quiet_from": now.quiet_from,
             "quiet_until": now.quiet_until,
             "time_zone": now.time_zone,
+            "language": now.language,
         }
     )
 

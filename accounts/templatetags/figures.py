@@ -13,16 +13,16 @@ from django import template
 from django.utils import dateformat
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import get_language
 
 from accounts.models import Asset
 from accounts.money import exact
+from accounts.tongue import NARROW_SPACE, SWEDISH, month, reads
+from accounts.words import figure, tell
 
 register = template.Library()
 
 NBSP: Final = "\u00a0"
 MINUS: Final = "\u2212"
-NARROW_SPACE: Final = "\u202f"
 NO_COVER: Final = "\u221e"  # debt with nothing behind it: the LTV has no number
 LEDGER_PLACES: Final = 8
 RATE_PLACES_SHOWN: Final = 10  # a rate keeps 12 decimals as a fraction, so 10 as a percentage
@@ -33,6 +33,7 @@ TIME_FORMS: Final = {
     "clock": r"H:i:s \U\T\C",
     "time": "H:i:s",
 }
+ENGLISH_SIGNS: Final = (",", ".")
 COUNTDOWN_UNDER: Final = timedelta(hours=48)
 
 BLANK: Final = (str, type(None))  # Django hands a filter "" for a variable that is not there.
@@ -75,11 +76,11 @@ def held(value: Decimal | int | str | None, asset: Asset | str = "") -> str:
 
 @register.filter
 def plain(value: Decimal | int | str | None, asset: Asset | str = "") -> str:
-    """`amount` without markup, for buttons, titles and labels: "355,616.44 USDT"."""
+    """`amount` without markup, for buttons, titles and labels: "355,616.44 USDT". Words, like every sentence."""
     if isinstance(value, BLANK):
         return ""
-    digits = _digits(_decimal(value), at_least=_headline_places(asset))
-    return f"{digits}{NBSP}{asset}" if asset else digits
+    digits = _digits(_decimal(value), at_least=_headline_places(asset), signs=ENGLISH_SIGNS)
+    return figure(f"{digits}{NBSP}{asset}" if asset else digits)
 
 
 @register.filter
@@ -176,10 +177,10 @@ def when(value: datetime | date | str | None, form: str = "") -> str:
         return ""
     if not isinstance(value, datetime):
         return format_html(
-            '<time datetime="{}">{}</time>', value.isoformat(), dateformat.format(value, "j M Y")
+            '<time datetime="{}">{}</time>', value.isoformat(), _dated(value, TIME_FORMS["day"])
         )
     instant = _utc(value)
-    return _time(instant, dateformat.format(instant, TIME_FORMS[form]))
+    return _time(instant, _dated(instant, TIME_FORMS[form]))
 
 
 @register.filter
@@ -195,7 +196,7 @@ def countdown(value: datetime | str | None, now: datetime) -> str:
         return when(instant)
     span = _span(abs(left))
     if left < timedelta(0):
-        return _time(instant, f"{span} ago")
+        return _time(instant, tell("{span} ago", span=span))
     return _time(instant, span, left=int(left.total_seconds()))
 
 
@@ -265,14 +266,12 @@ def _ledger_places(asset: Asset | str) -> int:
 
 def _separators() -> tuple[str, str]:
     """Thousands and decimal sign of the page's language."""
-    if (get_language() or "en").startswith("sv"):
-        return NARROW_SPACE, ","
-    return ",", "."
+    return (NARROW_SPACE, ",") if reads(SWEDISH) else ENGLISH_SIGNS
 
 
-def _digits(value: Decimal, at_least: int = 2) -> str:
+def _digits(value: Decimal, at_least: int = 2, signs: tuple[str, str] | None = None) -> str:
     """The number exactly, grouped, with a true minus and at least so many decimals."""
-    thousands, point = _separators()
+    thousands, point = signs or _separators()
     whole, _, decimals = format(value.copy_abs(), ",f").partition(".")
     decimals = decimals.rstrip("0").ljust(at_least, "0")
     minus = MINUS if value < 0 else ""
@@ -294,6 +293,14 @@ def _markup(digits: str, asset: Asset | str) -> SafeString:
     return format_html("{}{}{}", head, tail, unit)
 
 
+def _dated(value: date, form: str) -> str:
+    """Swedish writes "22 nov. 2026 14:05 UTC"."""
+    if reads(SWEDISH):
+        name = "".join(f"\\{letter}" for letter in month(value, short=True))
+        form = form.replace("M", name, 1).replace(",", "")
+    return dateformat.format(value, form)
+
+
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError(f"{value} has no time zone")
@@ -312,7 +319,7 @@ def _time(instant: datetime, text: str, *, left: int | None = None) -> SafeStrin
 def _span(left: timedelta) -> str:
     minutes = int(left.total_seconds()) // 60
     if minutes < 1:
-        return f"under 1{NBSP}min"
+        return tell("under 1\u00a0min")
     hours, minutes = divmod(minutes, 60)
     if hours >= COUNTDOWN_UNDER // timedelta(hours=1):
         days, hours = divmod(hours, 24)

@@ -5,6 +5,7 @@ from django.utils.html import strip_tags
 
 from accounts.models import Notice
 from accounts.pages import facts
+from accounts.tongue import say
 
 register = template.Library()
 
@@ -17,5 +18,5 @@ def told_in(notice: Notice) -> facts.Told:
 
 @register.filter
 def words(value: str) -> str:
-    """A figure without its markup, for a letter of plain text."""
-    return strip_tags(value).replace("\u00a0", " ").replace("\u202f", " ")
+    """A figure or words without markup, for a letter of plain text."""
+    return strip_tags(say(value)).replace("\u00a0", " ").replace("\u202f", " ")

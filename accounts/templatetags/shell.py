@@ -11,6 +11,8 @@ from django.utils.html import format_html
 
 from accounts.pages import access
 from accounts.powers import Power
+from accounts.typed import unmistakable
+from accounts.words import tell
 
 register = template.Library()
 
@@ -27,7 +29,7 @@ def nav_link(context: Context, view_name: str, label: str, apart: str = "", coun
         others = [reverse(other) for other in apart.split()]
     except NoReverseMatch:
         return ""
-    label = f"{label} ({count})" if count else label
+    label = tell("{label} ({count})", label=label, count=count) if count else label
     request = context.get("request")
     current = "" if any(_current(request, other) for other in others) else _current(request, href)
     if not current:
@@ -56,5 +58,8 @@ def lacks(context: Context, power: str) -> str:
 
 @register.filter
 def typed(value: Decimal) -> str:
-    """An amount as a person types it into a form: plain digits, no separators, no idle zeros."""
-    return f"{value.normalize():f}"
+    """An amount as a program types it into a form or a link: plain digits and a point, no idle zeros.
+
+    For a Swedish reader three decimals become four, because three could be thousands (accounts/typed.py).
+    """
+    return unmistakable(f"{value.normalize():f}")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from accounts.models import Asset
 from accounts.templatetags import figures
+from accounts.tongue import say
 
 NBSP, MINUS = "\u00a0", "\u2212"
 USDT = Asset(symbol="USDT", kind=Asset.Kind.STABLE)
@@ -176,7 +177,7 @@ def test_nothing_is_shown_as_nothing(name: str) -> None:
 
 def test_swedish_pages_write_numbers_the_swedish_way(settings: object) -> None:
     settings.LANGUAGE_CODE = "sv"  # type: ignore[attr-defined]
-    assert figures.plain(D("4027616.438"), "USDT") == f"4\u202f027\u202f616,438{NBSP}USDT"
+    assert say(figures.plain(D("4027616.438"), "USDT")) == f"4\u202f027\u202f616,438{NBSP}USDT"
     assert figures.amount(D("0.123"), "BTC") == "0,12" + tail("3") + unit("BTC")
 
 

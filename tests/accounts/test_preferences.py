@@ -46,6 +46,8 @@ def test_a_choice_replaces_the_one_before_and_is_signed() -> None:
         ({"time_zone": "Europe/Atlantis"}, "bad_time_zone"),
         ({"time_zone": "../../etc/passwd"}, "bad_time_zone"),
         ({"time_zone": ""}, "bad_time_zone"),
+        ({"language": "de"}, "bad_language"),
+        ({"language": ""}, "bad_language"),
     ],
 )
 def test_a_choice_that_cannot_work_changes_nothing(choice: dict[str, Any], code: str) -> None:
