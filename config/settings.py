@@ -116,7 +116,7 @@ TEMPLATES = [
                 "accounts.pages.context.people",
                 "risk.pages.context.market",
                 "loans.pages.context.demo",
-            ]
+            ],
         },
     }
 ]
