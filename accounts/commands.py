@@ -134,6 +134,8 @@ class Registered:
 registered: dict[str, Registered] = {}
 releasing: ContextVar[str] = ContextVar("releasing", default="")
 """The payload hash whose release is running (accounts/approvals.py); nothing else passes as released."""
+repeated: ContextVar[bool] = ContextVar("repeated", default=False)
+"""Whether the command that ended last gave an earlier outcome again: it was done before, and not now (R-GEN-06)."""
 
 
 @contextmanager
@@ -207,7 +209,9 @@ def _run_once(command: Registered, kwargs: dict[str, Any]) -> Any:
         key = kwargs.get("key")
         claim = _claim(actor, str(key), name, kwargs) if key else None
         if claim is not None and not claim.fresh:
-            return claim.replay(command.returns)
+            first = claim.replay(command.returns)
+            repeated.set(True)
+            return first
         if command.four_eyes is not None:
             _refuse_unreleased(command, command.four_eyes, kwargs)
         if command.member is not None:
@@ -224,6 +228,7 @@ def _run_once(command: Registered, kwargs: dict[str, Any]) -> Any:
         )
         if claim is not None and result_pk is not None:
             IdempotencyKey.objects.filter(pk=claim.row.pk).update(result=result_pk)
+    repeated.set(False)
     return result
 
 

@@ -42,6 +42,7 @@ class Preview:
     to_confirm: bool = False  # R-VIP-54: allowed once the customer agrees to `reason`
     before: book.GroupState | None = None  # the group these figures are of, as it is
     after: book.GroupState | None = None  # and as it would be
+    entered: book.GroupState | None = None  # the group that coins come into, as it would be; else that one
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +340,7 @@ def _preview(plan: Callable[[], Move], *, at: datetime) -> Preview:
         to_confirm=code == groups.NeedsConfirmation.code,
         before=first.before if first else None,
         after=first.after if first else None,
+        entered=effects[-1].after if effects else None,
     )
 
 

@@ -44,9 +44,8 @@ def _preview_deposit(values: Values, at: datetime) -> gate.Preview:
         return gate.Preview(True, "", None, None, None, None)
     before = book.state_of(group, at=at)
     after = before.changed(balances={(uid, symbol): values["amount"]})
-    return gate.Preview(
-        True, "", group, before.movement_ltv, after.movement_ltv, before.lines, before=before, after=after
-    )
+    ltvs = before.movement_ltv, after.movement_ltv
+    return gate.Preview(True, "", group, *ltvs, before.lines, before=before, after=after, entered=after)
 
 
 def _deposit(values: Values, actor: Actor, at: datetime, key: str) -> Movement:

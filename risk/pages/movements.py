@@ -105,10 +105,10 @@ def _check(request: HttpRequest, form: MoveForm, preview: gate.Preview) -> bool:
     if not (preview.allowed or preview.to_confirm):
         form.add_error(None, preview.reason)
     promise = promise_of(request, form)
-    if promise is None or preview.after is None:
+    if promise is None or preview.entered is None:
         return False
     try:
-        refuse_broken(promise, preview.after.worth(permission=False))
+        refuse_broken(promise, preview.entered.worth(permission=False))
     except PromiseBroken as refusal:
         refuse(form, refusal)
         return True
@@ -195,6 +195,7 @@ def _in_their_view(request: HttpRequest, preview: gate.Preview) -> gate.Preview:
         to_confirm=False,
         before=None,
         after=None,
+        entered=None,
     )
 
 

@@ -127,6 +127,42 @@ def test_a_promise_that_prices_broke_does_nothing(
     assert ltv_of(group) == again.after.ltv
 
 
+@pytest.mark.parametrize("coin", ["USDT", "BTC"])
+def test_a_press_that_was_done_is_never_called_undone(
+    coin: str, borrower: Client, group: CollateralGroup, market: Desk
+) -> None:
+    """R-GEN-06: pressed twice, and prices fell between: who hears that nothing was done would pay again."""
+    build.deposit(market.master, coin, "500000" if coin == "USDT" else "15", wallet="spot", at=TEN)
+    to, press = cards(borrower, group)[1]
+    first = borrower.post(to, press)
+    assert first.status_code == 302
+    done = everything()
+    price("48000")
+
+    second = borrower.post(to, press)
+
+    assert (second.status_code, second["Location"]) == (302, first["Location"])
+    assert everything() == done
+
+
+def test_the_look_asks_the_group_that_is_cured(
+    borrower: Client, group: CollateralGroup, market: Desk
+) -> None:
+    """R-FTR-02: coins that secure another group may cure this one; where they leave is not where they are promised."""
+    third, fourth = build.account(market.owner), build.account(market.owner)
+    build.deposit(fourth, "BTC", "10", at=TEN)
+    build.debt(build.group(third, [fourth]), amount="1000")
+    to, press = cards(borrower, group)[1]
+    assert press["account"] == str(fourth.pk)
+    form = {name: value for name, value in press.items() if name != "press"}
+    assert borrower.post(to, form).status_code == 200
+    price("48000")
+    broken = borrower.post(to, form)
+    assert broken.status_code == 422
+    assert "Prices have moved" in text_of(broken)
+    assert 'name="seen"' not in broken.content.decode()
+
+
 def test_a_promise_that_more_than_holds_is_kept(
     borrower: Client, group: CollateralGroup, market: Desk
 ) -> None:
