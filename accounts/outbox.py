@@ -93,4 +93,5 @@ def _text(message: Parsed) -> str:
 
 
 def _is_to(kept: Kept, address: str) -> bool:
-    return address.casefold() in {one.casefold() for one in kept.to}
+    """Only ASCII is folded: a long s or a Kelvin sign would make another person's address the same."""
+    return address.isascii() and address.lower() in {one.lower() for one in kept.to if one.isascii()}

@@ -177,6 +177,15 @@ def test_letters_stay_in_a_folder_and_each_person_reads_their_own(folder: Path) 
     assert Client().get(reverse("accounts:mail")).status_code == 302
 
 
+@pytest.mark.parametrize("twin", ["\u017fusan@demo.example", "su\u017fan@demo.example"])
+def test_a_letter_that_looks_alike_opens_nobody_elses_mail(folder: Path, twin: str) -> None:
+    """R-GEN-95: such an address is a valid one of somebody else, and a password's link may be among the letters."""
+    letters.of_text("Reset", "secret").to(["susan@demo.example"]).send()
+    [kept] = outbox.addressed_to("Susan@demo.example")
+    assert outbox.addressed_to(twin) == []
+    assert outbox.read(kept.name, address=twin) is None
+
+
 @pytest.mark.parametrize("name", ["..", "x.eml", "20260101T000000000000-aaaaaaaa.eml", "%2e%2e%2fenv"])
 def test_nothing_but_a_letter_is_read_from_the_folder(folder: Path, name: str) -> None:
     folder.mkdir()
