@@ -40,9 +40,8 @@ class Preview:
     got: Decimal | None = None  # trades: how much would be bought
     code: str = ""  # of the refusal `reason` tells of
     to_confirm: bool = False  # R-VIP-54: allowed once the customer agrees to `reason`
-    before: book.GroupState | None = None  # the group these figures are of, as it is
-    after: book.GroupState | None = None  # and as it would be
-    entered: book.GroupState | None = None  # the group that coins come into, as it would be; else that one
+    # Each group it touches, as it is and as it would be: that of these figures first, that which coins come into last.
+    touched: tuple[tuple[book.GroupState, book.GroupState], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,9 +337,7 @@ def _preview(plan: Callable[[], Move], *, at: datetime) -> Preview:
         got=move.got_amount,
         code=code,
         to_confirm=code == groups.NeedsConfirmation.code,
-        before=first.before if first else None,
-        after=first.after if first else None,
-        entered=effects[-1].after if effects else None,
+        touched=tuple((effect.before, effect.after) for effect in effects),
     )
 
 

@@ -45,7 +45,7 @@ def _preview_deposit(values: Values, at: datetime) -> gate.Preview:
     before = book.state_of(group, at=at)
     after = before.changed(balances={(uid, symbol): values["amount"]})
     ltvs = before.movement_ltv, after.movement_ltv
-    return gate.Preview(True, "", group, *ltvs, before.lines, before=before, after=after, entered=after)
+    return gate.Preview(True, "", group, *ltvs, before.lines, touched=((before, after),))
 
 
 def _deposit(values: Values, actor: Actor, at: datetime, key: str) -> Movement:

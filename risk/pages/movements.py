@@ -88,7 +88,7 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
         "ways": WAYS,
         "form": form,
         "preview": preview,
-        "effect": _effect(preview),
+        "effects": _effects(preview),
         "again": _again(request, kind, form, at) if broken else None,
         "typing": request.POST.get("look") == "typing",
         "why_not": why_not,
@@ -105,10 +105,11 @@ def _check(request: HttpRequest, form: MoveForm, preview: gate.Preview) -> bool:
     if not (preview.allowed or preview.to_confirm):
         form.add_error(None, preview.reason)
     promise = promise_of(request, form)
-    if promise is None or preview.entered is None:
+    if promise is None or not preview.touched:
         return False
+    _, cured = preview.touched[-1]
     try:
-        refuse_broken(promise, preview.entered.worth(permission=False))
+        refuse_broken(promise, cured.worth(permission=False))
     except PromiseBroken as refusal:
         refuse(form, refusal)
         return True
@@ -193,9 +194,7 @@ def _in_their_view(request: HttpRequest, preview: gate.Preview) -> gate.Preview:
         ltv_after=None,
         lines=None,
         to_confirm=False,
-        before=None,
-        after=None,
-        entered=None,
+        touched=(),
     )
 
 
@@ -227,11 +226,10 @@ def _confirmed(request: HttpRequest, way: Way, row: Movement) -> str:
     return f"{said}. {standing_words(book.state_of(group, at=row.at))}"
 
 
-def _effect(preview: gate.Preview | None) -> Effect | None:
-    """On the group it touches; LTV as the gate judges it."""
-    if preview is None or preview.before is None or preview.after is None:
-        return None
-    return effect_of(preview.before, preview.after, permission=True)
+def _effects(preview: gate.Preview | None) -> list[Effect]:
+    """On each group it touches; LTV as the gate judges it."""
+    touched = () if preview is None else preview.touched
+    return [effect_of(before, after, permission=True) for before, after in touched]
 
 
 def _initial(request: HttpRequest, accounts: list[Account]) -> dict[str, Any]:

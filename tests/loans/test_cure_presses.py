@@ -155,7 +155,10 @@ def test_the_look_asks_the_group_that_is_cured(
     to, press = cards(borrower, group)[1]
     assert press["account"] == str(fourth.pk)
     form = {name: value for name, value in press.items() if name != "press"}
-    assert borrower.post(to, form).status_code == 200
+    looked = borrower.post(to, form)
+    assert looked.status_code == 200
+    assert [effect.group.receiver_id for effect in looked.context["effects"]] == [third.pk, market.master.pk]
+    assert f"LTV of {group.name}, before and after" in text_of(looked)
     price("48000")
     broken = borrower.post(to, form)
     assert broken.status_code == 422

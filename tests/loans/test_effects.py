@@ -61,7 +61,8 @@ def worth_of(group: CollateralGroup, at: Any, *, permission: bool) -> Any:
 
 def effect_in(answer: Any) -> Effect:
     payment = answer.context.get("payment")
-    found = payment.effect if payment else answer.context.get("effect")
+    effects = [answer.context.get("effect"), *(answer.context.get("effects") or ())]
+    found = payment.effect if payment else next(filter(None, effects), None)
     assert isinstance(found, Effect)
     return found
 
