@@ -264,7 +264,7 @@ def _repay(request: HttpRequest, row: Loan) -> HttpResponse:
         form.add_error(None, why_not)
     if not form.is_valid():
         return _page(request, row, at, repay_form=form, part=REPAY)
-    if not is_pressed(request, form):
+    if not is_pressed(request, form, row.group, at=at):
         if row.debt.closed_at is not None:
             form.add_error(None, f"{row} is closed; nothing is owed on it.")
             return _page(request, row, at, repay_form=form, part=REPAY)

@@ -71,7 +71,7 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         if why_not:
             form.add_error(None, why_not)
-        elif is_pressed(request, form):
+        elif is_pressed(request, form, _cured(form.cleaned_data), at=at):
             try:
                 row = _act(request, kind, form, at)
             except Refused as refusal:

@@ -7,8 +7,9 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest
 
-from accounts.pages.access import limited_to
-from accounts.pages.forms import is_confirmed, is_look
+from accounts.models import IdempotencyKey
+from accounts.pages.access import actor_of, limited_to
+from accounts.pages.forms import is_confirmed, is_look, key_of
 from risk import book, cures
 from risk.cure import Kind
 from risk.models import CollateralGroup
@@ -46,12 +47,24 @@ def promise_of(request: HttpRequest, form: forms.BaseForm) -> Promise | None:
     return found
 
 
-def is_pressed(request: HttpRequest, form: forms.BaseForm) -> bool:
-    """The form's own button, after a look; or a cure's, which showed where it leads and carries that with it."""
+def is_pressed(
+    request: HttpRequest, form: forms.BaseForm, group: CollateralGroup | None, *, at: datetime
+) -> bool:
+    """The form's own button, after a look; or a cure's, which showed where it leads and carries that with it.
+
+    Where `group` needs no such cure any more the cure's is only a look: a page that stood open, or that renewed its
+    figures and its key while the first press was under way, must not pay twice. R-GEN-06
+    """
     if is_confirmed(request, form):
         return True
-    is_cure = request.POST.get(PRESS) == "cure" and not is_look(request)
-    return is_cure and promise_of(request, form) is not None
+    promise = promise_of(request, form)
+    if promise is None or request.POST.get(PRESS) != "cure" or is_look(request):
+        return False
+    if IdempotencyKey.objects.filter(caller=actor_of(request).label, key=key_of(form)).exists():
+        return True  # it is told what came of it
+    if group is None:
+        return False
+    return not promise.goal.is_reached(book.state_of(group, at=at).worth(permission=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,25 @@ def test_a_press_that_was_done_is_never_called_undone(
     assert everything() == done
 
 
+@pytest.mark.parametrize("coin", ["USDT", "BTC"])
+def test_a_cure_that_is_needed_no_more_is_only_looked_at(
+    coin: str, borrower: Client, group: CollateralGroup, market: Desk
+) -> None:
+    """R-GEN-06: the page asks for its figures every ten seconds and gets a new key: the second press pays nothing."""
+    build.deposit(market.master, coin, "500000" if coin == "USDT" else "15", wallet="spot", at=TEN)
+    to, press = cards(borrower, group)[1]
+    _, renewed = cards(borrower, group)[1]
+    assert renewed["key"] != press["key"]
+    first = borrower.post(to, press)
+    assert first.status_code == 302
+    done = everything()
+    looked = borrower.post(to, renewed)
+    assert looked.status_code == 200
+    assert 'name="seen"' in looked.content.decode()
+    assert borrower.post(to, press)["Location"] == first["Location"]
+    assert everything() == done
+
+
 def test_the_look_asks_the_group_that_is_cured(
     borrower: Client, group: CollateralGroup, market: Desk
 ) -> None:
