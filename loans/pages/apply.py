@@ -125,7 +125,9 @@ def _looked(
     blank = ApplyForm(
         choices=choices, rows=form.rows, most=form.most, initial=initial or typed_values(request.POST)
     )
-    so_far = SoFar(figures, missing, mistakes)
+    so_far = SoFar(
+        figures, missing, mistakes if initial else []
+    )  # who asks for another row is not judged yet
     return _form_page(request, blank, choices, at=at, so_far=so_far, draft=draft)
 
 

@@ -109,7 +109,7 @@ def test_a_row_says_where_it_stands_what_cures_it_and_what_is_next(house: Desk) 
         text = at(client, "desk_calls")
     assert "80.00 %" in text
     assert "call 77 %, sold 91 %" in text
-    assert "repay 37,500.00 000001 USDT add 0.97 402598 BTC" in text
+    assert "repay 37,500.00 000001 USDT LTV then 76.99 % add 0.97 402598 BTC LTV then 76.99 %" in text
     assert "CALLED" in text
     assert "CALL called 5 min ago" in text
     assert "CALLED none Wait for the acknowledgement" in text

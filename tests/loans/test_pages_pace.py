@@ -73,4 +73,4 @@ def test_the_group_says_that_its_sale_waits_and_until_when() -> None:
     assert client_of(stranger).get(page).status_code == 404
     with at(NOON + timedelta(minutes=10)):
         build.prices(NOON + timedelta(minutes=10), BTC="40000", USDT="1")
-        assert "waits" not in text_of(client_of(user).get(page))
+        assert "The sale of" not in text_of(client_of(user).get(page))
