@@ -229,7 +229,9 @@ SPECTACULAR_SETTINGS = {
     "SERVE_AUTHENTICATION": [],
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api/v1",
-    "POSTPROCESSING_HOOKS": [],  # choices stand where they are used: two fields of a name may have different ones
+    "POSTPROCESSING_HOOKS": [
+        "accounts.api.schema.in_english"
+    ],  # no others: choices stand where they are used: two fields of a name may have different ones
 }
 
 # -- The browser

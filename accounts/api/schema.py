@@ -8,6 +8,16 @@ from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
 from accounts.api.wire import KEY_HEADER
+from accounts.words import Words
+
+
+def in_english(result: Any, **_: Any) -> Any:
+    """Labels in the description as plain text: programs read English, and YAML knows no other kind of text."""
+    if isinstance(result, dict):
+        return {in_english(key): in_english(value) for key, value in result.items()}
+    if isinstance(result, list | tuple):
+        return [in_english(value) for value in result]
+    return result.english if isinstance(result, Words) else result
 
 
 class FieldProblem(serializers.Serializer[Any]):

@@ -127,6 +127,7 @@ OF_NOBODY = {
         "version",
     ),  # of our own API, beside the id of whose it is; the house has none there
     "run_id",  # of a stress: a question about the whole book
+    "name",  # of a letter in a demo's mailbox, read by its addressee only
     "export_id",  # what one asked for oneself, from a page that is written down
 }
 

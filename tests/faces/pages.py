@@ -96,7 +96,7 @@ NOT_PAGES: Final[dict[str, str]] = {
         FILE,
     ),
     "admin:risk_redemption_change": "the demo redeems no coin",
-    **dict.fromkeys(("risk:live", "admin:search", "admin:autocomplete"), PART),
+    **dict.fromkeys(("risk:live", "admin:autocomplete"), PART),
     **dict.fromkeys(
         (
             *("loans:of_debt", "loans:history", "loans:client_history", "admin:login", "admin:view_on_site"),
