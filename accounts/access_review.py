@@ -12,6 +12,7 @@ from typing import Any
 
 from accounts.commands import registered
 from accounts.models import Account, AuditRecord, Membership, User
+from accounts.words import tell
 
 Row = dict[str, Any]
 
@@ -83,7 +84,7 @@ def _memberships(instant: datetime, customers: Mapping[int, Row]) -> dict[int, l
                 role=row.get(
                     "role", Membership.Role.SIGNATORY
                 ),  # before firms had roles everybody could do all
-                account="" if uid is None else f"{labels.get(uid, '')} ({uid})",
+                account="" if uid is None else tell("{uid} ({uid2})", uid=labels.get(uid, ""), uid2=uid),
             )
         )
     return found

@@ -32,6 +32,7 @@ from accounts.models import Approval, ApprovalPolicy, Customer, User
 from accounts.money import MAX_AMOUNT
 from accounts.payloads import arguments_of
 from accounts.rehearsal import accepted, rehearse, run_released
+from accounts.words import tell
 
 DEFAULT_HOURS = 72
 LONGEST_HOURS = 30 * 24
@@ -98,7 +99,13 @@ def propose(
     maker, firm = _maker(found, arguments, actor, at=at)
     reason = _reasoned(reason) if firm is None else reason.strip()[:LONGEST_REASON]
     if not 1 <= hours <= LONGEST_HOURS:
-        raise NotProposable(f"A proposal waits 1 to {LONGEST_HOURS} hours, not {hours}.")
+        raise NotProposable(
+            tell(
+                "A proposal waits 1 to {longest_hours} hours, not {hours}.",
+                longest_hours=LONGEST_HOURS,
+                hours=hours,
+            )
+        )
     payload, payload_hash = told(arguments), digest(command, arguments)
     exact = arguments_of(found, payload, payload_hash=payload_hash)
     rehearse(found, exact, payload_hash=payload_hash, actor=actor, at=at, reason=reason)
@@ -174,7 +181,12 @@ def release(*, approval_id: int, actor: Actor, at: datetime, reason: str = "", k
     ):
         raise BeyondAuthority(refusal)
     _decide(approval, Approval.Status.RELEASED, by=checker, at=at, reason=reason)
-    why = f"{approval.reason} ({approval}, released by {checker.name})"
+    why = tell(
+        "{reason} ({approval}, released by {checker})",
+        reason=approval.reason,
+        approval=approval,
+        checker=checker.name,
+    )
     made = run_released(found, exact, payload_hash=approval.payload_hash, actor=maker, at=at, reason=why)
     if isinstance(made, models.Model):
         approval.result = f"{made._meta.label_lower}:{made.pk}"[:120]
@@ -206,7 +218,11 @@ def withdraw(*, approval_id: int, actor: Actor, at: datetime, reason: str = "", 
     approval = _pending(approval_id, actor, at=at)
     if approval.proposed_by_id != actor.user_id:
         raise NotYourProposal(
-            f"{approval} was proposed by {approval.proposed_by.name}; only they take it back."
+            tell(
+                "{approval} was proposed by {proposed_by}; only they take it back.",
+                approval=approval,
+                proposed_by=approval.proposed_by.name,
+            )
         )
     _decide(approval, Approval.Status.WITHDRAWN, by=approval.proposed_by, at=at, reason=reason)
     return approval
@@ -243,14 +259,14 @@ def publish_policy(
     """
     _four_eyed(governed)
     if governed == "approvals.publish_policy":
-        raise BadPolicy("Who may relax four eyes is not relaxed.")
+        raise BadPolicy(tell("Who may relax four eyes is not relaxed."))
     if above_usd is not None and not (above_usd.is_finite() and 0 <= above_usd < MAX_AMOUNT):
-        raise BadPolicy(f"{above_usd} is no amount in USD.")
+        raise BadPolicy(tell("{above_usd} is no amount in USD.", above_usd=above_usd))
     starts = at if effective_at is None else effective_at
     if starts < at:
-        raise BadPolicy(f"A policy cannot be backdated to {starts:%Y-%m-%d %H:%M} UTC.")
+        raise BadPolicy(tell("A policy cannot be backdated to {starts:%Y-%m-%d %H:%M} UTC.", starts=starts))
     if ApprovalPolicy.objects.filter(command=governed, effective_at=starts).exists():
-        raise BadPolicy(f"{governed} has a policy from that very instant.")
+        raise BadPolicy(tell("{governed} has a policy from that very instant.", governed=governed))
     return ApprovalPolicy.objects.create(
         command=governed, required=required, above_usd=above_usd, effective_at=starts
     )
@@ -275,14 +291,14 @@ def stored_arguments(approval: Approval) -> dict[str, Any]:
 def _proposable(name: str) -> Registered:
     found = registered.get(name)
     if found is None or (found.four_eyes is None and not (found.member and found.member.is_released)):
-        raise NotProposable(f"{name!r} is nothing that a second person releases.")
+        raise NotProposable(tell("{name!r} is nothing that a second person releases.", name=name))
     return found
 
 
 def _four_eyed(name: str) -> tuple[Registered, FourEyes]:
     found = _proposable(name)
     if found.four_eyes is None:
-        raise NotProposable(f"{name!r} is nothing that a second person of the desk releases.")
+        raise NotProposable(tell("{name!r} is nothing that a second person of the desk releases.", name=name))
     return found, found.four_eyes
 
 
@@ -290,13 +306,13 @@ def _maker(
     found: Registered, arguments: Mapping[str, Any], actor: Actor, *, at: datetime
 ) -> tuple[User, Customer | None]:
     """Who proposes it, and the firm when it is one of its own people (R-ADM-09)."""
-    doing = f"propose this ({found.name})"
+    doing = tell("propose this ({found})", found=found.name)
     if found.four_eyes is not None:
         return acting_user(actor, roles=found.four_eyes.makers, doing=doing), None
     assert found.member is not None
     maker = acting_user(actor, roles={User.Role.BORROWER}, doing=doing)
     if not membership.admit(found.member, {**arguments, "at": at}, user_id=maker.pk, at=at):
-        raise NotProposable("Your firm asks for one person only here; it needs no proposal.")
+        raise NotProposable(tell("Your firm asks for one person only here; it needs no proposal."))
     firm_id = membership.customer_of(arguments)
     assert firm_id is not None, "whose it is was found when they were let in"
     return maker, Customer.objects.get(pk=firm_id)
@@ -304,7 +320,9 @@ def _maker(
 
 def _reasoned(reason: str) -> str:
     if not 1 <= len(reason.strip()) <= LONGEST_REASON:
-        raise NotProposable(f"Say why, in at most {LONGEST_REASON} characters.")
+        raise NotProposable(
+            tell("Say why, in at most {longest_reason} characters.", longest_reason=LONGEST_REASON)
+        )
     return reason.strip()
 
 
@@ -317,7 +335,9 @@ def _stored(approval: Approval) -> Approval:
         waiting = same.first()
         if waiting is None:
             raise
-        raise AlreadyProposed(f"{waiting} proposes exactly this already and waits.") from error
+        raise AlreadyProposed(
+            tell("{waiting} proposes exactly this already and waits.", waiting=waiting)
+        ) from error
     return approval
 
 
@@ -327,9 +347,14 @@ def _tell(waiting: Approval, firm: Customer, *, at: datetime) -> None:
         customer=firm,
         event=f"firm_proposal:{waiting.pk}",
         kind="firm_proposal",
-        title=f"{waiting} waits for a second person",
-        body=f"{waiting.proposed_by.name} proposes: {waiting.title}. It is done when a colleague who may do this too"
-        f" releases it, until {waiting.expires_at:%-d %B %Y, %H:%M} UTC.",
+        title=tell("{waiting} waits for a second person", waiting=waiting),
+        body=tell(
+            "{proposed_by} proposes: {waiting}. It is done when a colleague who may do this too"
+            " releases it, until {expires_at:%-d %B %Y, %H:%M} UTC.",
+            proposed_by=waiting.proposed_by.name,
+            waiting=waiting.title,
+            expires_at=waiting.expires_at,
+        ),
         facts={},
         at=at,
     )
@@ -340,12 +365,22 @@ def _pending(approval_id: int, actor: Actor, *, at: datetime) -> Approval:
     rows = Approval.objects.select_for_update(no_key=True, of=("self",)).select_related("proposed_by")
     approval = rows.filter(pk=approval_id).first()
     if approval is None or not _concerns(approval, actor):
-        raise NotPending(f"There is no proposal {approval_id}.")
+        raise NotPending(tell("There is no proposal {approval}.", approval=approval_id))
     if approval.status != Approval.Status.PENDING:
-        raise NotPending(f"{approval} is {approval.get_status_display().lower()} already.")
+        raise NotPending(
+            tell(
+                "{approval} is {status} already.",
+                approval=approval,
+                status=approval.get_status_display().lower(),
+            )
+        )
     if approval.expires_at <= at:
         raise NotPending(
-            f"{approval} lapsed on {approval.expires_at:%Y-%m-%d %H:%M} UTC; it can be proposed anew."
+            tell(
+                "{approval} lapsed on {expires_at:%Y-%m-%d %H:%M} UTC; it can be proposed anew.",
+                approval=approval,
+                expires_at=approval.expires_at,
+            )
         )
     return approval
 
@@ -360,10 +395,14 @@ def _concerns(approval: Approval, actor: Actor) -> bool:
 
 def _checker(approval: Approval, found: Registered, actor: Actor) -> User:
     if actor.user_id == approval.proposed_by_id:
-        raise OwnProposal(f"{approval} is your own proposal; somebody else has to decide it.")
+        raise OwnProposal(
+            tell("{approval} is your own proposal; somebody else has to decide it.", approval=approval)
+        )
     if approval.side == Approval.Side.DESK:
         assert found.four_eyes is not None
-        return acting_user(actor, roles=found.four_eyes.checkers, doing=f"decide {approval}")
+        return acting_user(
+            actor, roles=found.four_eyes.checkers, doing=tell("decide {approval}", approval=approval)
+        )
     mine = membership.of_user(actor.user_id, approval.customer_id)
     assert mine is not None, "whom a firm's proposal does not concern finds none"
     assert found.member is not None

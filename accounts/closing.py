@@ -22,6 +22,7 @@ from accounts.commands import Actor, Arguments, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import AuditRecord, JournalEntry, PeriodClose, User
 from accounts.money import ZERO
+from accounts.words import joined, tell
 
 FINANCE = frozenset({User.Role.FINANCE, User.Role.ADMIN})
 PERIODS = 60_011  # the advisory lock's number, after R-ADM-11; the triggers of migration 0007 take the same
@@ -89,18 +90,26 @@ def close(*, through: datetime, actor: Actor, at: datetime, key: str = "", reaso
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PERIODS])
     last = PeriodClose.objects.order_by("through").last()
     if last is not None and through <= last.through:
-        raise BadPeriod(f"The books are closed through {_said(last.through)} already.")
+        raise BadPeriod(tell("The books are closed through {through} already.", through=_said(last.through)))
     left = to_book(through=through)
     if left:
-        more = f" and {len(left) - MOST_TOLD} more" if len(left) > MOST_TOLD else ""
+        more = tell(" and {count} more", count=len(left) - MOST_TOLD) if len(left) > MOST_TOLD else ""
         raise StillToBook(
-            f"Not everything until {_said(through)} is booked: {'; '.join(left[:MOST_TOLD])}{more}. Let the jobs"
-            " catch up, or settle it, and close then."
+            tell(
+                "Not everything until {through} is booked: {left}{more}. Let the jobs catch up, or"
+                " settle it, and close then.",
+                through=_said(through),
+                left=joined("; ", left[:MOST_TOLD]),
+                more=more,
+            )
         )
     found = ledger.problems()
     if found:
         raise BooksBroken(
-            f"The books do not prove themselves: {'; '.join(found[:MOST_TOLD])}. Nothing was closed."
+            tell(
+                "The books do not prove themselves: {found}. Nothing was closed.",
+                found=joined("; ", found[:MOST_TOLD]),
+            )
         )
     balance = trial_balance(through=through)
     return PeriodClose.objects.create(
@@ -197,9 +206,9 @@ def tampered() -> list[str]:
             before = sums.get(code, (ZERO, ZERO))
             sums[code] = (before[0] + debits, before[1] + credits)
         if {code: _told(*both) for code, both in sums.items()} != row.trial_balance:
-            found.append(f"{row}: the trial balance is no longer what was kept")
+            found.append(tell("{row}: the trial balance is no longer what was kept", row=row))
         if digest(through=row.through, balance=row.trial_balance, previous=previous) != row.sha256:
-            found.append(f"{row}: its digest does not follow from the close before")
+            found.append(tell("{row}: its digest does not follow from the close before", row=row))
         previous = row.sha256
     return found
 
@@ -209,9 +218,9 @@ def tampered() -> list[str]:
 
 def _refuse_no_month(through: datetime, at: datetime) -> None:
     if next_month(month_of(through)) != through:
-        raise BadPeriod("A period ends on the first of a month, 00:00 UTC; choose one that does.")
+        raise BadPeriod(tell("A period ends on the first of a month, 00:00 UTC; choose one that does."))
     if through > at:
-        raise BadPeriod(f"The period until {_said(through)} is not over yet.")
+        raise BadPeriod(tell("The period until {through} is not over yet.", through=_said(through)))
 
 
 def _moved_by_close() -> dict[datetime, list[tuple[str, Decimal, Decimal]]]:
@@ -240,4 +249,4 @@ def _told(debits: Decimal, credits: Decimal) -> list[str]:
 
 
 def _said(instant: datetime) -> str:
-    return f"{instant:%-d %B %Y %H:%M} UTC"
+    return tell("{instant:%-d %B %Y %H:%M} UTC", instant=instant)

@@ -24,6 +24,7 @@ from accounts import membership
 from accounts.errors import Refused
 from accounts.models import ApprovalPolicy, AuditRecord, IdempotencyKey, User
 from accounts.powers import MemberRule
+from accounts.words import joined, tell
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,7 +33,7 @@ RETRIED_SQLSTATES = {"40001", "40P01", "55P03"}  # serialization failure, deadlo
 MAX_TRIES = 5
 LONGEST_KEY = 64  # characters; the width of the column
 WAITS = "waits:"  # before a proposal's number: what a key has come to that a second person was asked for
-REUSED = "This request key was already used for something else; nothing was done."
+REUSED = tell("This request key was already used for something else; nothing was done.")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
@@ -287,8 +288,8 @@ def acting_user(actor: Actor, *, roles: Collection[str], doing: str) -> User:
     rows = User.objects.filter(is_active=True)
     user = None if actor.user_id is None else rows.filter(pk=actor.user_id).first()
     if user is None or user.role not in roles:
-        names = ", ".join(sorted(_role_name(role) for role in roles))
-        raise NotYourRole(f"Only these roles may {doing}: {names}.")
+        names = joined(", ", sorted(_role_name(role) for role in roles))
+        raise NotYourRole(tell("Only these roles may {doing}: {names}.", doing=doing, names=names))
     return user
 
 
@@ -300,9 +301,11 @@ def _role_name(role: str) -> str:
 def _refuse_unreleased(command: Registered, rule: FourEyes, kwargs: dict[str, Any]) -> None:
     if kwargs["actor"].user_id is None:
         return
-    acting_user(kwargs["actor"], roles=rule.makers, doing=f"do this ({command.name})")
+    acting_user(kwargs["actor"], roles=rule.makers, doing=tell("do this ({command})", command=command.name))
     if needs_release(command, kwargs, at=kwargs["at"]) and releasing.get() != digest(command.name, kwargs):
-        raise NeedsApproval("This needs a second person: propose it, and it is done when they release it.")
+        raise NeedsApproval(
+            tell("This needs a second person: propose it, and it is done when they release it.")
+        )
 
 
 def _refuse_member(command: Registered, rule: MemberRule, kwargs: dict[str, Any]) -> None:
@@ -311,7 +314,9 @@ def _refuse_member(command: Registered, rule: MemberRule, kwargs: dict[str, Any]
         return
     needs_second = membership.admit(rule, kwargs, user_id=user_id, at=kwargs["at"])
     if needs_second and releasing.get() != digest(command.name, kwargs):
-        raise NeedsApproval("Your firm asks for two people here: propose it, and a colleague releases it.")
+        raise NeedsApproval(
+            tell("Your firm asks for two people here: propose it, and a colleague releases it.")
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,14 +333,19 @@ class _Claim:
         if returns is None or self.row.result is None:
             return None
         if self.row.result.startswith(WAITS):
-            raise NeedsApproval("This was put before a second person; it is not done here.")
+            raise NeedsApproval(tell("This was put before a second person; it is not done here."))
         return returns._default_manager.get(pk=self.row.result)
 
 
 def _claim(actor: Actor, key: str, name: str, kwargs: Arguments) -> _Claim:
     """Take the key, or find who took it. A concurrent holder makes the insert wait until it is decided."""
     if len(key) > LONGEST_KEY or not (key.isascii() and key.isprintable()):
-        raise BadKey(f"A request key is one line of at most {LONGEST_KEY} plain characters.")
+        raise BadKey(
+            tell(
+                "A request key is one line of at most {longest_key} plain characters.",
+                longest_key=LONGEST_KEY,
+            )
+        )
     request_hash = digest(name, kwargs)
     with connection.cursor() as cursor:
         cursor.execute(

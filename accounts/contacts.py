@@ -14,6 +14,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer, Delivery, Notice, NoticeContact
 from accounts.powers import MemberRule, Power
+from accounts.words import joined, tell
 
 MOST_CONTACTS: Final = 10
 LONGEST_NAME: Final = 80
@@ -80,24 +81,43 @@ def add(
         BadEscalation: the minutes are out of range, or an escalation asks for more than what is urgent.
         ContactExists: the same address is there already. TooManyContacts: there are ten.
     """
-    called = " ".join(name.split())
+    called = joined(" ", name.split())
     if not 0 < len(called) <= LONGEST_NAME:
-        raise BadContact(f"Give the contact a name of at most {LONGEST_NAME} characters.")
+        raise BadContact(
+            tell("Give the contact a name of at most {longest_name} characters.", longest_name=LONGEST_NAME)
+        )
     if channel not in Channel.values:
-        raise BadContact("A contact is reached by e-mail, SMS or webhook.")
+        raise BadContact(tell("A contact is reached by e-mail, SMS or webhook."))
     where = _address(channel, address)
     if not 0 <= after_minutes <= LATEST_ESCALATION:
-        raise BadEscalation(f"An escalation waits between 1 and {LATEST_ESCALATION} minutes; 0 is at once.")
+        raise BadEscalation(
+            tell(
+                "An escalation waits between 1 and {latest_escalation} minutes; 0 is at once.",
+                latest_escalation=LATEST_ESCALATION,
+            )
+        )
     if after_minutes and not urgent_only:
-        raise BadEscalation("Only what is urgent is escalated: choose urgent notices only, or no minutes.")
+        raise BadEscalation(
+            tell("Only what is urgent is escalated: choose urgent notices only, or no minutes.")
+        )
     customer = Customer.objects.select_for_update(of=("self",), no_key=True).get(pk=customer_id)
     live = notices.contacts_of(customer)
     same = live.filter(channel=channel, address=where).first()
     if same is not None:
-        raise ContactExists(f"{where} is there already, as {same.name}. Remove it first to change it.")
+        raise ContactExists(
+            tell(
+                "{where} is there already, as {same}. Remove it first to change it.",
+                where=where,
+                same=same.name,
+            )
+        )
     if live.count() >= MOST_CONTACTS:
         raise TooManyContacts(
-            f"{customer.name} has {MOST_CONTACTS} contacts, the most there can be; remove one."
+            tell(
+                "{customer} has {most_contacts} contacts, the most there can be; remove one.",
+                customer=customer.name,
+                most_contacts=MOST_CONTACTS,
+            )
         )
     return NoticeContact.objects.create(
         customer=customer,
@@ -145,14 +165,22 @@ def send_test(
     if last is not None and at < last.at + TESTED_EVERY:
         again = last.at + TESTED_EVERY
         raise ContactTestedJustNow(
-            f"{contact.name} has just been sent a test; the next can go at {again:%H:%M:%S} UTC."
+            tell(
+                "{contact} has just been sent a test; the next can go at {again:%H:%M:%S} UTC.",
+                contact=contact.name,
+                again=again,
+            )
         )
     return notices.send(
         customer=contact.customer,
         event=f"contact-test:{contact.pk}:{at.isoformat()}",
         kind=reach.TEST,
-        title="Test message from Lombard",
-        body=f"This is how {contact.name} hears of the loans of {contact.customer.name}. Nothing has happened.",
+        title=tell("Test message from Lombard"),
+        body=tell(
+            "This is how {contact} hears of the loans of {customer}. Nothing has happened.",
+            contact=contact.name,
+            customer=contact.customer.name,
+        ),
         facts={"contact": contact.pk},
         at=at,
         only_to=contact,
@@ -164,7 +192,7 @@ def _live(customer_id: int, contact_id: int) -> NoticeContact:
     rows = NoticeContact.objects.filter(customer=customer_id, removed_at__isnull=True)
     contact = rows.select_related("customer").filter(pk=contact_id).first()
     if contact is None:
-        raise NoSuchContact("There is no such contact any more.")
+        raise NoSuchContact(tell("There is no such contact any more."))
     return contact
 
 
@@ -173,14 +201,16 @@ def _address(channel: str, typed: str) -> str:
     if channel == Channel.EMAIL:
         found = reach.email_address(text)
         if found is None:
-            raise BadContactAddress("This is no e-mail address; write it as name@example.com.")
+            raise BadContactAddress(tell("This is no e-mail address; write it as name@example.com."))
         return found
     if channel == Channel.SMS:
         found = reach.phone_number(text)
         if found is None:
             raise BadContactAddress(
-                "An SMS needs an international number, such as +41 79 123 45 67: a plus, the country and 6 to 14"
-                " digits more."
+                tell(
+                    "An SMS needs an international number, such as +41 79 123 45 67: a plus, the"
+                    " country and 6 to 14 digits more."
+                )
             )
         return found
     webhooks.address_of(text)

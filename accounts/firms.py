@@ -17,6 +17,7 @@ from accounts.errors import Refused
 from accounts.models import Approval, Customer, FirmPolicy, Membership, User
 from accounts.people import BadDetails, NotAMember
 from accounts.powers import MemberRule, Power, powers_of
+from accounts.words import joined, tell
 
 ACTS: Final = ("apply", "accept", "withdraw", "remove")
 SIGNATORY: Final = Membership.Role.SIGNATORY
@@ -85,10 +86,10 @@ def set_policy(
     firm = _locked(customer_id)
     asked = {"apply": apply, "accept": accept, "withdraw": withdraw, "remove": remove}
     if firm.firm_policies.filter(effective_at__gte=at).exists():
-        raise BadDetails(f"{firm.name} has just changed this; look again before you do.")
+        raise BadDetails(tell("{firm} has just changed this; look again before you do.", firm=firm.name))
     before = membership.policy_of(customer_id, at=at)
     if asked == {act: before is not None and getattr(before, act) for act in ACTS}:
-        raise NothingChanges(f"{firm.name} asks for exactly this already.")
+        raise NothingChanges(tell("{firm} asks for exactly this already.", firm=firm.name))
     policy = FirmPolicy.objects.create(customer=firm, effective_at=at, set_by=by, **asked)
     refuse_short_handed(firm, at=at)
     return policy
@@ -117,15 +118,17 @@ def set_role(
         TooFewPeople: the firm asks for two, and there would not be two.
     """
     if actor.user_id is not None:
-        acting_user(actor, roles={User.Role.BORROWER, User.Role.ADMIN}, doing="change a member's role")
+        acting_user(actor, roles={User.Role.BORROWER, User.Role.ADMIN}, doing=tell("change a member's role"))
     firm = _locked(customer_id)
     if role not in Membership.Role.values:
-        raise BadDetails(f"A member is one of {', '.join(Membership.Role.values)}.")
+        raise BadDetails(tell("A member is one of {values}.", values=joined(", ", Membership.Role.values)))
     row = firm.memberships.filter(user_id=user_id).select_related("user").first()
     if row is None:
-        raise NotAMember(f"This user does not act for {firm.name}.")
+        raise NotAMember(tell("This user does not act for {firm}.", firm=firm.name))
     if row.role == role:
-        raise NothingChanges(f"{row.user.name} is {role} of {firm.name} already.")
+        raise NothingChanges(
+            tell("{user} is {role} of {firm} already.", user=row.user.name, role=role, firm=firm.name)
+        )
     row.role = role
     row.save(update_fields=["role"])
     refuse_short_handed(firm, at=at)
@@ -140,14 +143,20 @@ def refuse_short_handed(firm: Customer, *, at: datetime) -> None:
     """
     if not membership.holders(firm.pk, Power.GOVERN).exists():
         raise LastSignatory(
-            f"{firm.name} must keep a signatory who acts for all of it; make somebody else one first."
+            tell(
+                "{firm} must keep a signatory who acts for all of it; make somebody else one first.",
+                firm=firm.name,
+            )
         )
     policy = membership.policy_of(firm.pk, at=at)
     asks_for_two = policy is not None and any(getattr(policy, act) for act in ACTS)
     if asks_for_two and membership.holders(firm.pk, Power.WITHDRAW).count() < 2:
         raise TooFewPeople(
-            f"Two people are asked for, so {firm.name} needs two signatories or treasurers who act for all of it."
-            " Make somebody else one first, or switch the second person off."
+            tell(
+                "Two people are asked for, so {firm} needs two signatories or treasurers who act for"
+                " all of it. Make somebody else one first, or switch the second person off.",
+                firm=firm.name,
+            )
         )
 
 
@@ -199,7 +208,12 @@ def _hold(customer_id: int) -> Customer:
 def _locked(customer_id: int) -> Customer:
     firm = _hold(customer_id)
     if firm.kind != Customer.Kind.FIRM:
-        raise NotAFirm(f"{firm.name} is a person, who signs alone; only a firm has roles and second persons.")
+        raise NotAFirm(
+            tell(
+                "{firm} is a person, who signs alone; only a firm has roles and second persons.",
+                firm=firm.name,
+            )
+        )
     return firm
 
 

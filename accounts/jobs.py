@@ -20,6 +20,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import JobRun
+from accounts.words import tell
 
 SHORTEST_ALLOWANCE: Final = timedelta(seconds=15)  # beat and a busy worker may take that long
 LONGEST_ALLOWANCE: Final = timedelta(minutes=5)
@@ -113,12 +114,12 @@ def allowance(schedule: timedelta | BaseSchedule) -> timedelta:
 
 def _every(schedule: timedelta | BaseSchedule) -> str:
     if not isinstance(schedule, timedelta):
-        return "at 00:00 UTC" if str(schedule).startswith("<crontab: 0 0 * * *") else str(schedule)
+        return tell("at 00:00 UTC") if str(schedule).startswith("<crontab: 0 0 * * *") else str(schedule)
     seconds = int(schedule.total_seconds())
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds % size == 0:
-            return f"every {seconds // size} {unit}"
-    return f"every {seconds} s"
+            return tell("every {seconds} {unit}", seconds=seconds // size, unit=unit)
+    return tell("every {seconds} s", seconds=seconds)
 
 
 def _is_running(run: JobRun) -> bool:
@@ -172,6 +173,8 @@ def _note_end(*, task_id: str, task: "Task[Any, Any]", state: str, retval: Any, 
     began = _began.pop(task_id, None)
     if began is None or state not in (SUCCESS, FAILURE):
         return
-    failure = f"{type(retval).__name__}: {retval}" if state == FAILURE else None
+    failure = (
+        tell("{name}: {retval}", name=type(retval).__name__, retval=retval) if state == FAILURE else None
+    )
     taken = Decimal(str(time.monotonic() - began))
     ended(name=_name_of(task), at=timezone.now(), seconds=taken, failure=failure)

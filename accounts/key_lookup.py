@@ -11,6 +11,7 @@ from typing import Any
 from django.db import connection, models
 
 from accounts.models import Account, ApiKey, ApiKeyUse, Customer, Membership, User
+from accounts.words import joined
 
 
 def of_member(key: str) -> tuple[ApiKey, Membership] | None:
@@ -47,7 +48,7 @@ def _written() -> tuple[str, tuple[tuple[int, Callable[[Sequence[Any]], Any]], .
     # The key first, whatever the planner believes of keys: of a few it would look through all accounts for theirs.
     statement = f"""
         WITH k AS MATERIALIZED (SELECT * FROM {ApiKey._meta.db_table} WHERE key = %s)
-        SELECT {", ".join(columns)} FROM k
+        SELECT {joined(", ", columns)} FROM k
         JOIN {Account._meta.db_table} a ON a.uid = k.account_id
         JOIN {Customer._meta.db_table} c ON c.id = a.customer_id
         JOIN {User._meta.db_table} u ON u.id = k.user_id AND u.is_active

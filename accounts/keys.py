@@ -24,6 +24,7 @@ from accounts.errors import Refused
 from accounts.membership import NotYours, bound_to, of_user, refuse_without
 from accounts.models import Account, ApiKey, Customer, Membership, UsedSignature, User
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ WIDEST: Final = {
     6: 32,
 }  # bits that a network names at least, by its version; "from anywhere" is no list
 ENOUGH: Final = timedelta(minutes=10)  # longer than any window a signature can be in
-NOT_LET_IN: Final = "Invalid API-key, IP, or permissions for action."
+NOT_LET_IN: Final = tell("Invalid API-key, IP, or permissions for action.")
 _ALPHABET: Final = string.ascii_letters + string.digits
 
 Kind = ApiKey.Kind
@@ -159,25 +160,36 @@ def create(
     mine = of_user(actor.user_id, account.customer_id)
     if mine is None:
         raise BadKeyDetails(
-            "Only a member of the customer makes keys: a program acts as the one who made its key."
+            tell("Only a member of the customer makes keys: a program acts as the one who made its key.")
         )
     for permission in permissions:
         if permission not in POWERS:
-            raise BadKeyDetails("There is no such permission.")
+            raise BadKeyDetails(tell("There is no such permission."))
         for power in POWERS[permission]:
             refuse_without(mine, power)
     if "can_borrow" in permissions and not account.is_master:
         raise NotForThisAccount(
-            f"Only the master account borrows, renews and repays; {account} is a sub-account. Make the"
-            " key for the master."
+            tell(
+                "Only the master account borrows, renews and repays; {account} is a sub-account. Make"
+                " the key for the master.",
+                account=account,
+            )
         )
     allowed = _networks(networks)
     if not allowed and {"can_borrow", "can_withdraw"} & set(permissions):
         raise BadKeyDetails(
-            "A key that may borrow or withdraw names the addresses it is used from, such as 203.0.113.7."
+            tell(
+                "A key that may borrow or withdraw names the addresses it is used from, such as 203.0.113.7."
+            )
         )
     if account.api_keys.filter(revoked_at=None).count() >= MOST_KEYS:
-        raise TooManyKeys(f"{account} has {MOST_KEYS} keys; revoke one that is not used any more first.")
+        raise TooManyKeys(
+            tell(
+                "{account} has {most_keys} keys; revoke one that is not used any more first.",
+                account=account,
+                most_keys=MOST_KEYS,
+            )
+        )
     row = ApiKey.objects.create(
         key="".join(secrets.choice(_ALPHABET) for _ in range(KEY_LENGTH)),
         kind=kind,
@@ -216,14 +228,20 @@ def revoke(
     """
     row = ApiKey.objects.select_for_update(of=("self",)).select_related("account").get(pk=api_key_id)
     if account_uid not in (None, row.account_id):
-        raise NotYours("There is nothing like that among what you act for.")
+        raise NotYours(tell("There is nothing like that among what you act for."))
     mine = of_user(actor.user_id, row.account.customer_id)
     if mine is None and actor.user_id is not None:
-        acting_user(actor, roles=HALTERS, doing="revoke a client's key")
+        acting_user(actor, roles=HALTERS, doing=tell("revoke a client's key"))
     if mine is not None and row.user_id != actor.user_id:
         refuse_without(mine, Power.GOVERN)
     if row.revoked_at is not None:
-        raise KeyRevoked(f"{row} was revoked on {row.revoked_at:%-d %B %Y %H:%M} UTC already.")
+        raise KeyRevoked(
+            tell(
+                "{row} was revoked on {revoked_at:%-d %B %Y %H:%M} UTC already.",
+                row=row,
+                revoked_at=row.revoked_at,
+            )
+        )
     row.revoked_at, row.revoked_by_id = at, actor.user_id
     row.save(update_fields=["revoked_at", "revoked_by"])
     return row
@@ -317,7 +335,9 @@ def use_up(caller: Caller, digest: str, *, at: datetime) -> None:
         with transaction.atomic():
             UsedSignature.objects.create(api_key=caller.key, digest=digest, at=at)
     except IntegrityError:
-        raise SignatureUsed("Signature for this request was used already; sign every request anew.") from None
+        raise SignatureUsed(
+            tell("Signature for this request was used already; sign every request anew.")
+        ) from None
 
 
 def forget_signatures(*, at: datetime) -> int:
@@ -332,10 +352,10 @@ def forget_signatures(*, at: datetime) -> int:
 def _credential(kind: str, public_key: str) -> dict[str, str]:
     if kind in (Kind.HMAC, Kind.TOKEN):
         if public_key:
-            raise BadKeyDetails("A public key belongs to an RSA or Ed25519 key; leave it empty here.")
+            raise BadKeyDetails(tell("A public key belongs to an RSA or Ed25519 key; leave it empty here."))
         return {"secret": vault.seal(secrets.token_urlsafe(SECRET_BYTES))}
     if kind not in (Kind.RSA, Kind.ED25519):
-        raise BadKeyDetails("A key is HMAC, RSA, Ed25519 or a bearer token.")
+        raise BadKeyDetails(tell("A key is HMAC, RSA, Ed25519 or a bearer token."))
     try:
         half = signing.public_key_of(public_key, kind=kind)
     except signing.BadPublicKey as error:
@@ -344,20 +364,26 @@ def _credential(kind: str, public_key: str) -> dict[str, str]:
     with connection.cursor() as cursor:  # so that of two at once the second sees the first
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [half])
     if ApiKey.objects.filter(public_key=half).exists():
-        raise BadKeyDetails("A key with this public half was made before; make a new pair for each key.")
+        raise BadKeyDetails(
+            tell("A key with this public half was made before; make a new pair for each key.")
+        )
     return {"public_key": half}
 
 
 def _label(text: str) -> str:
     text = text.strip()
     if not 0 < len(text) <= LONGEST_LABEL or not text.isprintable():
-        raise BadKeyDetails(f"A label has 1 to {LONGEST_LABEL} characters, in one line.")
+        raise BadKeyDetails(
+            tell("A label has 1 to {longest_label} characters, in one line.", longest_label=LONGEST_LABEL)
+        )
     return text
 
 
 def _networks(texts: Sequence[str]) -> list[str]:
     if len(texts) > MOST_NETWORKS:
-        raise BadKeyDetails(f"A key names at most {MOST_NETWORKS} addresses.")
+        raise BadKeyDetails(
+            tell("A key names at most {most_networks} addresses.", most_networks=MOST_NETWORKS)
+        )
     found = []
     for text in texts:
         try:
@@ -367,14 +393,20 @@ def _networks(texts: Sequence[str]) -> list[str]:
                 "An address is like 203.0.113.7 or 2001:db8::7, a network like 203.0.113.0/24."
             ) from None
         if network.prefixlen < WIDEST[network.version]:
-            raise BadKeyDetails(f"{network} is too wide; name at least /{WIDEST[network.version]} of it.")
+            raise BadKeyDetails(
+                tell(
+                    "{network} is too wide; name at least /{widest} of it.",
+                    network=network,
+                    widest=WIDEST[network.version],
+                )
+            )
         found.append(str(network))
     return list(dict.fromkeys(found))
 
 
 def _found(key: str, *, address: str, at: datetime) -> Caller:
     if not (0 < len(key) <= KEY_LENGTH and key.isascii() and key.isalnum()):
-        raise BadKeyFormat("API-key format invalid.")
+        raise BadKeyFormat(tell("API-key format invalid."))
     found = key_lookup.of_member(key)
     if found is None:
         raise NoSuchKey(NOT_LET_IN)

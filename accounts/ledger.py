@@ -15,6 +15,7 @@ from django.db.models.functions import Coalesce
 from accounts import books
 from accounts.errors import Refused
 from accounts.models import JournalEntry, LedgerAccount, PeriodClose, Transfer
+from accounts.words import tell
 
 Check = Callable[[], list[str]]
 REVERSAL = "reversal"  # the kind of an entry that undoes another one (R-ADM-11)
@@ -159,21 +160,24 @@ def _explained(error: IntegrityError, reference: str, at: datetime) -> Exception
     diagnostics = getattr(error.__cause__, "diag", None)
     constraint = getattr(diagnostics, "constraint_name", None)
     if constraint == "ledger_account_not_overdrawn":
-        return Overdrawn("The balance is too small for this movement; nothing was moved.")
+        return Overdrawn(tell("The balance is too small for this movement; nothing was moved."))
     if constraint == "period_is_open":
         return PeriodClosed(_closed(reference, at))
     if constraint and constraint.startswith(
         ("accounts_journalentry_reference", "accounts_journalentry_revers")
     ):
-        return AlreadyPosted(f"{reference} is already booked.")
+        return AlreadyPosted(tell("{reference} is already booked.", reference=reference))
     return error
 
 
 def _closed(reference: str, at: datetime) -> str:
     through = PeriodClose.objects.aggregate(through=Max("through"))["through"]
-    return (
-        f"The books are closed through {through:%-d %B %Y %H:%M} UTC, and {reference} is dated"
-        f" {at:%-d %B %Y %H:%M} UTC; nothing was booked. It can be booked with a later date."
+    return tell(
+        "The books are closed through {through:%-d %B %Y %H:%M} UTC, and {reference} is dated"
+        " {at:%-d %B %Y %H:%M} UTC; nothing was booked. It can be booked with a later date.",
+        through=through,
+        reference=reference,
+        at=at,
     )
 
 
@@ -253,19 +257,28 @@ def _totals_are_their_transfers() -> list[str]:
             """
         )
         rows = cursor.fetchall()
-    return [f"{code}: totals {d}/{c} but transfers say {td}/{tc}" for code, d, c, td, tc in rows]
+    return [
+        tell("{code}: totals {d}/{c} but transfers say {td}/{tc}", code=code, d=d, c=c, td=td, tc=tc)
+        for code, d, c, td, tc in rows
+    ]
 
 
 def _debits_equal_credits() -> list[str]:
     rows = LedgerAccount.objects.values("asset").annotate(net=Sum(F("debits") - F("credits"))).exclude(net=0)
-    return [f"{row['asset']}: debits and credits differ by {row['net']}" for row in rows.order_by("asset")]
+    return [
+        tell("{row}: debits and credits differ by {row2}", row=row["asset"], row2=row["net"])
+        for row in rows.order_by("asset")
+    ]
 
 
 def _nothing_is_overdrawn() -> list[str]:
     short = LedgerAccount.objects.filter(may_overdraw=False).filter(
         Q(normal="credit", debits__gt=F("credits")) | Q(normal="debit", credits__gt=F("debits"))
     )
-    return [f"{row.code}: overdrawn by {-row.balance}" for row in short.order_by("code")]
+    return [
+        tell("{row}: overdrawn by {balance}", row=row.code, balance=-row.balance)
+        for row in short.order_by("code")
+    ]
 
 
 def _custody_is_the_wallets() -> list[str]:
@@ -277,14 +290,19 @@ def _custody_is_the_wallets() -> list[str]:
         owed=total(F("credits") - F("debits"), Q(kind__in=LedgerAccount.WALLETS)),
     )
     return [
-        f"{row['asset']}: custody holds {row['held']} but wallets add up to {row['owed']}"
+        tell(
+            "{row}: custody holds {row2} but wallets add up to {row3}",
+            row=row["asset"],
+            row2=row["held"],
+            row3=row["owed"],
+        )
         for row in rows.exclude(held=F("owed")).order_by("asset")
     ]
 
 
 def _every_asset_is_one() -> list[str]:
     mixed = Transfer.objects.exclude(debit__asset=F("credit__asset"))
-    return [f"transfer {row.pk} moves between two assets" for row in mixed.order_by("pk")[:100]]
+    return [tell("transfer {row} moves between two assets", row=row.pk) for row in mixed.order_by("pk")[:100]]
 
 
 def _controls_agree_entry_by_entry() -> list[str]:
@@ -297,7 +315,16 @@ def _controls_agree_entry_by_entry() -> list[str]:
             """
         )
         rows = cursor.fetchall()
-    return [f"{ref}: {code} moved {ledger} but its debts moved {sub}" for ref, code, ledger, sub in rows]
+    return [
+        tell(
+            "{ref}: {code} moved {ledger} but its debts moved {sub}",
+            ref=ref,
+            code=code,
+            ledger=ledger,
+            sub=sub,
+        )
+        for ref, code, ledger, sub in rows
+    ]
 
 
 checks: list[Check] = [

@@ -15,6 +15,7 @@ from django.utils import translation
 
 from accounts.models import Notice
 from accounts.tongue import ENGLISH, say
+from accounts.words import joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ def desk() -> str:
 
 def one_line(text: str) -> str:
     """A header is one line, whatever a group is called."""
-    return " ".join(text.split())
+    return joined(" ", text.split())
 
 
 def tidy(text: str) -> str:

@@ -10,6 +10,7 @@ from accounts.errors import Refused
 from accounts.firms import refuse_short_handed
 from accounts.models import Customer, Membership, User
 from accounts.people import BadDetails, NotAMember, refuse_others_client
+from accounts.words import tell
 
 
 class LastWholeMember(Refused):
@@ -46,14 +47,22 @@ def limit(
     refuse_others_client(customer=customer, actor=actor)
     membership = customer.memberships.filter(user_id=user_id).first()
     if membership is None:
-        raise NotAMember(f"This user does not act for {customer.name}.")
+        raise NotAMember(tell("This user does not act for {customer}.", customer=customer.name))
     account = None
     if account_uid is not None:
         account = customer.accounts.filter(pk=account_uid).first()
         if account is None:
-            raise BadDetails(f"{customer.name} has no account {account_uid}.")
+            raise BadDetails(
+                tell(
+                    "{customer} has no account {account_uid}.",
+                    customer=customer.name,
+                    account_uid=account_uid,
+                )
+            )
         if not customer.memberships.filter(account=None).exclude(pk=membership.pk).exists():
-            raise LastWholeMember(f"Somebody else must act for all of {customer.name} first.")
+            raise LastWholeMember(
+                tell("Somebody else must act for all of {customer} first.", customer=customer.name)
+            )
     membership.account = account
     membership.save(update_fields=["account"])
     refuse_short_handed(customer, at=at)

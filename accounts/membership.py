@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 from accounts.errors import Refused
 from accounts.models import Account, FirmPolicy, Membership, User
 from accounts.powers import POWERS, WORDS, MemberRule, Power, powers_of, who_may
+from accounts.words import tell
 
 Arguments = Mapping[str, Any]
 
@@ -73,10 +74,12 @@ def admit(rule: MemberRule, arguments: Arguments, *, user_id: int, at: datetime)
     if mine is None:
         if User.objects.filter(pk=user_id).exclude(role=User.Role.BORROWER).exists():
             return False
-        raise NotYours("There is nothing like that among what you act for.")
+        raise NotYours(tell("There is nothing like that among what you act for."))
     refuse_without(mine, rule.power)
     if mine.account is not None and _reached(mine, arguments) != {mine.account_id}:
-        raise NotYourPart(f"You act for {mine.account} only. {_way_out(rule.power)}")
+        raise NotYourPart(
+            tell("You act for {account} only. {power}", account=mine.account, power=_way_out(rule.power))
+        )
     return needs_second(rule, arguments, customer_id=mine.customer_id, at=at)
 
 
@@ -88,11 +91,23 @@ def refuse_without(mine: Membership, power: Power) -> None:
     """
     if power in powers_of(mine.role):
         if mine.account is not None and power not in powers_of(mine.role, one_account=True):
-            raise NotYourPart(f"You act for {mine.account} only, not for all of {mine.customer.name}.")
+            raise NotYourPart(
+                tell(
+                    "You act for {account} only, not for all of {customer}.",
+                    account=mine.account,
+                    customer=mine.customer.name,
+                )
+            )
         return
     may = WORDS[power]
     raise NotYourPart(
-        f"As {_article(mine.get_role_display())} of {mine.customer.name} you may not {may}. {_way_out(power)}"
+        tell(
+            "As {role} of {customer} you may not {may}. {power}",
+            role=_article(mine.get_role_display()),
+            customer=mine.customer.name,
+            may=may,
+            power=_way_out(power),
+        )
     )
 
 
@@ -145,8 +160,8 @@ def _reached(mine: Membership, arguments: Arguments) -> set[Any]:
 
 
 def _way_out(power: Power) -> str:
-    return f"Ask {who_may(power)} of your firm who acts for all of it."
+    return tell("Ask {power} of your firm who acts for all of it.", power=who_may(power))
 
 
 def _article(role: str) -> str:
-    return f"a {role.lower()}"
+    return tell("a {role}", role=role.lower())

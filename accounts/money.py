@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Final, ParamSpec, TypeVar
 
 from accounts.errors import BadAmount
+from accounts.words import tell
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,14 +79,17 @@ def parse_amount(text: object, *, places: int) -> Decimal:
         BadAmount: not text, not in the grammar, too many decimals, or not more than zero.
     """
     if not isinstance(text, str):
-        raise BadAmount("Send the amount as text, such as 1250.50.")
+        raise BadAmount(tell("Send the amount as text, such as 1250.50."))
     if len(text) > _LONGEST or not _GRAMMAR.fullmatch(text):
         raise BadAmount(
-            "Write the amount in plain digits, at most 17 before the point and 8 after it, such as 1250.50."
+            tell(
+                "Write the amount in plain digits, at most 17 before the point and 8 after it, such"
+                " as 1250.50."
+            )
         )
     if len(text.partition(".")[2]) > places:
-        raise BadAmount(f"This asset has at most {places} decimals; the amount has more.")
+        raise BadAmount(tell("This asset has at most {places} decimals; the amount has more.", places=places))
     amount = Decimal(text)
     if amount == 0:
-        raise BadAmount("The amount must be more than zero.")
+        raise BadAmount(tell("The amount must be more than zero."))
     return amount

@@ -24,16 +24,16 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer, Delivery, Notice, NoticeContact, NoticePreference
 from accounts.powers import MemberRule, Power
-from accounts.words import kept
+from accounts.words import kept, tell
 
 logger = logging.getLogger(__name__)
 
 MOST_PER_RUN = 500  # so that one run ends well before the task's time limit
 PUT_OFF = timedelta(minutes=1)  # how long a webhook that does not answer is left alone
 
-OVERTAKEN: Final = "Something later overtook it."
-OVER: Final = "What it told of was over by then."
-REMOVED: Final = "The contact was removed."
+OVERTAKEN: Final = tell("Something later overtook it.")
+OVER: Final = tell("What it told of was over by then.")
+REMOVED: Final = tell("The contact was removed.")
 
 over: dict[str, Callable[[Notice, datetime], bool]] = {}
 """By kind: whether what a notice told of is over at a time. Apps add their own; other kinds are never over."""
@@ -253,11 +253,18 @@ def acknowledge(*, notice_id: int, actor: Actor, at: datetime, key: str = "", re
     notice = Notice.objects.select_for_update(of=("self",), no_key=True).get(pk=notice_id)
     member = membership.of_user(actor.user_id, notice.customer_id)
     if member is None or member.account is not None:
-        raise NotForYou(f"Only who acts for all of {notice.customer.name} can acknowledge what it was told.")
+        raise NotForYou(
+            tell(
+                "Only who acts for all of {customer} can acknowledge what it was told.",
+                customer=notice.customer.name,
+            )
+        )
     if notice.dropped_at is not None or not reach.asks_for_an_answer(notice.kind):
-        raise NothingToAcknowledge(f"“{notice.title}” asks for no answer; there is nothing to acknowledge.")
+        raise NothingToAcknowledge(
+            tell("“{notice}” asks for no answer; there is nothing to acknowledge.", notice=notice.title)
+        )
     if notice.acknowledged_at is not None:
-        raise AlreadyAcknowledged(f"{_acknowledgement(notice)} Nothing more is needed.")
+        raise AlreadyAcknowledged(tell("{notice} Nothing more is needed.", notice=_acknowledgement(notice)))
     notice.acknowledged_at, notice.acknowledged_by = at, member.user
     notice.save(update_fields=["acknowledged_at", "acknowledged_by"])
     dropped = Delivery.objects.filter(pk__in=escalations)
@@ -280,7 +287,11 @@ def _acknowledgement(notice: Notice) -> str:
     assert notice.acknowledged_at is not None
     assert notice.acknowledged_by is not None
     at = notice.acknowledged_at.astimezone(UTC)
-    return f"{notice.acknowledged_by.name} acknowledged it on {at:%-d %B %Y, %H:%M:%S} UTC."
+    return tell(
+        "{acknowledged_by} acknowledged it on {at:%-d %B %Y, %H:%M:%S} UTC.",
+        acknowledged_by=notice.acknowledged_by.name,
+        at=at,
+    )
 
 
 # --- Delivering ---------------------------------------------------------------------------------------
@@ -391,4 +402,4 @@ def _leave_alone(delivery: Delivery, at: datetime, silent: set[str]) -> None:
 def _said(error: Exception) -> str:
     if isinstance(error, channels.NotTaken):
         return str(error)[: channels.ANSWER_KEPT]
-    return f"{type(error).__name__}: {error}"[: channels.ANSWER_KEPT]
+    return tell("{name}: {error}", name=type(error).__name__, error=error)[: channels.ANSWER_KEPT]

@@ -20,6 +20,7 @@ from django.utils.dateparse import parse_datetime, parse_duration
 
 from accounts.commands import Registered, digest, told
 from accounts.errors import Refused
+from accounts.words import tell
 
 
 class BadPayload(Refused):
@@ -42,11 +43,18 @@ def arguments_of(command: Registered, payload: Mapping[str, Any], *, payload_has
         rebuilt = {name: read(hints[name], payload[name]) for name in sorted(payload, key=list(hints).index)}
     except (*UNREADABLE, models.ObjectDoesNotExist) as error:
         raise BadPayload(
-            f"The arguments of {command.name} cannot be read any more ({error}); propose it anew."
+            tell(
+                "The arguments of {command} cannot be read any more ({error}); propose it anew.",
+                command=command.name,
+                error=error,
+            )
         ) from error
     if digest(command.name, rebuilt) != payload_hash:
         raise BadPayload(
-            f"The arguments of {command.name} are not those that were proposed; propose it anew."
+            tell(
+                "The arguments of {command} are not those that were proposed; propose it anew.",
+                command=command.name,
+            )
         )
     return rebuilt
 

@@ -14,6 +14,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Acceptance, Account, Agreement, Customer, Membership, User
 from accounts.powers import MemberRule, Power
+from accounts.words import joined, tell
 
 HIGHEST_VIP_LEVEL = 9
 MOST_SUB_ACCOUNTS = 1000  # of one customer; a program may open them
@@ -105,9 +106,11 @@ def open_customer(
         NotABorrower: the user works at the desk, and nobody has two roles.
     """
     if kind not in Customer.Kind.values:
-        raise BadDetails("A customer is a person or a firm.")
+        raise BadDetails(tell("A customer is a person or a firm."))
     customer = Customer.objects.create(name=_named(name, 120), kind=kind, joined_at=at)
-    _open_account(customer=customer, kind=Account.Kind.MASTER, label="Master", email=_address(email), at=at)
+    _open_account(
+        customer=customer, kind=Account.Kind.MASTER, label=tell("Master"), email=_address(email), at=at
+    )
     if user_id is not None:
         _join(customer, user_id, at)
     return customer
@@ -136,11 +139,18 @@ def open_sub_account(
     customer = Customer.objects.get(pk=customer_id)
     if customer.accounts.count() > MOST_SUB_ACCOUNTS:
         raise TooManySubAccounts(
-            f"{customer.name} has {MOST_SUB_ACCOUNTS} sub-accounts already, which is the most; use one of them."
+            tell(
+                "{customer} has {most_sub_accounts} sub-accounts already, which is the most; use one"
+                " of them.",
+                customer=customer.name,
+                most_sub_accounts=MOST_SUB_ACCOUNTS,
+            )
         )
     label = _named(label, 60)
     if kind not in Account.Kind.values or kind == Account.Kind.MASTER:
-        raise BadDetails("A sub-account is real, virtual or managed; a customer has only one master account.")
+        raise BadDetails(
+            tell("A sub-account is real, virtual or managed; a customer has only one master account.")
+        )
     is_virtual = kind == Account.Kind.SUB_VIRTUAL
     email = _virtual_address(customer, label) if is_virtual else _address(email)
     return _open_account(customer=customer, kind=kind, label=label, email=email, at=at)
@@ -167,7 +177,7 @@ def add_member(
     """
     _require(actor, ADMINS, "let somebody act for a customer")
     if role not in Membership.Role.values:
-        raise BadDetails(f"A member is one of {', '.join(Membership.Role.values)}.")
+        raise BadDetails(tell("A member is one of {values}.", values=joined(", ", Membership.Role.values)))
     return _join(Customer.objects.get(pk=customer_id), user_id, at, role=role)
 
 
@@ -185,9 +195,15 @@ def set_vip_level(
         NotYourClient: a VIP manager, but not this customer's.
         BadVIPLevel: not 0 to 9.
     """
-    _require(actor, MANAGERS, "change a VIP level")
+    _require(actor, MANAGERS, tell("change a VIP level"))
     if not 0 <= vip_level <= HIGHEST_VIP_LEVEL:
-        raise BadVIPLevel(f"A VIP level is 0 to {HIGHEST_VIP_LEVEL}, not {vip_level}.")
+        raise BadVIPLevel(
+            tell(
+                "A VIP level is 0 to {highest_vip_level}, not {vip_level}.",
+                highest_vip_level=HIGHEST_VIP_LEVEL,
+                vip_level=vip_level,
+            )
+        )
     customer = _locked(customer_id)
     refuse_others_client(customer=customer, actor=actor)
     customer.vip_level = vip_level
@@ -212,7 +228,7 @@ def assign_manager(
         refuse_others_client(customer=customer, actor=actor)
     manager = None if manager_id is None else User.objects.get(pk=manager_id)
     if manager and not (manager.is_active and manager.role == User.Role.VIP_MANAGER):
-        raise NotAManager(f"{manager.name} is not an active VIP manager.")
+        raise NotAManager(tell("{manager} is not an active VIP manager.", manager=manager.name))
     customer.manager = manager
     customer.save(update_fields=["manager"])
     return customer
@@ -234,7 +250,7 @@ def whitelist(
         DeskOnly: the actor is neither a VIP manager nor an admin.
         NotYourClient: a VIP manager, but not this customer's.
     """
-    _require(actor, MANAGERS, "let a customer without VIP level apply")
+    _require(actor, MANAGERS, tell("let a customer without VIP level apply"))
     customer = _locked(customer_id)
     refuse_others_client(customer=customer, actor=actor)
     customer.whitelisted = whitelisted
@@ -259,14 +275,20 @@ def publish_agreement(
     _require(actor, ADMINS, "publish an agreement")
     version = _named(version, 20)
     if not text.strip():
-        raise BadDetails(f"Version {version} of the agreement has no text.")
+        raise BadDetails(tell("Version {version} of the agreement has no text.", version=version))
     if Agreement.objects.filter(version=version).exists():
-        raise AgreementExists(f"Version {version} of the agreement is published already.")
+        raise AgreementExists(
+            tell("Version {version} of the agreement is published already.", version=version)
+        )
     later = Agreement.objects.filter(published_at__gte=at).order_by("-published_at").first()
     if later is not None:
         raise AgreementExists(
-            f"Version {later.version} was published at {later.published_at:%Y-%m-%d %H:%M} UTC;"
-            " a new one must come after it."
+            tell(
+                "Version {version} was published at {published_at:%Y-%m-%d %H:%M} UTC; a new one must"
+                " come after it.",
+                version=later.version,
+                published_at=later.published_at,
+            )
         )
     return Agreement.objects.create(version=version, text=text, published_at=at)
 
@@ -291,13 +313,29 @@ def accept_agreement(
     """
     customer = _locked(customer_id)
     if not customer.memberships.filter(user_id=user_id, account=None).exists():
-        raise NotAMember(f"You do not act for all of {customer.name}.")
+        raise NotAMember(tell("You do not act for all of {customer}.", customer=customer.name))
     current = current_agreement(at=at)
     if current is None or current.version != version:
-        in_force = f"version {current.version} is in force" if current else "no agreement is in force"
-        raise NotCurrentAgreement(f"You were shown version {version} of the agreement, but {in_force}.")
+        in_force = (
+            tell("version {version} is in force", version=current.version)
+            if current
+            else "no agreement is in force"
+        )
+        raise NotCurrentAgreement(
+            tell(
+                "You were shown version {version} of the agreement, but {in_force}.",
+                version=version,
+                in_force=in_force,
+            )
+        )
     if current.acceptances.filter(customer=customer).exists():
-        raise AlreadyAccepted(f"{customer.name} has already accepted version {version} of the agreement.")
+        raise AlreadyAccepted(
+            tell(
+                "{customer} has already accepted version {version} of the agreement.",
+                customer=customer.name,
+                version=version,
+            )
+        )
     return Acceptance.objects.create(agreement=current, customer=customer, user_id=user_id, at=at)
 
 
@@ -311,11 +349,17 @@ def refuse_others_client(*, customer: Customer, actor: Actor) -> None:
         return
     if User.objects.filter(pk=actor.user_id, role=User.Role.VIP_MANAGER).exists():
         whose = (
-            f"that is {customer.manager.name}"
+            tell("that is {manager}", manager=customer.manager.name)
             if customer.manager
-            else "there is none yet; take the client first"
+            else tell("there is none yet; take the client first")
         )
-        raise NotYourClient(f"Only the VIP manager of {customer.name} may do this; {whose}.")
+        raise NotYourClient(
+            tell(
+                "Only the VIP manager of {customer} may do this; {whose}.",
+                customer=customer.name,
+                whose=whose,
+            )
+        )
 
 
 def current_agreement(*, at: datetime) -> Agreement | None:
@@ -338,7 +382,13 @@ def _require(actor: Actor, roles: frozenset[User.Role], what: str) -> None:
     """Refuse a user without one of `roles`. Jobs of ours have no role; who starts them answers for them."""
     who, _, pk = actor.label.partition(":")
     if who == "user" and not User.objects.filter(pk=pk, is_active=True, role__in=roles).exists():
-        raise DeskOnly(f"Only {' or '.join(sorted(role.label for role in roles))} may {what}.")
+        raise DeskOnly(
+            tell(
+                "Only {roles} may {what}.",
+                roles=joined(tell(" or "), sorted(role.label for role in roles)),
+                what=what,
+            )
+        )
 
 
 def _locked(customer_id: int) -> Customer:
@@ -351,13 +401,19 @@ def _join(
     user = User.objects.get(pk=user_id)
     if user.role != User.Role.BORROWER:
         raise NotABorrower(
-            f"{user.name} works here as {user.get_role_display()} and cannot act for a customer."
+            tell(
+                "{user} works here as {role} and cannot act for a customer.",
+                user=user.name,
+                role=user.get_role_display(),
+            )
         )
     membership, made = Membership.objects.get_or_create(
         customer=customer, user=user, defaults={"since": at, "role": role}
     )
     if not made:
-        raise AlreadyMember(f"{user.name} already acts for {customer.name}.")
+        raise AlreadyMember(
+            tell("{user} already acts for {customer}.", user=user.name, customer=customer.name)
+        )
     return membership
 
 
@@ -371,26 +427,28 @@ def _open_account(*, customer: Customer, kind: str, label: str, email: str, at: 
     except IntegrityError as error:
         if not Account.objects.filter(email=email).exists():
             raise
-        raise EmailTaken(f"An account with the address {email} exists already.") from error
+        raise EmailTaken(tell("An account with the address {email} exists already.", email=email)) from error
 
 
 def _named(text: str, longest: int) -> str:
     text = text.strip()
     if not 0 < len(text) <= longest or not text.isprintable():
-        raise BadDetails(f"A name has 1 to {longest} characters, in one line.")
+        raise BadDetails(tell("A name has 1 to {longest} characters, in one line.", longest=longest))
     return text
 
 
 def _address(email: str) -> str:
     email = email.strip().lower()
     if len(email) > 254 or not _EMAIL.fullmatch(email):
-        raise BadDetails("This account needs an e-mail address, such as desk@example.com.")
+        raise BadDetails(tell("This account needs an e-mail address, such as desk@example.com."))
     return email
 
 
 def _virtual_address(customer: Customer, label: str) -> str:
     """Unique per master, and never somebody's mailbox: `.invalid` is reserved for that (RFC 2606)."""
     if not _VIRTUAL_NAME.fullmatch(label):
-        raise BadDetails("The name of a virtual account has 1 to 20 letters or digits, such as Trading1.")
+        raise BadDetails(
+            tell("The name of a virtual account has 1 to 20 letters or digits, such as Trading1.")
+        )
     master = customer.accounts.get(kind=Account.Kind.MASTER)
     return f"{label.lower()}_virtual@{master.uid}.invalid"

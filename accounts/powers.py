@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from accounts.words import joined, tell
+
 
 class Power(StrEnum):
     """What a command takes; `WORDS` says it to people."""
@@ -27,17 +29,17 @@ class Power(StrEnum):
 
 
 WORDS: Final[Mapping[Power, str]] = {
-    Power.LOOK: "look at accounts, loans and notices",
+    Power.LOOK: tell("look at accounts, loans and notices"),
     Power.TRADE: "trade one coin for another",
-    Power.MOVE: "deposit, and transfer coins between accounts",
+    Power.MOVE: tell("deposit, and transfer coins between accounts"),
     Power.WITHDRAW: "withdraw coins",
-    Power.APPLY: "send, negotiate and take back requests",
-    Power.ACCEPT: "accept or decline offers, and accept the agreement",
+    Power.APPLY: tell("send, negotiate and take back requests"),
+    Power.ACCEPT: tell("accept or decline offers, and accept the agreement"),
     Power.REPAY: "repay and renew loans",
     Power.PLEDGE: "add and remove collateral accounts",
     Power.OPEN: "open sub-accounts",
-    Power.RULES: "set warnings, automatic rules and who is told",
-    Power.GOVERN: "say who may do what, and what needs two people",
+    Power.RULES: tell("set warnings, automatic rules and who is told"),
+    Power.GOVERN: tell("say who may do what, and what needs two people"),
 }
 
 _TRADER: Final = frozenset({Power.LOOK, Power.TRADE, Power.MOVE})
@@ -78,5 +80,9 @@ def powers_of(role: str, *, one_account: bool = False) -> frozenset[Power]:
 def who_may(power: Power) -> str:
     """The roles with this power, in words: "a signatory or treasurer"."""
     names = [role for role, powers in POWERS.items() if power in powers]
-    listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
-    return f"a {listed}"
+    listed = (
+        names[0]
+        if len(names) == 1
+        else tell("{names} or {names2}", names=joined(", ", names[:-1]), names2=names[-1])
+    )
+    return tell("a {listed}", listed=listed)

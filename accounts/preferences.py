@@ -12,6 +12,7 @@ from accounts.errors import Refused
 from accounts.models import Customer, Notice, NoticePreference
 from accounts.powers import MemberRule, Power
 from accounts.tongue import ENGLISH
+from accounts.words import tell
 
 TESTED_EVERY = timedelta(minutes=1)  # a test message costs money and goes to a telephone
 
@@ -64,13 +65,18 @@ def set_preference(
     """
     number = _number(phone, by_sms)
     if (quiet_from is None) != (quiet_until is None):
-        raise BadQuietHours("Quiet hours need both a start and an end; leave both empty for none.")
+        raise BadQuietHours(tell("Quiet hours need both a start and an end; leave both empty for none."))
     if quiet_from is not None and quiet_from == quiet_until:
-        raise BadQuietHours("Quiet hours that end when they start are none; leave both empty for none.")
+        raise BadQuietHours(tell("Quiet hours that end when they start are none; leave both empty for none."))
     if not reach.is_time_zone(time_zone):
-        raise BadTimeZone(f"There is no time zone {time_zone}; choose one such as Europe/Zurich, or UTC.")
+        raise BadTimeZone(
+            tell(
+                "There is no time zone {time_zone}; choose one such as Europe/Zurich, or UTC.",
+                time_zone=time_zone,
+            )
+        )
     if language not in NoticePreference.Language.values:
-        raise BadLanguage("Choose English or Svenska.")
+        raise BadLanguage(tell("Choose English or Svenska."))
     customer = Customer.objects.select_for_update(of=("self",), no_key=True).get(pk=customer_id)
     row, _ = NoticePreference.objects.update_or_create(
         customer=customer,
@@ -99,13 +105,17 @@ def send_test(*, customer_id: int, actor: Actor, at: datetime, key: str = "", re
     last = sent.order_by("-at").first()
     if last is not None and at < last.at + TESTED_EVERY:
         again = last.at + TESTED_EVERY
-        raise TestedJustNow(f"A test message has just been sent; the next can go at {again:%H:%M:%S} UTC.")
+        raise TestedJustNow(
+            tell("A test message has just been sent; the next can go at {again:%H:%M:%S} UTC.", again=again)
+        )
     return notices.send(
         customer=customer,
         event=f"test:{customer.pk}:{at.isoformat()}",
         kind=reach.TEST,
-        title="Test message from Lombard",
-        body="This is how margin calls and other notices will reach you. Nothing has happened to your loans.",
+        title=tell("Test message from Lombard"),
+        body=tell(
+            "This is how margin calls and other notices will reach you. Nothing has happened to your loans."
+        ),
         facts={},
         at=at,
     )
@@ -114,11 +124,14 @@ def send_test(*, customer_id: int, actor: Actor, at: datetime, key: str = "", re
 def _number(phone: str, by_sms: bool) -> str:
     if not phone.strip():
         if by_sms:
-            raise BadPhone("SMS needs a phone number, such as +41 79 123 45 67; or switch SMS off.")
+            raise BadPhone(tell("SMS needs a phone number, such as +41 79 123 45 67; or switch SMS off."))
         return ""
     number = reach.phone_number(phone)
     if number is None:
         raise BadPhone(
-            f"{phone} is not an international number: a plus, the country and 6 to 14 digits more."
+            tell(
+                "{phone} is not an international number: a plus, the country and 6 to 14 digits more.",
+                phone=phone,
+            )
         )
     return number

@@ -12,12 +12,13 @@ from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import Customer, Screening, User
 from accounts.people import current_agreement
+from accounts.words import tell
 
 RECORDERS: Final = frozenset({User.Role.OPS, User.Role.RISK_OFFICER, User.Role.ADMIN})
 LONGEST_REFERENCE: Final = 120  # characters; the widths of the columns
 LONGEST_NOTE: Final = 2000
 LONGEST_VALIDITY: Final = timedelta(days=10 * 365)
-WAY_OUT: Final = (
+WAY_OUT: Final = tell(
     "Operations, a risk officer or an administrator records it on the client's screening page;"
     " then decide again."
 )
@@ -77,7 +78,7 @@ class Check:
         if self.row is None:
             return "not checked yet"
         if self.refusal is not None and self.refusal != self.row:
-            return "refused, and being checked again"
+            return tell("refused, and being checked again")
         return "has to be done again" if self.has_lapsed else str(self.row.get_status_display()).lower()
 
 
@@ -159,8 +160,11 @@ def problems(customer: Customer, *, is_first: bool, at: datetime) -> list[Proble
         found.append(
             Problem(
                 "never_agreed",
-                f"{customer.name} has not accepted the borrowing agreement yet. The first payout waits for it: ask"
-                " them to accept it on their Agreement page.",
+                tell(
+                    "{customer} has not accepted the borrowing agreement yet. The first payout waits"
+                    " for it: ask them to accept it on their Agreement page.",
+                    customer=customer.name,
+                ),
             )
         )
     return found
@@ -173,8 +177,14 @@ def _refused(check: Check, customer: Customer) -> Problem:
     assert check.refusal is not None
     return Problem(
         "screening_refused",
-        f"The check of {check.label} of {customer.name} was refused on {check.refusal.checked_at:%-d %B %Y}; nothing is"
-        " paid out to them. Only a new, clear check changes that: ask operations or a risk officer.",
+        tell(
+            "The check of {check} of {customer} was refused on {checked_at:%-d %B %Y}; nothing is"
+            " paid out to them. Only a new, clear check changes that: ask operations or a risk"
+            " officer.",
+            check=check.label,
+            customer=customer.name,
+            checked_at=check.refusal.checked_at,
+        ),
     )
 
 
@@ -183,14 +193,22 @@ def _not_clear(check: Check, customer: Customer) -> Problem:
     if row is None:
         state = "has not been checked"
     elif check.has_lapsed:
-        state = (
-            f"was checked, valid until {row.valid_until:%-d %B %Y, %H:%M} UTC, and has to be checked again"
+        state = tell(
+            "was checked, valid until {valid_until:%-d %B %Y, %H:%M} UTC, and has to be checked again",
+            valid_until=row.valid_until,
         )
     else:
-        state = f"is being checked since {row.checked_at:%-d %B %Y}"
+        state = tell("is being checked since {checked_at:%-d %B %Y}", checked_at=row.checked_at)
     label = check.label[:1].upper() + check.label[1:]
     return Problem(
-        "not_screened", f"{label}: {customer.name} {state}. The first payout waits for it. {WAY_OUT}"
+        "not_screened",
+        tell(
+            "{label}: {customer} {state}. The first payout waits for it. {way_out}",
+            label=label,
+            customer=customer.name,
+            state=state,
+            way_out=WAY_OUT,
+        ),
     )
 
 
@@ -198,23 +216,31 @@ def _refuse_bad(
     *, kind: str, status: str, checked_at: datetime, valid_until: datetime | None, at: datetime
 ) -> None:
     if kind not in Kind.values or status not in Status.values:
-        raise BadScreening("A check is of identity or of sanctions; it is pending, clear or refused.")
+        raise BadScreening(tell("A check is of identity or of sanctions; it is pending, clear or refused."))
     if checked_at > at:
-        raise BadScreening("A check that is still to come cannot be recorded; give the time it was made.")
+        raise BadScreening(
+            tell("A check that is still to come cannot be recorded; give the time it was made.")
+        )
     if valid_until is None:
         return
     if status != Status.CLEAR:
-        raise BadScreening("Only a clear check is valid until a time; leave it empty otherwise.")
+        raise BadScreening(tell("Only a clear check is valid until a time; leave it empty otherwise."))
     if not at < valid_until <= checked_at + LONGEST_VALIDITY:
         raise BadScreening(
-            "A clear check is valid until a later time than now, at most ten years after it was made."
+            tell("A clear check is valid until a later time than now, at most ten years after it was made.")
         )
 
 
 def _refuse_bad_texts(*, status: str, reference: str, note: str) -> None:
     if len(reference.strip()) > LONGEST_REFERENCE or len(note.strip()) > LONGEST_NOTE:
-        raise BadScreening(f"A reference has at most {LONGEST_REFERENCE} characters, a note {LONGEST_NOTE}.")
+        raise BadScreening(
+            tell(
+                "A reference has at most {longest_reference} characters, a note {longest_note}.",
+                longest_reference=LONGEST_REFERENCE,
+                longest_note=LONGEST_NOTE,
+            )
+        )
     if "\x00" in reference or "\x00" in note:
-        raise BadScreening("A text may not contain the character NUL.")
+        raise BadScreening(tell("A text may not contain the character NUL."))
     if status == Status.REFUSED and not note.strip():
-        raise BadScreening("Say in the note why it is refused; it is kept in the file.")
+        raise BadScreening(tell("Say in the note why it is refused; it is kept in the file."))

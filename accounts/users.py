@@ -10,6 +10,7 @@ from django.db import IntegrityError, transaction
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import User
+from accounts.words import tell
 
 
 class AdminOnly(Refused):
@@ -41,7 +42,9 @@ def open_user(
         with transaction.atomic():
             return User.objects.create_user(email=email.strip(), name=name.strip(), role=role)
     except IntegrityError as error:
-        raise UserExists(f"There is already a user with the address {email.strip().lower()}.") from error
+        raise UserExists(
+            tell("There is already a user with the address {email}.", email=email.strip().lower())
+        ) from error
 
 
 @command("users.change", returns=User)
@@ -66,11 +69,13 @@ def change_user(
     _check(name, role)
     user = User.objects.select_for_update(of=("self",)).get(pk=user_id)
     if actor == Actor.user(user) and (role != user.role or not is_active):
-        raise AdminOnly("Nobody changes their own role or access; ask another admin.")
+        raise AdminOnly(tell("Nobody changes their own role or access; ask another admin."))
     if role != User.Role.BORROWER and user.memberships.exists():
-        raise BadUser(f"{user.name} acts for a customer and cannot work at the desk too.")
+        raise BadUser(tell("{user} acts for a customer and cannot work at the desk too.", user=user.name))
     if user.clients.exists() and (role != User.Role.VIP_MANAGER or not is_active):
-        raise BadUser(f"{user.name} still looks after clients; assign them to another manager first.")
+        raise BadUser(
+            tell("{user} still looks after clients; assign them to another manager first.", user=user.name)
+        )
     user.name, user.role, user.is_active = name.strip(), role, is_active
     user.save(update_fields=["name", "role", "is_active"])
     return user
@@ -79,11 +84,11 @@ def change_user(
 def _require_admin(actor: Actor) -> None:
     who, _, pk = actor.label.partition(":")
     if who == "user" and not User.objects.filter(pk=pk, is_active=True, role=User.Role.ADMIN).exists():
-        raise AdminOnly("Only an admin may open or change users.")
+        raise AdminOnly(tell("Only an admin may open or change users."))
 
 
 def _check(name: str, role: str) -> None:
     if not 0 < len(name.strip()) <= 120 or not name.isprintable():
-        raise BadUser("A name has 1 to 120 characters, in one line.")
+        raise BadUser(tell("A name has 1 to 120 characters, in one line."))
     if role not in User.Role.values:
-        raise BadUser(f"There is no role {role!r}.")
+        raise BadUser(tell("There is no role {role!r}.", role=role))

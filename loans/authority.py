@@ -18,6 +18,7 @@ from accounts.commands import Actor, Arguments, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import User
 from accounts.money import ONE, RATE_PLACES, ZERO, round_down
+from accounts.words import joined, tell
 from loans.models import Authority
 from risk.valuation import Worth
 
@@ -28,7 +29,7 @@ COMMAND: Final = "authority.set"
 DECIDERS: Final = frozenset({User.Role.VIP_MANAGER, User.Role.RISK_OFFICER, User.Role.ADMIN})
 SETTERS: Final = frozenset({User.Role.RISK_OFFICER, User.Role.ADMIN})
 NOTHING: Final = Worth(debt=ZERO, collateral=ZERO, market=ZERO)
-WAY_OUT: Final = (
+WAY_OUT: Final = tell(
     "A risk officer, an administrator or another manager whose authority covers it has to release it."
 )
 
@@ -78,11 +79,13 @@ def set_authority(
     """
     manager = User.objects.filter(pk=manager_id, role=User.Role.VIP_MANAGER, is_active=True).first()
     if manager is None:
-        raise BadAuthority("Authority is given to an active VIP manager.")
+        raise BadAuthority(tell("Authority is given to an active VIP manager."))
     starts = at if effective_at is None else effective_at
     _refuse_bad_dates(starts, ends_at, at=at)
     if not 1 <= len(reason.strip()) <= LONGEST_REASON:
-        raise BadAuthority(f"Say why, in at most {LONGEST_REASON} characters.")
+        raise BadAuthority(
+            tell("Say why, in at most {longest_reason} characters.", longest_reason=LONGEST_REASON)
+        )
     _refuse_bad_values(max_amount_usd, max_ltv, max_discount)
     return _kept(
         Authority(
@@ -128,21 +131,46 @@ def short_of(row: Authority | None, stakes: Stakes) -> list[str]:
     """In which respects a decision goes beyond this authority, in words; nothing when it covers it. R-ADM-10"""
     if row is None:
         return []
-    who = f"{row.manager.name} may decide"
+    who = tell("{manager} may decide", manager=row.manager.name)
     found = []
     most, ltv, discount = row.max_amount_usd, row.max_ltv, row.max_discount
     if most is not None and (stakes.amount_usd is None or stakes.amount_usd > most):
         worth = (
-            "cannot be valued now" if stakes.amount_usd is None else f"is worth {stakes.amount_usd:,.2f} USD"
+            "cannot be valued now"
+            if stakes.amount_usd is None
+            else tell("is worth {amount_usd:,.2f} USD", amount_usd=stakes.amount_usd)
         )
         found.append(
-            f"With what the client was lent in the last 24 hours it {worth}; {who} up to {most:,.2f} USD."
+            tell(
+                "With what the client was lent in the last 24 hours it {worth}; {who} up to {most:,.2f} USD.",
+                worth=worth,
+                who=who,
+                most=most,
+            )
         )
     if ltv is not None and (stakes.after is None or stakes.after.is_above(ltv)):
-        found.append(f"LTV would be {_ltv(stakes.after)}; {who} up to {_percent(ltv)}.")
+        found.append(
+            tell(
+                "LTV would be {after}; {who} up to {ltv}.",
+                after=_ltv(stakes.after),
+                who=who,
+                ltv=_percent(ltv),
+            )
+        )
     if discount is not None and (stakes.discount is None or stakes.discount > discount):
-        below = "cannot be told" if stakes.discount is None else f"is {_percent(stakes.discount)} a year"
-        found.append(f"The discount on the published rate {below}; {who} up to {_percent(discount)}.")
+        below = (
+            "cannot be told"
+            if stakes.discount is None
+            else tell("is {discount} a year", discount=_percent(stakes.discount))
+        )
+        found.append(
+            tell(
+                "The discount on the published rate {below}; {who} up to {discount}.",
+                below=below,
+                who=who,
+                discount=_percent(discount),
+            )
+        )
     return found
 
 
@@ -176,12 +204,12 @@ def in_words(row: Authority) -> str:
     """One row as a list of its limits."""
     said = []
     if row.max_amount_usd is not None:
-        said.append(f"up to {row.max_amount_usd:,.2f} USD")
+        said.append(tell("up to {max_amount_usd:,.2f} USD", max_amount_usd=row.max_amount_usd))
     if row.max_ltv is not None:
-        said.append(f"LTV up to {_percent(row.max_ltv)}")
+        said.append(tell("LTV up to {max_ltv}", max_ltv=_percent(row.max_ltv)))
     if row.max_discount is not None:
-        said.append(f"a discount up to {_percent(row.max_discount)} a year")
-    return ", ".join(said) or "no limit of their own"
+        said.append(tell("a discount up to {max_discount} a year", max_discount=_percent(row.max_discount)))
+    return joined(", ", said) or "no limit of their own"
 
 
 # --- Private ----------------------------------------------------------------------------------------
@@ -193,7 +221,7 @@ def _refusal_of(stakes_of: StakesOf, checker: User, arguments: Arguments) -> str
         return ""
     row = authority_of(checker, at=arguments["at"])
     reasons = [] if row is None else short_of(row, stakes_of(arguments))
-    return f"{' '.join(reasons)} {WAY_OUT}" if reasons else ""
+    return tell("{reasons} {way_out}", reasons=joined(" ", reasons), way_out=WAY_OUT) if reasons else ""
 
 
 def _running(at: datetime) -> QuerySet[Authority]:
@@ -202,32 +230,36 @@ def _running(at: datetime) -> QuerySet[Authority]:
 
 
 def _percent(share: Decimal) -> str:
-    return f"{(share * 100).normalize():f} %"
+    return tell("{share:f} %", share=(share * 100).normalize())
 
 
 def _ltv(worth: Worth | None) -> str:
     ltv = None if worth is None else worth.ltv
-    return "unknown" if ltv is None else f"{round_down(ltv * 100, 2)} %"
+    return "unknown" if ltv is None else tell("{ltv} %", ltv=round_down(ltv * 100, 2))
 
 
 def _refuse_bad_dates(starts: datetime, ends_at: datetime | None, *, at: datetime) -> None:
     if starts < at:
-        raise BadAuthority(f"An authority cannot be backdated to {starts:%Y-%m-%d %H:%M} UTC.")
+        raise BadAuthority(
+            tell("An authority cannot be backdated to {starts:%Y-%m-%d %H:%M} UTC.", starts=starts)
+        )
     if ends_at is not None and ends_at <= starts:
-        raise BadAuthority("An authority ends after it starts; give a later end, or none.")
+        raise BadAuthority(tell("An authority ends after it starts; give a later end, or none."))
 
 
 def _refuse_bad_values(amount: Decimal | None, ltv: Decimal | None, discount: Decimal | None) -> None:
     if amount is not None and not (
         amount.is_finite() and 0 <= amount < USD_BOUND and amount == round_down(amount, USD_PLACES)
     ):
-        raise BadAuthority("The largest amount is in USD, 0 or more.")
-    for share, name in ((ltv, "The highest LTV"), (discount, "The largest discount")):
+        raise BadAuthority(tell("The largest amount is in USD, 0 or more."))
+    for share, name in ((ltv, tell("The highest LTV")), (discount, tell("The largest discount"))):
         if share is not None and not (
             share.is_finite() and 0 <= share < ONE and share == round_down(share, RATE_PLACES)
         ):
             raise BadAuthority(
-                f"{name} is a fraction from 0 to below 1 with at most 12 decimals: 0.7 is 70 %."
+                tell(
+                    "{name} is a fraction from 0 to below 1 with at most 12 decimals: 0.7 is 70 %.", name=name
+                )
             )
 
 
@@ -239,6 +271,9 @@ def _kept(row: Authority) -> Authority:
         if not Authority.objects.filter(manager=row.manager, effective_at=row.effective_at).exists():
             raise
         raise BadAuthority(
-            f"{row.manager.name} has an authority from that very instant; start this one later."
+            tell(
+                "{manager} has an authority from that very instant; start this one later.",
+                manager=row.manager.name,
+            )
         ) from error
     return row

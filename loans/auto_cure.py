@@ -21,6 +21,7 @@ from django.db.models import Max
 from accounts import notices
 from accounts.commands import Actor, acting
 from accounts.errors import Refused
+from accounts.words import tell
 from loans import cure_plans, cure_rules
 from loans.cure_plans import Plan, said
 from loans.models import Loan
@@ -252,7 +253,9 @@ def _record(
         got_amount=got,
         ltv_before=valuation.told(planned.before),
         ltv_after=valuation.told(planned.after),
-        why="" if planned.steps[-1].reaches else "All that was there or allowed; the target is not reached.",
+        why=""
+        if planned.steps[-1].reaches
+        else tell("All that was there or allowed; the target is not reached."),
         facts=margin_calls.snapshot(state) | (facts or {}),
     )
 
@@ -270,11 +273,19 @@ def _record_refusal(rule: CureRule, state: GroupState, refusal: Refused, *, at: 
 
 def _tell(rule: CureRule, run: CureRun, state: GroupState, planned: Plan, *, at: datetime) -> None:
     group = rule.group
-    did = f"{said(planned.amount)} {rule.asset_id}"
+    did = tell("{amount} {asset}", amount=said(planned.amount), asset=rule.asset_id)
     what = {
-        Kind.TOP_UP: f"{did} moved from {rule.source} into {rule.account}",
-        Kind.REPAY: f"{did} repaid",
-        Kind.SWAP: f"{did} sold for {said(planned.steps[0].got)} {rule.buy_id} in {rule.account}",
+        Kind.TOP_UP: tell(
+            "{did} moved from {source} into {account}", did=did, source=rule.source, account=rule.account
+        ),
+        Kind.REPAY: tell("{did} repaid", did=did),
+        Kind.SWAP: tell(
+            "{did} sold for {got} {buy} in {account}",
+            did=did,
+            got=said(planned.steps[0].got),
+            buy=rule.buy_id,
+            account=rule.account,
+        ),
     }[Kind(rule.kind)]
     facts = {"group": group.pk, "rule": rule.pk, "run": run.pk, "amount": f"{planned.amount:f}"}
     RiskEvent.objects.create(
@@ -284,15 +295,30 @@ def _tell(rule: CureRule, run: CureRun, state: GroupState, planned: Plan, *, at:
         customer=group.customer,
         event=f"auto-cure:{run.pk}",
         kind="auto_cure",
-        title=f"Your rule {rule.position} acted for {group.name}: {did}",
+        title=tell(
+            "Your rule {position} acted for {group}: {did}", position=rule.position, group=group.name, did=did
+        ),
         body="\n".join(
             [
-                f"LTV of {group.name} ({group}) was {_percent(planned.before)} at {at:%Y-%m-%d %H:%M:%S} UTC, at or"
-                f" above the {_percent(rule.trigger)} where your rule {rule.position} starts.",
-                f"{what}. LTV is {_percent(planned.after)} now; the rule's target is {_percent(rule.target)}.",
+                tell(
+                    "LTV of {group} ({group2}) was {before} at {at:%Y-%m-%d %H:%M:%S} UTC, at or"
+                    " above the {trigger} where your rule {position} starts.",
+                    group=group.name,
+                    group2=group,
+                    before=_percent(planned.before),
+                    at=at,
+                    trigger=_percent(rule.trigger),
+                    position=rule.position,
+                ),
+                tell(
+                    "{what}. LTV is {after} now; the rule's target is {target}.",
+                    what=what,
+                    after=_percent(planned.after),
+                    target=_percent(rule.target),
+                ),
                 *([run.why] if run.why else []),
                 "",
-                f"Prices used: {margin_calls.prices_used(state)}.",
+                tell("Prices used: {state}.", state=margin_calls.prices_used(state)),
             ]
         ),
         facts=facts,
@@ -301,8 +327,13 @@ def _tell(rule: CureRule, run: CureRun, state: GroupState, planned: Plan, *, at:
 
 
 def _reason(rule: CureRule) -> str:
-    return f"Cure rule {rule.position} ({rule.get_kind_display()}) of {rule.group}"
+    return tell(
+        "Cure rule {position} ({kind}) of {group}",
+        position=rule.position,
+        kind=rule.get_kind_display(),
+        group=rule.group,
+    )
 
 
 def _percent(ltv: Decimal | None) -> str:
-    return "beyond measure" if ltv is None else f"{int(ltv * 10000) / Decimal(100):f} %"
+    return "beyond measure" if ltv is None else tell("{ltv:f} %", ltv=int(ltv * 10000) / Decimal(100))

@@ -16,6 +16,7 @@ from django.db.models import QuerySet
 
 from accounts.models import Asset, Customer
 from accounts.money import unit
+from accounts.words import tell
 from risk import freezes, overdue, parameters, prices
 from risk.parameters import NotPublished
 from risk.prices import Quote
@@ -51,7 +52,9 @@ def sums(
     for row in _rows(customers, _SUMS, floors=floors, at=at, clients=clients):
         found = Sum(*row)
         if found.kind == "without lines" and found.number:
-            raise NotPublished(f"No LTV lines are published for the product of {found.number} groups.")
+            raise NotPublished(
+                tell("No LTV lines are published for the product of {number} groups.", number=found.number)
+            )
         if found.kind == "without rate" and found.number:
             raise LookupError(f"{found.number} debts have no rate for a day they are charged for.")
         if not found.kind.startswith("without"):
@@ -93,7 +96,12 @@ def _rows(
         return []
     known = _market(at) | {"at": at, "midnight": datetime.combine(at.astimezone(UTC).date(), time(), UTC)}
     with connection.cursor() as cursor:
-        written = f"WITH scope (id) AS MATERIALIZED ({scope.replace('%', '%%')}), {_VALUED} {statement}"
+        written = tell(
+            "WITH scope (id) AS MATERIALIZED ({value}), {valued} {statement}",
+            value=scope.replace("%", "%%"),
+            valued=_VALUED,
+            statement=statement,
+        )
         cursor.execute(written, known | asked | {"floors": list(floors)})
         return list(cursor.fetchall())
 

@@ -21,6 +21,7 @@ from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
 from accounts.models import Customer, User
 from accounts.people import refuse_others_client
+from accounts.words import joined, tell
 from loans.models import ClientDocument, ClientNote
 
 Kind = ClientNote.Kind
@@ -93,13 +94,15 @@ def note(
         people.NotYourClient: a VIP manager, but not this client's.
         BadNote: no text or too much, an unknown kind, or a date where none belongs, or in the past.
     """
-    writer = acting_user(actor, roles=WRITERS, doing="write into a client's file")
+    writer = acting_user(actor, roles=WRITERS, doing=tell("write into a client's file"))
     customer = Customer.objects.select_related("manager").get(pk=customer_id)
     refuse_others_client(customer=customer, actor=actor)
     if kind not in Kind.values:
-        raise BadNote(f"{kind!r} is none of: {', '.join(Kind.values)}.")
+        raise BadNote(tell("{kind!r} is none of: {values}.", kind=kind, values=joined(", ", Kind.values)))
     if not 1 <= len(text.strip()) <= LONGEST_TEXT:
-        raise BadNote(f"Write something, in at most {LONGEST_TEXT} characters.")
+        raise BadNote(
+            tell("Write something, in at most {longest_text} characters.", longest_text=LONGEST_TEXT)
+        )
     _check_date(Kind(kind), due_at, at=at)
     return ClientNote.objects.create(
         customer=customer, kind=kind, text=text.strip(), due_at=due_at, at=at, written_by=writer
@@ -114,14 +117,20 @@ def done(*, note_id: int, actor: Actor, at: datetime, key: str = "", reason: str
         NotYourRole, people.NotYourClient: as `note`.
         NotOpen: it is no promise or task, or it is done.
     """
-    doer = acting_user(actor, roles=WRITERS, doing="write into a client's file")
+    doer = acting_user(actor, roles=WRITERS, doing=tell("write into a client's file"))
     rows = ClientNote.objects.select_for_update(of=("self",), no_key=True)
     row = rows.select_related("customer__manager", "done_by").get(pk=note_id)
     refuse_others_client(customer=row.customer, actor=actor)
     if row.kind not in DATED:
-        raise NotOpen(f"A {row.get_kind_display().lower()} is not something to be done.")
+        raise NotOpen(tell("A {kind} is not something to be done.", kind=row.get_kind_display().lower()))
     if row.done_at is not None and row.done_by is not None:
-        raise NotOpen(f"{row.done_by.name} ticked this off on {row.done_at:%-d %B %Y, %H:%M} UTC.")
+        raise NotOpen(
+            tell(
+                "{done_by} ticked this off on {done_at:%-d %B %Y, %H:%M} UTC.",
+                done_by=row.done_by.name,
+                done_at=row.done_at,
+            )
+        )
     row.done_at, row.done_by = at, doer
     row.save(update_fields=["done_at", "done_by"])
     return row
@@ -136,12 +145,14 @@ def open_actions(clients: "QuerySet[Customer] | list[Customer]") -> "QuerySet[Cl
 def _check_date(kind: ClientNote.Kind, due_at: datetime | None, *, at: datetime) -> None:
     if kind not in DATED:
         if due_at is not None:
-            raise BadNote(f"A {kind.label.lower()} has no date; make it a promise or a next action.")
+            raise BadNote(
+                tell("A {kind} has no date; make it a promise or a next action.", kind=kind.label.lower())
+            )
         return
     if due_at is None:
-        raise BadNote(f"Say by when: a {kind.label.lower()} has a date.")
+        raise BadNote(tell("Say by when: a {kind} has a date.", kind=kind.label.lower()))
     if due_at <= at:
-        raise BadNote(f"{due_at:%-d %B %Y, %H:%M} UTC is over; give a time to come.")
+        raise BadNote(tell("{due_at:%-d %B %Y, %H:%M} UTC is over; give a time to come.", due_at=due_at))
 
 
 # --- Documents ----------------------------------------------------------------------------------------
@@ -166,18 +177,31 @@ def add_document(
         BadDocument: no title, empty, too large, or its content is none of these.
         AlreadyKept: the very same bytes are in this client's file.
     """
-    writer = acting_user(actor, roles=WRITERS, doing="write into a client's file")
+    writer = acting_user(actor, roles=WRITERS, doing=tell("write into a client's file"))
     customer = Customer.objects.select_related("manager").get(pk=customer_id)
     refuse_others_client(customer=customer, actor=actor)
     if not 1 <= len(title.strip()) <= LONGEST_TITLE:
-        raise BadDocument(f"Give the document a title of at most {LONGEST_TITLE} characters.")
+        raise BadDocument(
+            tell(
+                "Give the document a title of at most {longest_title} characters.",
+                longest_title=LONGEST_TITLE,
+            )
+        )
     if not content:
-        raise BadDocument("The file is empty.")
+        raise BadDocument(tell("The file is empty."))
     if len(content) > LARGEST_FILE:
-        raise BadDocument(f"The file has {len(content):,} bytes; at most {LARGEST_FILE:,} are kept.")
+        raise BadDocument(
+            tell(
+                "The file has {count:,} bytes; at most {largest_file:,} are kept.",
+                count=len(content),
+                largest_file=LARGEST_FILE,
+            )
+        )
     content_type = type_of(content, file_name=file_name)
     if content_type is None:
-        raise BadDocument("The file's content is no PDF, PNG, JPEG, plain text, CSV or XLSX without macros.")
+        raise BadDocument(
+            tell("The file's content is no PDF, PNG, JPEG, plain text, CSV or XLSX without macros.")
+        )
     row = ClientDocument(
         customer=customer,
         title=title.strip(),
@@ -246,7 +270,11 @@ def _keep(row: ClientDocument) -> None:
         if same is None:
             raise
         raise AlreadyKept(
-            f"This file is kept already as “{same.title}”, since {same.at:%-d %B %Y, %H:%M} UTC."
+            tell(
+                "This file is kept already as “{same}”, since {at:%-d %B %Y, %H:%M} UTC.",
+                same=same.title,
+                at=same.at,
+            )
         ) from error
 
 

@@ -17,6 +17,7 @@ from accounts.errors import Refused
 from accounts.models import Asset, Customer, User
 from accounts.money import ONE, RATE_PLACES, round_down
 from accounts.people import refuse_others_client
+from accounts.words import joined, tell
 from loans import authority, ratecards
 from loans.models import ClientTerms
 from risk.models import ProductCode
@@ -88,9 +89,13 @@ def set_client_terms(
     starts_at = at if starts_at is None else starts_at
     _check_dates(starts_at, ends_at, at=at)
     if not 1 <= len(reason.strip()) <= LONGEST_REASON:
-        raise BadClientTerms(f"Say why, in at most {LONGEST_REASON} characters.")
+        raise BadClientTerms(
+            tell("Say why, in at most {longest_reason} characters.", longest_reason=LONGEST_REASON)
+        )
     if asset is not None and (overdue_hours, max_exposure_usd, allowed_coins) != (None, None, None):
-        raise BadClientTerms("Overdue hours, the exposure and the list of coins are for all coins together.")
+        raise BadClientTerms(
+            tell("Overdue hours, the exposure and the list of coins are for all coins together.")
+        )
     _check_values(spread, overdue_hours, max_exposure_usd)
     coins = None if allowed_coins is None else sorted(set(allowed_coins))
     _check_coins([*(coins or ()), *([asset] if asset else ())])
@@ -122,10 +127,13 @@ def _product_hours(at: datetime) -> int:
 def _check_dates(starts_at: datetime, ends_at: datetime | None, *, at: datetime) -> None:
     if starts_at < at:
         raise BadClientTerms(
-            f"Terms cannot be backdated to {starts_at:%Y-%m-%d %H:%M} UTC; start now or later."
+            tell(
+                "Terms cannot be backdated to {starts_at:%Y-%m-%d %H:%M} UTC; start now or later.",
+                starts_at=starts_at,
+            )
         )
     if ends_at is not None and ends_at <= starts_at:
-        raise BadClientTerms("Terms end after they start; give a later end, or none.")
+        raise BadClientTerms(tell("Terms end after they start; give a later end, or none."))
 
 
 def _check_values(spread: Decimal | None, overdue_hours: int | None, max_exposure: Decimal | None) -> None:
@@ -133,23 +141,29 @@ def _check_values(spread: Decimal | None, overdue_hours: int | None, max_exposur
         spread.is_finite() and abs(spread) < ONE and spread == round_down(spread, RATE_PLACES)
     ):
         raise BadClientTerms(
-            "A spread is a fraction between -1 and 1 with at most 12 decimals: 0.01 is 1 % a year."
+            tell("A spread is a fraction between -1 and 1 with at most 12 decimals: 0.01 is 1 % a year.")
         )
     if overdue_hours is not None and not 1 <= overdue_hours <= LONGEST_OVERDUE:
-        raise BadClientTerms(f"Overdue hours are 1 to {LONGEST_OVERDUE}, not {overdue_hours}.")
+        raise BadClientTerms(
+            tell(
+                "Overdue hours are 1 to {longest_overdue}, not {overdue_hours}.",
+                longest_overdue=LONGEST_OVERDUE,
+                overdue_hours=overdue_hours,
+            )
+        )
     if max_exposure is not None and not (
         max_exposure.is_finite()
         and 0 <= max_exposure < EXPOSURE_BOUND
         and max_exposure == round_down(max_exposure, USD_PLACES)
     ):
-        raise BadClientTerms("The largest exposure is an amount in USD, 0 or more.")
+        raise BadClientTerms(tell("The largest exposure is an amount in USD, 0 or more."))
 
 
 def _check_coins(symbols: Collection[str]) -> None:
     lent = set(Asset.objects.filter(pk__in=symbols, loanable=True).values_list("pk", flat=True))
     unknown = sorted(set(symbols) - lent)
     if unknown:
-        raise BadClientTerms(f"The desk does not lend {', '.join(unknown)}.")
+        raise BadClientTerms(tell("The desk does not lend {unknown}.", unknown=joined(", ", unknown)))
 
 
 def _keep(row: ClientTerms) -> None:
@@ -161,21 +175,27 @@ def _keep(row: ClientTerms) -> None:
         if not twice.exists():
             raise
         raise BadClientTerms(
-            "There are terms of this client from that very instant; start these later."
+            tell("There are terms of this client from that very instant; start these later.")
         ) from error
 
 
 def _tell(row: ClientTerms, *, at: datetime) -> None:
-    coin = f" for {row.asset_id}" if row.asset_id else ""
-    until = f" until {row.ends_at:%-d %B %Y, %H:%M} UTC" if row.ends_at else ""
+    coin = tell(" for {asset}", asset=row.asset_id) if row.asset_id else ""
+    until = tell(" until {ends_at:%-d %B %Y, %H:%M} UTC", ends_at=row.ends_at) if row.ends_at else ""
     notices.send(
         customer=row.customer,
         event=f"client-terms:{row.pk}",
         kind="client_terms",
-        title=f"Your terms{coin} change",
+        title=tell("Your terms{coin} change", coin=coin),
         body=(
-            f"From {row.starts_at:%-d %B %Y, %H:%M} UTC{until} your own terms{coin} are: {in_words(row)}. They count"
-            " for new loans and renewals; loans that run keep what was agreed."
+            tell(
+                "From {starts_at:%-d %B %Y, %H:%M} UTC{until} your own terms{coin} are: {row}. They"
+                " count for new loans and renewals; loans that run keep what was agreed.",
+                starts_at=row.starts_at,
+                until=until,
+                coin=coin,
+                row=in_words(row),
+            )
         ),
         facts={"client_terms": row.pk},
         at=at,
@@ -186,13 +206,23 @@ def in_words(row: ClientTerms) -> str:
     """One row as a list of what differs from the published terms."""
     said = []
     if row.spread is not None:
-        said.append(f"{(row.spread * 100).normalize():+f} % a year on the published rate")
+        said.append(tell("{spread:+f} % a year on the published rate", spread=(row.spread * 100).normalize()))
     if row.overdue_hours is not None:
-        said.append(f"{row.overdue_hours} hours from expiry to forced sale")
+        said.append(tell("{overdue_hours} hours from expiry to forced sale", overdue_hours=row.overdue_hours))
     if row.max_exposure_usd is not None:
-        said.append(f"at most {row.max_exposure_usd:,.2f} USD owed over all coins")
+        said.append(
+            tell(
+                "at most {max_exposure_usd:,.2f} USD owed over all coins",
+                max_exposure_usd=row.max_exposure_usd,
+            )
+        )
     if row.is_uncapped:
         said.append("no maximum per order and coin")
     if row.allowed_coins is not None:
-        said.append(f"loans in {', '.join(row.allowed_coins) or 'no coin'} only")
-    return ", ".join(said) or "as published"
+        said.append(
+            tell(
+                "loans in {allowed_coins} only",
+                allowed_coins=joined(", ", row.allowed_coins) or tell("no coin"),
+            )
+        )
+    return joined(", ", said) or "as published"

@@ -20,6 +20,7 @@ from accounts.errors import Refused
 from accounts.models import Customer, LedgerAccount, Membership, User
 from accounts.money import ZERO
 from accounts.powers import MemberRule, Power
+from accounts.words import joined, tell
 from loans import confirmation_paper
 from loans.models import BalanceConfirmation, Loan
 from loans.vip import sheets
@@ -78,7 +79,7 @@ def issue(
         BadInstant: it lies ahead, or this customer was asked about it already.
     """
     if as_of > at:
-        raise BadInstant(f"{_when(as_of)} lies ahead; ask about an instant that is over.")
+        raise BadInstant(tell("{as_of} lies ahead; ask about an instant that is over.", as_of=_when(as_of)))
     customer = Customer.objects.get(pk=customer_id)
     body = body_of(customer, as_of=as_of)
     sha256 = sheets.digest(body)
@@ -95,12 +96,14 @@ def issue(
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError as error:
-        raise BadInstant(f"{customer.name} was asked about {_when(as_of)} already.") from error
+        raise BadInstant(
+            tell("{customer} was asked about {as_of} already.", customer=customer.name, as_of=_when(as_of))
+        ) from error
     notices.send(
         customer=customer,
         event=f"confirmation:{row.pk}",
         kind="balance_confirmation",
-        title=f"Please confirm your balances as of {_when(as_of)}",
+        title=tell("Please confirm your balances as of {as_of}", as_of=_when(as_of)),
         body=_told(body, as_of),
         facts={"confirmation": row.pk, "sha256": sha256},
         at=at,
@@ -129,14 +132,23 @@ def answer(
     rows = BalanceConfirmation.objects.select_for_update(no_key=True, of=("self",))
     row = rows.filter(pk=confirmation_id).first()
     if row is None or membership.of_user(actor.user_id, row.customer_id) is None:
-        raise membership.NotYours("There is nothing like that among what you act for.")
+        raise membership.NotYours(tell("There is nothing like that among what you act for."))
     if row.status != Status.WAITING:
         raise AlreadyAnswered(
-            f"{row} is {row.get_status_display().lower()} already; write to the desk instead."
+            tell(
+                "{row} is {status} already; write to the desk instead.",
+                row=row,
+                status=row.get_status_display().lower(),
+            )
         )
     words = words.strip()
     if len(words) > LONGEST_ANSWER or not (words or agrees):
-        raise NothingSaid(f"Say what is not right, in at most {LONGEST_ANSWER} characters.")
+        raise NothingSaid(
+            tell(
+                "Say what is not right, in at most {longest_answer} characters.",
+                longest_answer=LONGEST_ANSWER,
+            )
+        )
     row.status = Status.CONFIRMED if agrees else Status.DISPUTED
     row.answered_by_id, row.answered_at, row.answer = actor.user_id, at, words
     row.save(update_fields=["status", "answered_by", "answered_at", "answer"])
@@ -173,8 +185,14 @@ def verify(row: BalanceConfirmation) -> Finding:
     found = []
     for section in SECTIONS:
         said, is_now = ({sheets.canonical(one): one for one in body[section]} for body in (row.body, now))
-        found += [f"{section}: the ledger has no longer {_line(said[gone])}" for gone in said.keys() - is_now]
-        found += [f"{section}: the ledger has {_line(is_now[new])}" for new in is_now.keys() - said]
+        found += [
+            tell("{section}: the ledger has no longer {said}", section=section, said=_line(said[gone]))
+            for gone in said.keys() - is_now
+        ]
+        found += [
+            tell("{section}: the ledger has {is_now}", section=section, is_now=_line(is_now[new]))
+            for new in is_now.keys() - said
+        ]
     return Finding(is_untouched=sheets.digest(row.body) == row.sha256, rows=tuple(sorted(found)))
 
 
@@ -182,7 +200,7 @@ def tampered() -> list[str]:
     """Every confirmation whose figures are no longer those that its digest names; empty when all is well."""
     rows = BalanceConfirmation.objects.defer("pdf").order_by("pk")
     return [
-        f"confirmation {row}: the figures are not those that were sent"
+        tell("confirmation {row}: the figures are not those that were sent", row=row)
         for row in rows.iterator()
         if sheets.digest(row.body) != row.sha256
     ]
@@ -235,23 +253,33 @@ def _pledge(group: CollateralGroup, as_of: datetime) -> Body | None:
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in row.items() if value != "")
+    return joined(
+        ", ", (tell("{name} {value}", name=name, value=value) for name, value in row.items() if value != "")
+    )
 
 
 def _told(body: Body, as_of: datetime) -> str:
     wallets = [
-        f"{one['wallet'].capitalize()} of {one['account']}: {_said(one, 'balance')}"
+        tell(
+            "{one} of {one2}: {one3}",
+            one=one["wallet"].capitalize(),
+            one2=one["account"],
+            one3=_said(one, tell("balance")),
+        )
         for one in body["wallets"]
     ]
-    debts = [f"{one['loan'] or one['debt']}: {_said(one, 'total')} owed" for one in body["debts"]]
-    lines = [*wallets, *debts] or ["You held nothing here and owed nothing."]
-    ask = "Confirm it, or say what is not right, under Balance confirmations."
-    return "\n".join([f"This is what our books say of {_when(as_of)}:", *lines, ask])
+    debts = [
+        tell("{one}: {one2} owed", one=one["loan"] or one["debt"], one2=_said(one, tell("total")))
+        for one in body["debts"]
+    ]
+    lines = [*wallets, *debts] or [tell("You held nothing here and owed nothing.")]
+    ask = tell("Confirm it, or say what is not right, under Balance confirmations.")
+    return "\n".join([tell("This is what our books say of {as_of}:", as_of=_when(as_of)), *lines, ask])
 
 
 def _said(row: Mapping[str, str], field: str) -> str:
-    return f"{Decimal(row[field]):,f} {row['asset']}"
+    return tell("{row:,f} {row2}", row=Decimal(row[field]), row2=row["asset"])
 
 
 def _when(instant: datetime) -> str:
-    return f"{instant.astimezone(UTC):%-d %B %Y %H:%M} UTC"
+    return tell("{utc:%-d %B %Y %H:%M} UTC", utc=instant.astimezone(UTC))

@@ -14,6 +14,7 @@ from django.db.models import Sum
 from accounts import ledger
 from accounts.errors import Refused
 from accounts.money import ZERO, exact
+from accounts.words import joined, tell
 from risk import book, cure, cures, gate, groups, steps, whatif
 from risk.book import GroupState
 from risk.cure import Goal, Position, Step
@@ -56,14 +57,16 @@ def plan(rule: CureRule, state: GroupState, *, at: datetime) -> Plan:
     state = cures.with_market(state, coins, at=at)
     old = sorted(coin for coin in coins if coin not in state.quotes or not state.quotes[coin].fresh)
     if old:
-        raise CannotAct(f"There is no fresh price of {' and '.join(old)}.")
+        raise CannotAct(tell("There is no fresh price of {old}.", old=joined(tell(" and "), old)))
     most = _most(rule, state, at=at)
     position = cures.position_of(state, at=at)
     found, after = _steps(rule, state, position, most=most)
     if not found:
         raise CannotAct(_why_nothing(rule, most))
     if not found[-1].reaches and sum((step.usd for step in found), ZERO) < LEAST_HELP_USD:
-        raise CannotAct(f"What is there is worth less than {LEAST_HELP_USD} USD.")
+        raise CannotAct(
+            tell("What is there is worth less than {least_help_usd} USD.", least_help_usd=LEAST_HELP_USD)
+        )
     return Plan(found, state.worth(permission=False).ltv, after.worth().ltv)
 
 
@@ -74,9 +77,16 @@ def _refuse_misplaced(rule: CureRule, state: GroupState) -> None:
         CannotAct: its account secures the group no more, or what it would add counts already.
     """
     if rule.account_id is not None and rule.account_id not in state.members:
-        raise CannotAct(f"{rule.account} is no collateral account of this group any more; set the rule anew.")
+        raise CannotAct(
+            tell(
+                "{account} is no collateral account of this group any more; set the rule anew.",
+                account=rule.account,
+            )
+        )
     if rule.source_wallet == book.WALLET and rule.source_id in state.members:
-        raise CannotAct(f"What lies in Spot of {rule.source} counts for this group already.")
+        raise CannotAct(
+            tell("What lies in Spot of {source} counts for this group already.", source=rule.source)
+        )
 
 
 @exact
@@ -127,7 +137,13 @@ def _most(rule: CureRule, state: GroupState, *, at: datetime) -> Decimal:
         used = CureRun.objects.filter(rule=rule, at__gt=at - DAY, outcome__in=[Outcome.DONE, Outcome.WOULD])
         left = rule.most_daily - (used.aggregate(sum=Sum("amount"))["sum"] or ZERO)
         if left <= 0:
-            raise CannotAct(f"Its cap of {said(rule.most_daily)} {rule.asset_id} in 24 hours is used up.")
+            raise CannotAct(
+                tell(
+                    "Its cap of {most_daily} {asset} in 24 hours is used up.",
+                    most_daily=said(rule.most_daily),
+                    asset=rule.asset_id,
+                )
+            )
         limits.append(left)
     return min(limits)
 
@@ -152,10 +168,14 @@ def _available(rule: CureRule, state: GroupState, *, at: datetime) -> Decimal:
 def _why_nothing(rule: CureRule, most: Decimal) -> str:
     if most <= 0:
         where = "the collateral account" if rule.kind == Kind.SWAP else "the wallet it draws on"
-        return f"There is no {rule.asset_id} in {where} that may leave it."
+        return tell("There is no {asset} in {where} that may leave it.", asset=rule.asset_id, where=where)
     if rule.kind == Kind.REPAY:
-        return f"Nothing is owed in {rule.asset_id}, or paying {said(most)} would leave less than 10 USD."
-    return f"{said(most)} {rule.asset_id} would not lower LTV."
+        return tell(
+            "Nothing is owed in {asset}, or paying {most} would leave less than 10 USD.",
+            asset=rule.asset_id,
+            most=said(most),
+        )
+    return tell("{most} {asset} would not lower LTV.", most=said(most), asset=rule.asset_id)
 
 
 def said(amount: Decimal) -> str:
@@ -184,10 +204,10 @@ def rehearse(rules: Sequence[CureRule], state: GroupState, *, at: datetime) -> l
     found = []
     for rule in rules:
         if not state.debts or not state.worth(permission=False).is_at_least(rule.trigger):
-            found.append(Rehearsed(rule, None, "It would not start: LTV is below its trigger."))
+            found.append(Rehearsed(rule, None, tell("It would not start: LTV is below its trigger.")))
             continue
         if state.stale_debts:
-            found.append(Rehearsed(rule, None, "A price of what is owed is old: it would wait."))
+            found.append(Rehearsed(rule, None, tell("A price of what is owed is old: it would wait.")))
             continue
         try:
             planned = plan(rule, state, at=at)

@@ -13,6 +13,7 @@ from accounts.errors import Refused
 from accounts.models import Account, Asset, LedgerAccount
 from accounts.money import exact, round_down
 from accounts.powers import MemberRule, Power
+from accounts.words import joined, tell
 from risk import book, groups
 from risk.models import CollateralGroup, CureRule
 
@@ -107,7 +108,7 @@ def remove_rule(
     rows = CureRule.objects.filter(pk=rule_id, group=group_id, removed_at__isnull=True)
     rule = rows.select_for_update(of=("self",), no_key=True).first()  # waits for a use that is under way
     if rule is None:
-        raise NoSuchRule("This rule was removed already.")
+        raise NoSuchRule(tell("This rule was removed already."))
     rule.removed_at = at
     rule.save(update_fields=["removed_at"])
     return rule
@@ -123,10 +124,18 @@ def words(rule: CureRule) -> str:
     """What the rule does, as a sentence without its levels."""
     if rule.kind == Kind.TOP_UP:
         wallet = LedgerAccount.Kind(rule.source_wallet).label
-        return f"Move {rule.asset_id} from {rule.source} {wallet} into {rule.account}"
+        return tell(
+            "Move {asset} from {source} {wallet} into {account}",
+            asset=rule.asset_id,
+            source=rule.source,
+            wallet=wallet,
+            account=rule.account,
+        )
     if rule.kind == Kind.SWAP:
-        return f"Sell {rule.asset_id} for {rule.buy_id} in {rule.account}"
-    return f"Repay {rule.asset_id} loans from the receiving account's Spot"
+        return tell(
+            "Sell {asset} for {buy} in {account}", asset=rule.asset_id, buy=rule.buy_id, account=rule.account
+        )
+    return tell("Repay {asset} loans from the receiving account's Spot", asset=rule.asset_id)
 
 
 # --- Private ----------------------------------------------------------------------------------------------
@@ -134,7 +143,7 @@ def words(rule: CureRule) -> str:
 
 def _kind_of(kind: str) -> CureRule.Kind:
     if kind not in Kind.values:
-        raise BadRule("A rule adds collateral, repays or swaps.")
+        raise BadRule(tell("A rule adds collateral, repays or swaps."))
     return Kind(kind)
 
 
@@ -143,29 +152,46 @@ def _check_levels(rule: CureRule, state: book.GroupState) -> None:
     lines = state.lines
     for value in (rule.trigger, rule.target):
         if not value.is_finite() or round_down(value, 12) != value:
-            raise BadRule("An LTV of a rule is a percentage with at most 10 decimals.")
+            raise BadRule(tell("An LTV of a rule is a percentage with at most 10 decimals."))
     if not lines.initial <= rule.trigger < lines.liquidation:
         raise BadRule(
-            f"A rule starts from the initial line of {_percent(lines.initial)} on, and below the liquidation line of"
-            f" {_percent(lines.liquidation)}, where it would come too late."
+            tell(
+                "A rule starts from the initial line of {initial} on, and below the liquidation line"
+                " of {liquidation}, where it would come too late.",
+                initial=_percent(lines.initial),
+                liquidation=_percent(lines.liquidation),
+            )
         )
     if not 0 < rule.target < rule.trigger:
         raise BadRule(
-            f"The target must be above 0 and below {_percent(rule.trigger)}, where the rule starts."
+            tell(
+                "The target must be above 0 and below {trigger}, where the rule starts.",
+                trigger=_percent(rule.trigger),
+            )
         )
 
 
 def _check_caps(rule: CureRule) -> None:
     asset = Asset.objects.filter(pk=rule.asset_id).first()
     if asset is None:
-        raise BadRule(f"There is no coin {rule.asset_id}.")
+        raise BadRule(tell("There is no coin {asset}.", asset=rule.asset_id))
     for cap in (rule.most_each, rule.most_daily):
         if cap is not None and not (0 < cap < 10**18 and round_down(cap, asset.places) == cap):
             raise BadRule(
-                f"A cap is an amount of {asset.pk}, more than 0, with at most {asset.places} decimals."
+                tell(
+                    "A cap is an amount of {asset}, more than 0, with at most {places} decimals.",
+                    asset=asset.pk,
+                    places=asset.places,
+                )
             )
     if not LEAST_COOLING <= rule.cooling_minutes <= MOST_COOLING:
-        raise BadRule(f"A rule rests {LEAST_COOLING} to {MOST_COOLING} minutes after it acted.")
+        raise BadRule(
+            tell(
+                "A rule rests {least_cooling} to {most_cooling} minutes after it acted.",
+                least_cooling=LEAST_COOLING,
+                most_cooling=MOST_COOLING,
+            )
+        )
 
 
 def _check_top_up(rule: CureRule, state: book.GroupState) -> None:
@@ -174,9 +200,14 @@ def _check_top_up(rule: CureRule, state: book.GroupState) -> None:
     mine = Account.objects.filter(customer=group.customer_id).in_bulk()
     source = mine.get(rule.source_id or 0)
     if source is None or rule.source_wallet not in LedgerAccount.WALLETS:
-        raise BadRule("Choose one of your own wallets to take the coins from.")
+        raise BadRule(tell("Choose one of your own wallets to take the coins from."))
     if rule.source_wallet == book.WALLET and rule.source_id in state.members:
-        raise BadRule(f"What lies in Spot of {source} counts for this group already; choose another wallet.")
+        raise BadRule(
+            tell(
+                "What lies in Spot of {source} counts for this group already; choose another wallet.",
+                source=source,
+            )
+        )
     _check_account(rule, state)
     _check_counts(str(rule.asset_id), state)
     rule.buy_id = None
@@ -184,8 +215,14 @@ def _check_top_up(rule: CureRule, state: book.GroupState) -> None:
 
 def _check_repay(rule: CureRule, state: book.GroupState) -> None:
     if rule.asset_id not in state.owed_assets:
-        owed = ", ".join(sorted(state.owed_assets))
-        raise BadRule(f"This group owes no {rule.asset_id}; it owes {owed or 'nothing'}.")
+        owed = joined(", ", sorted(state.owed_assets))
+        raise BadRule(
+            tell(
+                "This group owes no {asset}; it owes {owed}.",
+                asset=rule.asset_id,
+                owed=owed or tell("nothing"),
+            )
+        )
     rule.source_id = rule.account_id = rule.buy_id = None
     rule.source_wallet = ""
 
@@ -193,7 +230,7 @@ def _check_repay(rule: CureRule, state: book.GroupState) -> None:
 def _check_swap(rule: CureRule, state: book.GroupState) -> None:
     _check_account(rule, state)
     if rule.buy_id is None or rule.buy_id == rule.asset_id:
-        raise BadRule("Choose two coins: one to sell and another to buy for it.")
+        raise BadRule(tell("Choose two coins: one to sell and another to buy for it."))
     _check_counts(rule.buy_id, state)
     rule.source_id, rule.source_wallet = None, ""
 
@@ -203,29 +240,42 @@ _CHECKS = {Kind.TOP_UP: _check_top_up, Kind.REPAY: _check_repay, Kind.SWAP: _che
 
 def _check_account(rule: CureRule, state: book.GroupState) -> None:
     if rule.account_id not in state.members:
-        raise BadRule("Choose one of the group's collateral accounts.")
+        raise BadRule(tell("Choose one of the group's collateral accounts."))
 
 
 def _check_counts(coin: str, state: book.GroupState) -> None:
     if coin not in state.coins or coin not in state.terms:
-        raise BadRule(f"{coin} does not count in this group; its coins are {', '.join(sorted(state.coins))}.")
+        raise BadRule(
+            tell(
+                "{coin} does not count in this group; its coins are {coins}.",
+                coin=coin,
+                coins=joined(", ", sorted(state.coins)),
+            )
+        )
 
 
 def _place(group: CollateralGroup, wanted: int | None) -> int:
     """Where the rule stands among the group's; the group is locked, so nobody else takes the place."""
     taken = {rule.position for rule in live_rules(group)}
     if len(taken) >= MOST_RULES:
-        raise TooManyRules(f"A group has at most {MOST_RULES} rules. Remove one first.")
+        raise TooManyRules(
+            tell("A group has at most {most_rules} rules. Remove one first.", most_rules=MOST_RULES)
+        )
     if wanted is None:
         after = max(taken, default=0) + 1
         return after if after <= MOST_RULES else min(set(range(1, MOST_RULES + 1)) - taken)
     if not 1 <= wanted <= MOST_RULES:
-        raise BadRule(f"Rules stand at the places 1 to {MOST_RULES}.")
+        raise BadRule(tell("Rules stand at the places 1 to {most_rules}.", most_rules=MOST_RULES))
     if wanted in taken:
-        raise BadRule(f"Another rule stands at place {wanted}; remove it first, or choose a free place.")
+        raise BadRule(
+            tell(
+                "Another rule stands at place {wanted}; remove it first, or choose a free place.",
+                wanted=wanted,
+            )
+        )
     return wanted
 
 
 @exact
 def _percent(fraction: Decimal) -> str:
-    return f"{(100 * fraction).normalize():f} %"
+    return tell("{value:f} %", value=(100 * fraction).normalize())

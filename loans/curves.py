@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from accounts.money import exact
+from accounts.words import joined
 
 TENTH = 1  # decimals of a coordinate
 
@@ -18,8 +19,11 @@ def points_of(curve: Sequence[tuple[int, int]], *, steps: int, most: int, width:
     for step, value in curve:
         corners += [(step, last), (step, value)]
         last = value
-    return " ".join(
-        f"{round(Decimal(step * width) / max(steps, 1), TENTH):f},"
-        f"{round(height - Decimal(value * height) / max(most, 1), TENTH):f}"
-        for step, value in corners
+    return joined(
+        " ",
+        (
+            f"{round(Decimal(step * width) / max(steps, 1), TENTH):f},"
+            f"{round(height - Decimal(value * height) / max(most, 1), TENTH):f}"
+            for step, value in corners
+        ),
     )

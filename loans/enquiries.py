@@ -14,6 +14,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer, User
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 from loans.models import Enquiry
 
 MOST_WAITING: Final = 5  # per customer, so that one cannot bury the queue
@@ -60,14 +61,21 @@ def ask(
     user_id = actor.user_id
     for_all = customer.memberships.filter(user__is_active=True, account=None)
     if user_id is None or not for_all.filter(user_id=user_id).exists():
-        raise people.NotAMember(f"You do not act for all of {customer.name}.")
+        raise people.NotAMember(tell("You do not act for all of {customer}.", customer=customer.name))
     for name, text, longest in (("contact", contact, LONGEST_CONTACT), ("wish", wish, LONGEST_WISH)):
         if not 0 < len(text.strip()) <= longest or "\x00" in text:
-            raise BadEnquiry(f"Fill in the {name}, with at most {longest} characters.")
+            raise BadEnquiry(
+                tell("Fill in the {name}, with at most {longest} characters.", name=name, longest=longest)
+            )
     if account_uid is not None and not customer.accounts.filter(pk=account_uid).exists():
-        raise BadEnquiry(f"Account {account_uid} is not one of your accounts.")
+        raise BadEnquiry(tell("Account {account_uid} is not one of your accounts.", account_uid=account_uid))
     if customer.enquiries.filter(status=Enquiry.Status.OPEN).count() >= MOST_WAITING:
-        raise TooManyEnquiries(f"{MOST_WAITING} enquiries wait for an answer; take one back or wait for it.")
+        raise TooManyEnquiries(
+            tell(
+                "{most_waiting} enquiries wait for an answer; take one back or wait for it.",
+                most_waiting=MOST_WAITING,
+            )
+        )
     return Enquiry.objects.create(
         customer=customer,
         asked_by_id=user_id,
@@ -90,9 +98,9 @@ def take(*, enquiry_id: int, actor: Actor, at: datetime, key: str = "", reason: 
     enquiry = _waiting(enquiry_id)
     theirs = enquiry.customer.manager
     if theirs is not None:
-        raise WrongState(f"{enquiry} is with {theirs.name} already.")
+        raise WrongState(tell("{enquiry} is with {theirs} already.", enquiry=enquiry, theirs=theirs.name))
     if actor.user_id is None or not _is_manager(actor.user_id):
-        raise people.DeskOnly("Only a VIP manager may take an enquiry.")
+        raise people.DeskOnly(tell("Only a VIP manager may take an enquiry."))
     people.assign_manager(
         customer_id=enquiry.customer_id,
         manager_id=actor.user_id,
@@ -117,12 +125,22 @@ def answer(
         WrongState: it is answered or taken back.
     """
     if not 0 < len(text.strip()) <= LONGEST_ANSWER or "\x00" in text:
-        raise BadEnquiry(f"Write an answer, with at most {LONGEST_ANSWER} characters.")
+        raise BadEnquiry(
+            tell("Write an answer, with at most {longest_answer} characters.", longest_answer=LONGEST_ANSWER)
+        )
     enquiry = _waiting(enquiry_id)
     if actor.user_id is None or not queue_of_user(actor.user_id).filter(pk=enquiry.pk).exists():
-        raise NotYourEnquiry(f"Only the VIP manager of {enquiry.customer.name} may answer {enquiry}.")
+        raise NotYourEnquiry(
+            tell(
+                "Only the VIP manager of {customer} may answer {enquiry}.",
+                customer=enquiry.customer.name,
+                enquiry=enquiry,
+            )
+        )
     if enquiry.customer.manager_id != actor.user_id:
-        raise NotYourEnquiry(f"{enquiry} is nobody's yet; take it first, and then answer.")
+        raise NotYourEnquiry(
+            tell("{enquiry} is nobody's yet; take it first, and then answer.", enquiry=enquiry)
+        )
     enquiry.manager_id, enquiry.answer = actor.user_id, text.strip()
     enquiry.status, enquiry.handled_at = Enquiry.Status.ANSWERED, at
     enquiry.save(update_fields=["manager", "answer", "status", "handled_at"])
@@ -130,7 +148,7 @@ def answer(
         customer=enquiry.customer,
         event=f"enquiry:{enquiry.pk}:answered",
         kind="enquiry_answered",
-        title=f"{enquiry} is answered",
+        title=tell("{enquiry} is answered", enquiry=enquiry),
         body=enquiry.answer,
         facts={"enquiry": enquiry.pk},
         at=at,
@@ -147,7 +165,13 @@ def withdraw(*, enquiry_id: int, actor: Actor, at: datetime, key: str = "", reas
     """
     enquiry = _waiting(enquiry_id)
     if enquiry.asked_by_id != actor.user_id:
-        raise NotYourEnquiry(f"{enquiry} was asked by {enquiry.asked_by.name}; only they take it back.")
+        raise NotYourEnquiry(
+            tell(
+                "{enquiry} was asked by {asked_by}; only they take it back.",
+                enquiry=enquiry,
+                asked_by=enquiry.asked_by.name,
+            )
+        )
     enquiry.status, enquiry.handled_at = Enquiry.Status.CLOSED, at
     enquiry.save(update_fields=["status", "handled_at"])
     return enquiry
@@ -171,5 +195,9 @@ def _waiting(enquiry_id: int) -> Enquiry:
     rows = Enquiry.objects.select_related("customer__manager", "asked_by")
     enquiry = rows.select_for_update(of=("self",), no_key=True).get(pk=enquiry_id)
     if enquiry.status != Enquiry.Status.OPEN:
-        raise WrongState(f"{enquiry} is {enquiry.get_status_display().lower()} already.")
+        raise WrongState(
+            tell(
+                "{enquiry} is {status} already.", enquiry=enquiry, status=enquiry.get_status_display().lower()
+            )
+        )
     return enquiry

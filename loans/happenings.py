@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from accounts.models import Approval, AuditRecord, Notice, Screening
+from accounts.words import capital, joined, tell
 from loans import clients
 from loans.models import (
     BalanceConfirmation,
@@ -54,8 +55,8 @@ class Entry:
 
 
 def of_note(row: ClientNote) -> Entry:
-    until = f", by {_minute(row.due_at)}" if row.due_at else ""
-    is_done = f" Done {_minute(row.done_at)}." if row.done_at else ""
+    until = tell(", by {due_at}", due_at=_minute(row.due_at)) if row.due_at else ""
+    is_done = tell(" Done {done_at}.", done_at=_minute(row.done_at)) if row.done_at else ""
     title = f"{row.get_kind_display().capitalize()}{until}"
     return Entry(
         Topic.NOTES, row.at, title, f"{row.text}{is_done}", f"user:{row.written_by_id}", ("note", row.pk)
@@ -63,16 +64,18 @@ def of_note(row: ClientNote) -> Entry:
 
 
 def of_document(row: ClientDocument) -> Entry:
-    words = f"{row.file_name}, {row.size:,} bytes"
+    words = tell("{file_name}, {size:,} bytes", file_name=row.file_name, size=row.size)
     by = f"user:{row.uploaded_by_id}"
-    return Entry(Topic.DOCUMENTS, row.at, f"Document: {row.title}", words, by, ("document", row.pk))
+    return Entry(
+        Topic.DOCUMENTS, row.at, tell("Document: {row}", row=row.title), words, by, ("document", row.pk)
+    )
 
 
 REQUEST_WORDS: Final = {
     "submitted": "sent to review",
-    "negotiating": "in negotiation, the desk’s move",
+    "negotiating": tell("in negotiation, the desk’s move"),
     "countered": "the client wants other terms",
-    "offered": "the desk offered other terms, the client’s move",
+    "offered": tell("the desk offered other terms, the client’s move"),
     "approved": "approved",
     "partially_approved": "approved in part",
     "rejected": "rejected",
@@ -85,14 +88,26 @@ REQUEST_WORDS: Final = {
 def of_request(row: LoanEvent) -> Entry:
     assert row.application is not None, "the source asks for events of a request"
     words = row.application.decision_reason if row.kind == "rejected" else ""
-    version = f", version {row.facts['version']}" if row.facts.get("version") else ""
-    title = f"{row.application}: {REQUEST_WORDS.get(row.kind, row.kind)}{version}"
+    version = tell(", version {facts}", facts=row.facts["version"]) if row.facts.get("version") else ""
+    title = tell(
+        "{application}: {kind}{version}",
+        application=row.application,
+        kind=REQUEST_WORDS.get(row.kind, row.kind),
+        version=version,
+    )
     return Entry(Topic.REQUESTS, row.at, title, words, row.actor, ("request", row.application.pk))
 
 
 def of_enquiry(row: Enquiry) -> Entry:
     by = f"user:{row.asked_by_id}"
-    return Entry(Topic.REQUESTS, row.asked_at, f"{row}: asked the desk", row.wish, by, ("enquiry", row.pk))
+    return Entry(
+        Topic.REQUESTS,
+        row.asked_at,
+        tell("{row}: asked the desk", row=row),
+        row.wish,
+        by,
+        ("enquiry", row.pk),
+    )
 
 
 LOAN_WORDS: Final = {
@@ -114,7 +129,7 @@ def of_loan(row: LoanEvent) -> Entry:
     return Entry(
         Topic.LOANS,
         row.at,
-        f"{row.loan}: {LOAN_WORDS.get(row.kind, row.kind.replace('_', ' '))}",
+        tell("{loan}: {kind}", loan=row.loan, kind=LOAN_WORDS.get(row.kind, row.kind.replace("_", " "))),
         str(row.facts.get("reason", "")),
         row.actor,
         ("loan", row.loan.pk),
@@ -125,16 +140,16 @@ def of_loan(row: LoanEvent) -> Entry:
 
 RISK_WORDS: Final = {
     RiskEvent.Kind.CALLED: "margin call",
-    RiskEvent.Kind.CALL_REPEATED: "margin call, told again",
+    RiskEvent.Kind.CALL_REPEATED: tell("margin call, told again"),
     RiskEvent.Kind.CALL_ENDED: "margin call over",
     RiskEvent.Kind.WARNED: "early warning",
     RiskEvent.Kind.GRACE: "time after an outage",
     RiskEvent.Kind.GRACE_EXTENDED: "more time after an outage",
-    RiskEvent.Kind.DELAY_STARTED: "liquidation call, the clock runs",
+    RiskEvent.Kind.DELAY_STARTED: tell("liquidation call, the clock runs"),
     RiskEvent.Kind.DELAY_EXTENDED: "more time in the liquidation call",
     RiskEvent.Kind.DELAY_ENDED: "liquidation call over",
     RiskEvent.Kind.LIQUIDATION_STARTED: "liquidation begins",
-    RiskEvent.Kind.LIQUIDATION_STEP: "liquidation, one step",
+    RiskEvent.Kind.LIQUIDATION_STEP: tell("liquidation, one step"),
     RiskEvent.Kind.LIQUIDATION_ENDED: "liquidation over",
     RiskEvent.Kind.DEBT_RESIDUAL: "something stays owed",
     RiskEvent.Kind.DEBT_SETTLED: "paid by the insurance fund",
@@ -144,7 +159,7 @@ RISK_WORDS: Final = {
     RiskEvent.Kind.UNFROZEN: "no longer frozen",
     RiskEvent.Kind.MEMBER_ADDED: "account added",
     RiskEvent.Kind.MEMBER_REMOVED: "account removed",
-    RiskEvent.Kind.AUTO_CURE: "a rule of the client's acted",
+    RiskEvent.Kind.AUTO_CURE: tell("a rule of the client's acted"),
     RiskEvent.Kind.SOFT_SET: "de-leveraging set",
     RiskEvent.Kind.CORRECTED: "an entry was reversed",
     RiskEvent.Kind.OPENED: "group opened",
@@ -156,17 +171,25 @@ RISK_WORDS: Final = {
 def of_risk_event(row: RiskEvent) -> Entry:
     until = row.facts.get("until")
     said = [str(row.facts[name]) for name in ("ended", "reason") if row.facts.get(name)]
-    words = "; ".join([*([f"until {_minute(datetime.fromisoformat(until))}"] if until else []), *said])
+    words = joined(
+        "; ",
+        [*([tell("until {until}", until=_minute(datetime.fromisoformat(until)))] if until else []), *said],
+    )
     # A step that the client chose is no liquidation.
     is_chosen = row.facts.get("cause") == Liquidation.Cause.SOFT
-    what = "de-leveraging, one step" if is_chosen else RISK_WORDS[RiskEvent.Kind(row.kind)]
-    title = f"{row.group.name}: {what}"
+    what = tell("de-leveraging, one step") if is_chosen else RISK_WORDS[RiskEvent.Kind(row.kind)]
+    title = tell("{group}: {what}", group=row.group.name, what=what)
     return Entry(Topic.RISK, row.at, title, words, link=("group", row.group_id), ltv=row.ltv)
 
 
 def of_call_record(row: CallRecord) -> Entry:
-    promise = f", by {_minute(row.promised_by)}" if row.promised_by else ""
-    title = f"Margin call: {row.get_kind_display().lower()}, {row.get_way_display().lower()}{promise}"
+    promise = tell(", by {promised_by}", promised_by=_minute(row.promised_by)) if row.promised_by else ""
+    title = tell(
+        "Margin call: {kind}, {way}{promise}",
+        kind=row.get_kind_display().lower(),
+        way=row.get_way_display().lower(),
+        promise=promise,
+    )
     by = f"user:{row.by_id}"
     return Entry(Topic.RISK, row.at, title, row.note, by, ("group", row.call.group_id))
 
@@ -174,44 +197,67 @@ def of_call_record(row: CallRecord) -> Entry:
 def of_proposal(row: Approval) -> Entry:
     by = f"user:{row.proposed_by_id}"
     return Entry(
-        Topic.APPROVALS, row.proposed_at, f"{row} proposed: {row.title}", row.reason, by, ("approval", row.pk)
+        Topic.APPROVALS,
+        row.proposed_at,
+        tell("{row} proposed: {row2}", row=row, row2=row.title),
+        row.reason,
+        by,
+        ("approval", row.pk),
     )
 
 
 def of_decision(row: Approval) -> Entry:
     assert row.decided_at is not None, "the source asks for decided ones"
     by = f"user:{row.decided_by_id}" if row.decided_by_id else ""
-    title = f"{row} {row.get_status_display().lower()}: {row.title}"
+    title = tell("{row} {status}: {row2}", row=row, status=row.get_status_display().lower(), row2=row.title)
     return Entry(Topic.APPROVALS, row.decided_at, title, row.decision_reason, by, ("approval", row.pk))
 
 
 def of_terms(row: ClientTerms) -> Entry:
     by = f"user:{row.set_by_id}" if row.set_by_id else ""
-    title = f"Own terms, {row.asset_id or 'every coin'}{_until(row.ends_at)}: {clients.in_words(row)}"
+    title = tell(
+        "Own terms, {asset}{ends_at}: {row}",
+        asset=row.asset_id or tell("every coin"),
+        ends_at=_until(row.ends_at),
+        row=clients.in_words(row),
+    )
     return Entry(Topic.TERMS, row.starts_at, title, row.reason, by, ("policy", row.customer_id))
 
 
 def of_lines(row: Limits) -> Entry:
     levels = " / ".join(f"{one:.2%}" for one in (row.initial, row.margin_call, row.liquidation, row.cutoff))
     assert row.customer_id is not None, "the source asks for a customer's"
-    title = f"Own LTV lines{_until(row.ends_at)}: {levels}"
+    title = tell("Own LTV lines{ends_at}: {levels}", ends_at=_until(row.ends_at), levels=levels)
     return Entry(Topic.TERMS, row.effective_at, title, link=("policy", row.customer_id))
 
 
 def of_handling(row: HandlingRule) -> Entry:
     assert row.customer_id is not None, "the source asks for a customer's"
-    title = f"Own handling{_until(row.ends_at)}: liquidated {row.get_mode_display().lower()}"
+    title = tell(
+        "Own handling{ends_at}: liquidated {mode}",
+        ends_at=_until(row.ends_at),
+        mode=row.get_mode_display().lower(),
+    )
     return Entry(Topic.TERMS, row.effective_at, title, link=("policy", row.customer_id))
 
 
 def of_enrolment(row: DelayEnrolment) -> Entry:
-    title = f"Enrolled for delayed liquidation from {_minute(row.starts_at)}{_until(row.ends_at)}"
+    title = tell(
+        "Enrolled for delayed liquidation from {starts_at}{ends_at}",
+        starts_at=_minute(row.starts_at),
+        ends_at=_until(row.ends_at),
+    )
     by = f"user:{row.granted_by_id}"
     return Entry(Topic.TERMS, row.granted_at, title, by=by, link=("policy", row.customer_id))
 
 
 def of_screening(row: Screening) -> Entry:
-    title = f"{_capital(row.get_kind_display())}: {row.get_status_display().lower()}{_until(row.valid_until)}"
+    title = tell(
+        "{kind}: {status}{valid_until}",
+        kind=_capital(row.get_kind_display()),
+        status=row.get_status_display().lower(),
+        valid_until=_until(row.valid_until),
+    )
     by = f"user:{row.recorded_by_id}" if row.recorded_by_id else ""
     return Entry(Topic.PAPERS, row.checked_at, title, row.note, by)
 
@@ -222,29 +268,37 @@ CUSTOMER_FIELDS: Final = ("name", "vip_level", "whitelisted", "manager_id")
 def of_customer(row: AuditRecord) -> Entry:
     after = row.after or {}
     said = {
-        "whitelisted": "let in without VIP level"
+        "whitelisted": tell("let in without VIP level")
         if after.get("whitelisted")
-        else "not let in without VIP level",
-        "vip_level": f"VIP {after.get('vip_level')}",
+        else tell("not let in without VIP level"),
+        "vip_level": tell("VIP {value}", value=after.get("vip_level")),
         "manager_id": "another manager" if after.get("manager_id") else "no manager any more",
-        "name": f"named {after.get('name')}",
+        "name": tell("named {value}", value=after.get("name")),
     }
-    title = ", ".join(said[name] for name in CUSTOMER_FIELDS if name in after)
-    return Entry(Topic.TERMS, row.recorded_at, f"Client: {title}", row.reason, row.actor)
+    title = joined(", ", (said[name] for name in CUSTOMER_FIELDS if name in after))
+    return Entry(Topic.TERMS, row.recorded_at, tell("Client: {title}", title=title), row.reason, row.actor)
 
 
 def of_notice(row: Notice) -> Entry:
     words = "dropped before it went out" if row.dropped_at else ""
-    return Entry(Topic.NOTICES, row.at, f"Told: {row.title}", words, link=("notice", row.pk))
+    return Entry(Topic.NOTICES, row.at, tell("Told: {row}", row=row.title), words, link=("notice", row.pk))
 
 
 def of_movement(row: Movement) -> Entry:
-    got = f" for {row.got_amount.normalize():f} {row.got_asset_id}" if row.got_amount is not None else ""
+    got = (
+        tell(
+            " for {got_amount:f} {got_asset}",
+            got_amount=row.got_amount.normalize(),
+            got_asset=row.got_asset_id,
+        )
+        if row.got_amount is not None
+        else ""
+    )
     return Entry(
         Topic.MOVEMENTS,
         row.at,
         f"{row.get_kind_display().capitalize()}{got}",
-        f"to {row.address}" if row.address else "",
+        tell("to {address}", address=row.address) if row.address else "",
         link=("entry", row.entry_id),
         ltv=row.ltv_after,
         amount=row.amount,
@@ -253,23 +307,31 @@ def of_movement(row: Movement) -> Entry:
 
 
 def of_statement(row: Statement) -> Entry:
-    return Entry(Topic.PAPERS, row.made_at, f"Statement {row} for {row.month:%B %Y}", "issued")
+    return Entry(
+        Topic.PAPERS,
+        row.made_at,
+        tell("Statement {row} for {month:%B %Y}", row=row, month=row.month),
+        "issued",
+    )
 
 
 def of_confirmation(row: BalanceConfirmation) -> Entry:
     words = row.get_status_display().lower()
     return Entry(
-        Topic.PAPERS, row.requested_at, f"Balance confirmation {row} as of {_minute(row.as_of)}", words
+        Topic.PAPERS,
+        row.requested_at,
+        tell("Balance confirmation {row} as of {as_of}", row=row, as_of=_minute(row.as_of)),
+        words,
     )
 
 
 def _until(instant: datetime | None) -> str:
-    return f" until {_minute(instant)}" if instant else ""
+    return tell(" until {instant}", instant=_minute(instant)) if instant else ""
 
 
 def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return capital(text)
 
 
 def _minute(instant: datetime) -> str:
-    return f"{instant:%-d %b %Y, %H:%M} UTC"
+    return tell("{instant:%-d %b %Y, %H:%M} UTC", instant=instant)

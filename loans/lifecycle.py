@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from accounts.words import tell
+
 
 class LoanStatus(StrEnum):
     """R-GEN-92, with the outcomes RULES section 13 adds."""
 
-    ACCRUING = "Accruing interest"
+    ACCRUING = tell("Accruing interest")
     OVERDUE = "Overdue"
     LIQUIDATING = "Liquidating"
     REPAID = "Repaid"
     LIQUIDATED = "Liquidated"
     RENEWED = "Renewed"
-    RESIDUAL = "Residual debt"
-    WRITTEN_OFF = "Written off"
+    RESIDUAL = tell("Residual debt")
+    WRITTEN_OFF = tell("Written off")
 
 
 @dataclass(frozen=True, slots=True)

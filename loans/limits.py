@@ -15,6 +15,7 @@ from django.db.models import F, Sum
 from accounts.errors import Refused
 from accounts.models import Asset, Customer, LedgerAccount
 from accounts.money import ZERO, divide_down, exact
+from accounts.words import joined, tell
 from loans.models import LoanEvent
 from loans.policy import Policy, policy_of
 from risk import book, debts, parameters, prices
@@ -23,7 +24,7 @@ from risk.prices import Quote
 
 LATELY: Final = timedelta(hours=24)
 YELLOW: Final = Decimal("0.8")  # of a limit, from here on the desk is warned (R-GEN-37)
-OTC: Final = "For more send an enquiry; your VIP manager can arrange it outside the form."
+OTC: Final = tell("For more send an enquiry; your VIP manager can arrange it outside the form.")
 
 
 CODES: Final = frozenset(
@@ -118,20 +119,30 @@ class Ceilings:
     def declines(self, asset: str, *, said: str, value: Decimal, taken: Decimal) -> Declined | None:
         """Why `value` USD of the coin (`said` in words) cannot be lent; `taken` USD of the bundle goes before it."""
         if not self.policy.may_borrow(asset):
-            return Declined("coin_not_allowed", f"Your terms do not include loans in {asset}. {OTC}")
+            return Declined(
+                "coin_not_allowed",
+                tell("Your terms do not include loans in {asset}. {otc}", asset=asset, otc=OTC),
+            )
         maximum = self.maximum(asset)
         if maximum is not None and value > maximum:
-            message = (
-                f"{said} is worth {value:,.2f} USD, above your limit of {maximum:,.2f} USD for one request."
+            message = tell(
+                "{said} is worth {value:,.2f} USD, above your limit of {maximum:,.2f} USD for one request.",
+                said=said,
+                value=value,
+                maximum=maximum,
             )
-            return Declined("above_limit", f"{message} {OTC}")
+            return Declined("above_limit", tell("{message} {otc}", message=message, otc=OTC))
         for usage in self._usages(asset):
             before = taken if usage is self.exposure else ZERO
             if usage.used + before + value > usage.cap:
                 return _over(usage, said=said, value=value, before=before)
         if self.exposure is not None and self.unpriced:
-            named = ", ".join(self.unpriced)
-            message = f"{said}: what you owe in {named} cannot be valued without a price; try again shortly."
+            named = joined(", ", self.unpriced)
+            message = tell(
+                "{said}: what you owe in {named} cannot be valued without a price; try again shortly.",
+                said=said,
+                named=named,
+            )
             return Declined("exposure_unknown", message)
         return None
 
@@ -158,13 +169,13 @@ def ceilings_of(
         policy=policy,
         orders=orders,
         user={
-            symbol: Usage("Owed by the client", symbol, owed.get(symbol, ZERO), cap)
+            symbol: Usage(tell("Owed by the client"), symbol, owed.get(symbol, ZERO), cap)
             for symbol, cap in capped.items()
         },
         platform=_lent(assets, quotes, at=at),
         exposure=None
         if max_exposure is None
-        else Usage("Owed over all coins", "", sum(owed.values(), ZERO), max_exposure),
+        else Usage(tell("Owed over all coins"), "", sum(owed.values(), ZERO), max_exposure),
         unpriced=unpriced,
     )
 
@@ -189,8 +200,14 @@ def refuse_over_platform(asset: Asset | str, at: datetime) -> None:
     usage = _lent([symbol], prices.latest(at=at, assets=[symbol]), at=at).get(symbol)
     if usage is not None and usage.used > usage.cap:
         raise OverPlatformCap(
-            f"The desk lends {symbol} worth at most {usage.cap:,.2f} USD in all; with this loan it would be"
-            f" {usage.used:,.2f} USD. {OTC}"
+            tell(
+                "The desk lends {symbol} worth at most {cap:,.2f} USD in all; with this loan it would"
+                " be {used:,.2f} USD. {otc}",
+                symbol=symbol,
+                cap=usage.cap,
+                used=usage.used,
+                otc=OTC,
+            )
         )
 
 
@@ -220,18 +237,25 @@ def renewal_refusal(*, customer: Customer, asset: str, principal: Decimal, at: d
     ceilings = ceilings_of(customer, policy=policy, assets=[asset], quotes=quotes, at=at)
     value, maximum = _value(principal, quotes[asset]), ceilings.maximum(asset)
     if asset not in ceilings.orders:
-        return Declined("no_limit", f"{asset} is not lent online any more. {OTC}")
+        return Declined("no_limit", tell("{asset} is not lent online any more. {otc}", asset=asset, otc=OTC))
     if maximum is not None and value > maximum:
-        message = (
-            f"This loan is worth {value:,.2f} USD, above your limit of {maximum:,.2f} USD for one order."
+        message = tell(
+            "This loan is worth {value:,.2f} USD, above your limit of {maximum:,.2f} USD for one order.",
+            value=value,
+            maximum=maximum,
         )
-        return Declined("above_limit", f"{message} {OTC}")
+        return Declined("above_limit", tell("{message} {otc}", message=message, otc=OTC))
     usage = ceilings.user.get(asset)
     if usage is not None and usage.used > usage.cap and not policy.is_uncapped(asset):
-        message = (
-            f"You owe {asset} worth {usage.used:,.2f} USD, above your limit of {usage.cap:,.2f} USD in all."
+        message = tell(
+            "You owe {asset} worth {used:,.2f} USD, above your limit of {cap:,.2f} USD in all.",
+            asset=asset,
+            used=usage.used,
+            cap=usage.cap,
         )
-        return Declined("user_limit", f"{message} Repay some of it first. {OTC}")
+        return Declined(
+            "user_limit", tell("{message} Repay some of it first. {otc}", message=message, otc=OTC)
+        )
     return None
 
 
@@ -247,9 +271,16 @@ def collateral_refusals(customer: Customer, *, new_use: Mapping[str, Decimal], a
     for usage in _pledged(wanted, caps, customer=customer, at=at):
         if usage.used + new_use[usage.asset] > usage.cap:
             found.append(
-                f"{usage.asset}: {usage.name} is limited to {usage.cap:,.2f} USD and {usage.used:,.2f} USD is in"
-                f" use; this request would add {new_use[usage.asset]:,.2f} USD. Leave {usage.asset} out, choose"
-                " another account, or send an enquiry."
+                tell(
+                    "{asset}: {usage} is limited to {cap:,.2f} USD and {used:,.2f} USD is in use;"
+                    " this request would add {new_use:,.2f} USD. Leave {asset} out, choose another"
+                    " account, or send an enquiry.",
+                    asset=usage.asset,
+                    usage=usage.name,
+                    cap=usage.cap,
+                    used=usage.used,
+                    new_use=new_use[usage.asset],
+                )
             )
     return found
 
@@ -290,21 +321,34 @@ EVERYBODYS: Final = "the collateral of all clients"
 def _over(usage: Usage, *, said: str, value: Decimal, before: Decimal) -> Declined:
     """R-VIP-06: which limit, how much of it is used, what is left, and the way out."""
     left = max(usage.left - before, ZERO)
-    worth = f"{said} is worth {value:,.2f} USD"
+    worth = tell("{said} is worth {value:,.2f} USD", said=said, value=value)
     if usage.name == LENT:
-        message = f"{worth}; the desk can lend {usage.asset} worth {left:,.2f} USD more. Ask for less. {OTC}"
-        return Declined("platform_limit", message)
-    limit = f"your limit of {usage.cap:,.2f} USD"
-    if usage.asset:
-        message = (
-            f"{worth}; you owe {usage.asset} worth {usage.used:,.2f} USD, and {limit} leaves {left:,.2f} USD."
+        message = tell(
+            "{worth}; the desk can lend {asset} worth {left:,.2f} USD more. Ask for less. {otc}",
+            worth=worth,
+            asset=usage.asset,
+            left=left,
+            otc=OTC,
         )
-        return Declined("user_limit", f"{message} {OTC}")
-    message = f"{worth}; {limit} over all coins leaves {left:,.2f} USD."
-    return Declined("max_exposure", f"{message} {OTC}")
+        return Declined("platform_limit", message)
+    limit = tell("your limit of {cap:,.2f} USD", cap=usage.cap)
+    if usage.asset:
+        message = tell(
+            "{worth}; you owe {asset} worth {used:,.2f} USD, and {limit} leaves {left:,.2f} USD.",
+            worth=worth,
+            asset=usage.asset,
+            used=usage.used,
+            limit=limit,
+            left=left,
+        )
+        return Declined("user_limit", tell("{message} {otc}", message=message, otc=OTC))
+    message = tell(
+        "{worth}; {limit} over all coins leaves {left:,.2f} USD.", worth=worth, limit=limit, left=left
+    )
+    return Declined("max_exposure", tell("{message} {otc}", message=message, otc=OTC))
 
 
-LENT: Final = "Lent by the desk"
+LENT: Final = tell("Lent by the desk")
 
 
 @exact

@@ -12,6 +12,7 @@ from typing import Final
 
 from accounts.errors import BadAmount, Refused
 from accounts.money import MAX_AMOUNT, RATE_PLACES, ZERO, divide_up, exact, parse_amount, round_down
+from accounts.words import tell
 
 MOST_ORDERS: Final = 10  # in one taking
 LONGEST_TERM: Final = 365  # days
@@ -103,15 +104,26 @@ def refuse_unfit(
         NotOnOffer, OtherRate, TooLittle, TooMuch: the first that does not fit, and what would.
     """
     if not 1 <= len(takings) <= MOST_ORDERS:
-        raise BadTaking(f"Take of 1 to {MOST_ORDERS} supply orders at once, not of {len(takings)}.")
+        raise BadTaking(
+            tell(
+                "Take of 1 to {most_orders} supply orders at once, not of {count}.",
+                most_orders=MOST_ORDERS,
+                count=len(takings),
+            )
+        )
     if len({taking.order for taking in takings}) < len(takings):
-        raise BadTaking("A supply order is named twice; say once how much of it you take.")
+        raise BadTaking(tell("A supply order is named twice; say once how much of it you take."))
     for taking in takings:
         offer = offers.get(taking.order)
         if offer is None or (offer.asset, offer.term_days) != (asset, term_days) or offer.left <= ZERO:
             raise NotOnOffer(
-                f"Supply order {taking.order} does not offer {asset} for {term_days} days now; look at the market"
-                " again."
+                tell(
+                    "Supply order {order} does not offer {asset} for {term_days} days now; look at"
+                    " the market again.",
+                    order=taking.order,
+                    asset=asset,
+                    term_days=term_days,
+                )
             )
         _refuse_misfit(taking, offer)
 
@@ -143,10 +155,12 @@ def estimated_interest(*, amount: Decimal, annual_rate: Decimal, term_days: int,
 def _taking(text: str) -> Taking:
     parts = text.split(":")
     if len(parts) != 3 or not _NUMBER.fullmatch(parts[0]):
-        raise BadTaking("Write each order as requestId:rate:amount, with a semicolon between two of them.")
+        raise BadTaking(
+            tell("Write each order as requestId:rate:amount, with a semicolon between two of them.")
+        )
     rate, amount = _plain(parts[1]), _plain(parts[2])
     if not _RATE.fullmatch(rate):
-        raise BadTaking("A rate is a yearly fraction with at most 12 decimals: 0.05 is 5 %.")
+        raise BadTaking(tell("A rate is a yearly fraction with at most 12 decimals: 0.05 is 5 %."))
     try:
         return Taking(int(parts[0]), Decimal(rate), parse_amount(amount, places=8))
     except BadAmount as refusal:
@@ -164,19 +178,38 @@ def _plain(text: str) -> str:
 def _refuse_misfit(taking: Taking, offer: OnOffer) -> None:
     if taking.rate != offer.rate:
         raise OtherRate(
-            f"{offer.name} is at {_said(offer.rate)} a year, and you asked for {_said(taking.rate)}; look at the"
-            " market again."
+            tell(
+                "{offer} is at {rate} a year, and you asked for {rate2}; look at the market again.",
+                offer=offer.name,
+                rate=_said(offer.rate),
+                rate2=_said(taking.rate),
+            )
         )
     if taking.amount != round_down(taking.amount, offer.places):
-        raise BadTaking(f"An amount of {offer.asset} has at most {offer.places} decimals.")
+        raise BadTaking(
+            tell(
+                "An amount of {asset} has at most {places} decimals.", asset=offer.asset, places=offer.places
+            )
+        )
     if taking.amount > offer.left:
         raise TooMuch(
-            f"{_said(offer.left)} {offer.asset} is left of {offer.name}, and you asked for {_said(taking.amount)}."
+            tell(
+                "{left} {asset} is left of {offer}, and you asked for {amount}.",
+                left=_said(offer.left),
+                asset=offer.asset,
+                offer=offer.name,
+                amount=_said(taking.amount),
+            )
         )
     if taking.amount < offer.least:
         raise TooLittle(
-            f"At least {_said(offer.least)} {offer.asset} is taken of {offer.name} at once, and you asked for"
-            f" {_said(taking.amount)}."
+            tell(
+                "At least {least} {asset} is taken of {offer} at once, and you asked for {amount}.",
+                least=_said(offer.least),
+                asset=offer.asset,
+                offer=offer.name,
+                amount=_said(taking.amount),
+            )
         )
 
 

@@ -16,6 +16,7 @@ from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import Asset, Customer
 from accounts.money import RATE_PLACES, ZERO, round_down
+from accounts.words import tell
 from loans.models import Product, RateCard, RateType
 from loans.policy import Policy, policy_of, with_spread
 from risk.models import FlexibleRate
@@ -72,20 +73,25 @@ def publish_card(
         BadCard: not from a 00:00 UTC, in the past, an impossible rate or term, no loan coin, or published before.
     """
     if effective_at.astimezone(UTC).time() != time():
-        raise BadCard("A rate card takes effect at 00:00 UTC, so that a day has one rate.")
+        raise BadCard(tell("A rate card takes effect at 00:00 UTC, so that a day has one rate."))
     if effective_at < at:
-        raise BadCard(f"A rate card cannot be backdated to {effective_at:%Y-%m-%d %H:%M} UTC.")
+        raise BadCard(
+            tell(
+                "A rate card cannot be backdated to {effective_at:%Y-%m-%d %H:%M} UTC.",
+                effective_at=effective_at,
+            )
+        )
     if term_days not in FIXED_TERMS:
-        raise BadCard(f"A fixed term is 30 or 60 days, not {term_days}.")
+        raise BadCard(tell("A fixed term is 30 or 60 days, not {term_days}.", term_days=term_days))
     if not 0 <= vip_level <= 9:
-        raise BadCard(f"A VIP level is 0 to 9, not {vip_level}.")
+        raise BadCard(tell("A VIP level is 0 to 9, not {vip_level}.", vip_level=vip_level))
     if not _is_rate(annual_rate):
         raise BadCard(
-            "An annual rate is a fraction from 0 to below 10 with at most 12 decimals: 0.084 is 8.4 %."
+            tell("An annual rate is a fraction from 0 to below 10 with at most 12 decimals: 0.084 is 8.4 %.")
         )
     coin = Asset.objects.filter(pk=asset, loanable=True).first()
     if coin is None:
-        raise BadCard(f"{asset} is not a coin the desk lends.")
+        raise BadCard(tell("{asset} is not a coin the desk lends.", asset=asset))
     try:
         with transaction.atomic():
             return RateCard.objects.create(
@@ -98,8 +104,14 @@ def publish_card(
             )
     except IntegrityError:
         raise BadCard(
-            f"{asset} for {term_days} days at VIP {vip_level} already has a card from"
-            f" {effective_at:%Y-%m-%d}; publish the new rate from another day."
+            tell(
+                "{asset} for {term_days} days at VIP {vip_level} already has a card from"
+                " {effective_at:%Y-%m-%d}; publish the new rate from another day.",
+                asset=asset,
+                term_days=term_days,
+                vip_level=vip_level,
+                effective_at=effective_at,
+            )
         ) from None
 
 
@@ -137,9 +149,17 @@ def publish_product(
     """
     effective_at = at if effective_at is None else effective_at
     if effective_at < at:
-        raise BadProductTerms(f"Terms cannot be backdated to {effective_at:%Y-%m-%d %H:%M} UTC.")
+        raise BadProductTerms(
+            tell("Terms cannot be backdated to {effective_at:%Y-%m-%d %H:%M} UTC.", effective_at=effective_at)
+        )
     if Product.objects.filter(code=code, effective_at=effective_at).exists():
-        raise BadProductTerms(f"{code} already has terms from {effective_at:%Y-%m-%d %H:%M} UTC.")
+        raise BadProductTerms(
+            tell(
+                "{code} already has terms from {effective_at:%Y-%m-%d %H:%M} UTC.",
+                code=code,
+                effective_at=effective_at,
+            )
+        )
     given = {
         "max_coins": max_coins,
         "max_accounts": max_accounts,
@@ -169,18 +189,25 @@ def publish_product(
 def _check_product(row: Product) -> None:
     counts = (row.max_coins, row.max_accounts, row.renewal_days, row.overdue_hours, row.late_multiplier)
     if min(*counts, row.offer_hours, row.quote_hours, row.review_hours) < 1:
-        raise BadProductTerms("Counts, days, hours and the late multiplier start at 1.")
+        raise BadProductTerms(tell("Counts, days, hours and the late multiplier start at 1."))
     if row.renewal_days >= min(FIXED_TERMS):  # else a renewal could be renewed before its own rate has begun
-        raise BadProductTerms(f"The renewal window must be shorter than {min(FIXED_TERMS)} days.")
+        raise BadProductTerms(
+            tell("The renewal window must be shorter than {fixed_terms} days.", fixed_terms=min(FIXED_TERMS))
+        )
     if not 0 <= row.later_minimum <= row.first_minimum:
-        raise BadProductTerms("The minimums are 0 or more, and the first is not below the later one.")
+        raise BadProductTerms(tell("The minimums are 0 or more, and the first is not below the later one."))
     if row.call_notice_hours < LEAST_CALL_NOTICE:
-        raise BadProductTerms(f"An open loan is called with at least {LEAST_CALL_NOTICE} hours' notice.")
+        raise BadProductTerms(
+            tell(
+                "An open loan is called with at least {least_call_notice} hours' notice.",
+                least_call_notice=LEAST_CALL_NOTICE,
+            )
+        )
     if min(row.auto_approve_usd, row.four_eyes_usd) < 0 or not 0 <= row.auto_approve_ltv < 1:
-        raise BadProductTerms("The lines of review are 0 USD or more, and an LTV from 0 to below 1.")
+        raise BadProductTerms(tell("The lines of review are 0 USD or more, and an LTV from 0 to below 1."))
     if row.auto_approve_usd > row.four_eyes_usd:
         raise BadProductTerms(
-            "What needs two persons cannot be approved by nobody: the lines are the wrong way round."
+            tell("What needs two persons cannot be approved by nobody: the lines are the wrong way round.")
         )
 
 
@@ -202,7 +229,13 @@ def rate_for(
         product=product, assets=[asset], rate_type=rate_type, term_days=term_days, vip_level=vip_level, at=at
     )
     if asset not in quotes:
-        raise NoRate(f"No {_named(rate_type, term_days)} rate is published for {asset}.")
+        raise NoRate(
+            tell(
+                "No {rate_type} rate is published for {asset}.",
+                rate_type=_named(rate_type, term_days),
+                asset=asset,
+            )
+        )
     return quotes[asset].annual_rate
 
 
@@ -224,7 +257,13 @@ def quote_for(
         customer=customer,
     )
     if asset not in quotes:
-        raise NoRate(f"No {_named(rate_type, term_days)} rate is published for {asset}.")
+        raise NoRate(
+            tell(
+                "No {rate_type} rate is published for {asset}.",
+                rate_type=_named(rate_type, term_days),
+                asset=asset,
+            )
+        )
     return quotes[asset]
 
 
@@ -274,4 +313,6 @@ def _typed(row: Product) -> Product:
 
 
 def _named(rate_type: str, term_days: int | None) -> str:
-    return "flexible" if rate_type == RateType.FLEXIBLE else f"fixed {term_days}-day"
+    return (
+        "flexible" if rate_type == RateType.FLEXIBLE else tell("fixed {term_days}-day", term_days=term_days)
+    )

@@ -11,6 +11,7 @@ from typing import Final
 
 from accounts.models import Asset, Customer
 from accounts.money import ZERO
+from accounts.words import tell
 from loans import ratecards
 from loans.charts import Step
 from loans.models import RateCard, RateType
@@ -90,7 +91,7 @@ def history(asset: Asset, *, vip_level: int, since: datetime, until: datetime) -
     ).order_by("effective_at", "vip_level")
     for term in ratecards.FIXED_TERMS:
         steps = _of_level(card for card in cards if card.term_days == term)
-        series.append(Series(f"fixed_{term}", f"Fixed, {term} days", _from(steps, since)))
+        series.append(Series(f"fixed_{term}", tell("Fixed, {term} days", term=term), _from(steps, since)))
     return [one for one in series if one.steps]
 
 

@@ -6,6 +6,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from accounts.money import ZERO, exact
+from accounts.words import joined
 from loans import labels
 
 WIDTH: Final = 420
@@ -77,7 +78,7 @@ def chart(
     after_each = [path[0][0], *(after for _, after in path)]
     spots = labels.spread([y(line) for line, _ in lines], gap=LABEL, low=ZERO, high=Decimal(HEIGHT))
     return Chart(
-        points=" ".join(f"{left:f},{top:f}" for left, top in corners),
+        points=joined(" ", (f"{left:f},{top:f}" for left, top in corners)),
         dots=tuple(
             Dot(number, x(number), y(ltv), ltv, is_here=number == here)
             for number, ltv in enumerate(after_each)

@@ -12,6 +12,7 @@ from decimal import ROUND_FLOOR, Decimal
 from typing import Final
 
 from accounts.money import ONE, RATE_PLACES, ZERO, divide_down, exact
+from accounts.words import joined, tell
 
 # Points of each part; together 100. More is safer.
 LTV_POINTS: Final = 30
@@ -138,9 +139,9 @@ def days_to_exit(coin: Coin) -> Decimal | None:
 def _of_ltv(ltv: Decimal | None, initial: Decimal) -> Part:
     """All points up to half of the initial line, none from the line on, in proportion between."""
     if ltv is None:
-        return Part("LTV afterwards", 0, LTV_POINTS, "no collateral counts")
-    words = f"{_percent(ltv)} against an initial line of {_percent(initial)}"
-    return Part("LTV afterwards", _share(LTV_POINTS, (initial - ltv) * 2, initial), LTV_POINTS, words)
+        return Part(tell("LTV afterwards"), 0, LTV_POINTS, "no collateral counts")
+    words = tell("{ltv} against an initial line of {initial}", ltv=_percent(ltv), initial=_percent(initial))
+    return Part(tell("LTV afterwards"), _share(LTV_POINTS, (initial - ltv) * 2, initial), LTV_POINTS, words)
 
 
 def _of_concentration(coins: Iterable[Coin]) -> Part:
@@ -148,7 +149,12 @@ def _of_concentration(coins: Iterable[Coin]) -> Part:
     name = "Concentration"
     if largest is None:
         return Part(name, 0, CONCENTRATION_POINTS, "no collateral counts")
-    words = f"{largest.asset} is {_percent(share)} of what counts; HHI {_decimals(index)}"
+    words = tell(
+        "{asset} is {share} of what counts; HHI {index}",
+        asset=largest.asset,
+        share=_percent(share),
+        index=_decimals(index),
+    )
     points = _share(CONCENTRATION_POINTS, ONE - index, ONE - SPREAD_OUT)
     return Part(name, points, CONCENTRATION_POINTS, words)
 
@@ -156,18 +162,22 @@ def _of_concentration(coins: Iterable[Coin]) -> Part:
 def _of_exit(coins: Iterable[Coin]) -> Part:
     """Coins are sold beside each other, so the slowest one decides. One that is not known gives no points."""
     held = sorted((coin for coin in coins if coin.market > 0), key=lambda coin: coin.asset)
-    name = "Days to sell it all"
+    name = tell("Days to sell it all")
     if not held:
         return Part(name, 0, EXIT_POINTS, "there is nothing to sell")
     unknown = [coin.asset for coin in held if coin.daily is None]
     if unknown:
-        words = f"unknown: no market depth is published for {', '.join(unknown)}"
+        words = tell("unknown: no market depth is published for {unknown}", unknown=joined(", ", unknown))
         return Part(name, 0, EXIT_POINTS, words)
     never = [coin.asset for coin in held if not coin.daily]
     if never:
-        return Part(name, 0, EXIT_POINTS, f"never: the market takes no {', '.join(never)}")
+        return Part(
+            name, 0, EXIT_POINTS, tell("never: the market takes no {never}", never=joined(", ", never))
+        )
     days, slowest = max((days_to_exit(coin) or ZERO, coin.asset) for coin in held)
-    words = f"{_decimals(days)} days for {slowest} at its share of the daily volume"
+    words = tell(
+        "{days} days for {slowest} at its share of the daily volume", days=_decimals(days), slowest=slowest
+    )
     return Part(name, _share(EXIT_POINTS, SLOW_EXIT - days, SLOW_EXIT - QUICK_EXIT), EXIT_POINTS, words)
 
 
@@ -180,15 +190,19 @@ def _of_history(record: Record) -> Part:
     )
     points -= STILL_OWED if record.owing else 0
     said = [
-        f"{_count(record.loans, 'loan')} so far, {record.repaid} repaid"
+        tell(
+            "{loans} so far, {repaid} repaid", loans=_count(record.loans, tell("loan")), repaid=record.repaid
+        )
         if record.loans
         else "no loan before",
-        f"{_count(record.calls, 'margin call')}, {record.cured} cured" if record.calls else "",
+        tell("{calls}, {cured} cured", calls=_count(record.calls, tell("margin call")), cured=record.cured)
+        if record.calls
+        else "",
         _count(record.liquidations, "liquidation") if record.liquidations else "",
-        _count(record.overdue, "time") + " overdue" if record.overdue else "",
+        _count(record.overdue, "time") + tell(" overdue") if record.overdue else "",
         "something is still owed after a liquidation" if record.owing else "",
     ]
-    words = "; ".join(one for one in said if one)
+    words = joined("; ", (one for one in said if one))
     return Part("History", min(max(points, 0), HISTORY_POINTS), HISTORY_POINTS, words)
 
 
@@ -196,7 +210,9 @@ def _of_size(value: Decimal | None, large: Decimal) -> Part:
     """Small ones are easy: no points from the second person's line on."""
     if value is None:
         return Part("Size", 0, SIZE_POINTS, "a coin has no price")
-    words = f"{value:,.0f} USD; a second person releases from {large:,.0f} USD on"
+    words = tell(
+        "{value:,.0f} USD; a second person releases from {large:,.0f} USD on", value=value, large=large
+    )
     return Part("Size", _share(SIZE_POINTS, large - value, large), SIZE_POINTS, words)
 
 
@@ -210,7 +226,7 @@ def _share(most: int, part: Decimal, whole: Decimal) -> int:
 
 @exact
 def _percent(value: Decimal) -> str:
-    return f"{(value * 100).quantize(Decimal('0.01'), rounding=ROUND_FLOOR)} %"
+    return tell("{value} %", value=(value * 100).quantize(Decimal("0.01"), rounding=ROUND_FLOOR))
 
 
 @exact
@@ -219,7 +235,11 @@ def _decimals(value: Decimal) -> str:
 
 
 def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return (
+        tell("{number} {noun}", number=number, noun=noun)
+        if number == 1
+        else tell("{number} {noun}s", number=number, noun=noun)
+    )
 
 
 # --- Clock ------------------------------------------------------------------------------------------------

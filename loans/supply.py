@@ -17,6 +17,7 @@ from accounts.commands import Actor, Arguments, FourEyes, command
 from accounts.errors import BadAmount, Refused
 from accounts.models import Asset, LedgerAccount, User
 from accounts.money import MAX_AMOUNT, RATE_PLACES, ZERO, round_down
+from accounts.words import tell
 from loans.matching import LONGEST_TERM, TOP_RATE, OnOffer, estimated_interest
 from loans.models import SupplyOrder, SupplyTake
 from risk.insurance import FINANCE, check_amount, in_usd
@@ -95,21 +96,38 @@ def enter(
     for figure in (amount, minimum):
         check_amount(asset, figure)
     if amount >= MAX_AMOUNT:
-        raise BadAmount("An amount is below 10^18.")
+        raise BadAmount(tell("An amount is below 10^18."))
     if not Asset.objects.filter(pk=asset, loanable=True).exists():
-        raise BadSupply(f"{asset} is not a coin the desk lends.")
+        raise BadSupply(tell("{asset} is not a coin the desk lends.", asset=asset))
     if minimum > amount:
-        raise BadSupply(f"The least of one taking, {minimum:f}, is more than the {amount:f} {asset} offered.")
+        raise BadSupply(
+            tell(
+                "The least of one taking, {minimum:f}, is more than the {amount:f} {asset} offered.",
+                minimum=minimum,
+                amount=amount,
+                asset=asset,
+            )
+        )
     if not 1 <= term_days <= LONGEST_TERM:
-        raise BadSupply(f"A term is 1 to {LONGEST_TERM} days, not {term_days}.")
+        raise BadSupply(
+            tell(
+                "A term is 1 to {longest_term} days, not {term_days}.",
+                longest_term=LONGEST_TERM,
+                term_days=term_days,
+            )
+        )
     if not (
         annual_rate.is_finite()
         and 0 <= annual_rate < TOP_RATE
         and annual_rate == round_down(annual_rate, RATE_PLACES)
     ):
-        raise BadSupply("A rate is a fraction from 0 to below 10 with at most 12 decimals: 0.05 is 5 %.")
+        raise BadSupply(
+            tell("A rate is a fraction from 0 to below 10 with at most 12 decimals: 0.05 is 5 %.")
+        )
     if ends_at is not None and ends_at <= at:
-        raise BadSupply("An order ends in the future; leave the date empty when it stays until it is closed.")
+        raise BadSupply(
+            tell("An order ends in the future; leave the date empty when it stays until it is closed.")
+        )
     return SupplyOrder.objects.create(
         product=ProductCode.VIP,
         asset_id=asset,
@@ -137,9 +155,15 @@ def close(*, order_id: int, actor: Actor, at: datetime, key: str = "", reason: s
     """
     order = next(iter(_locked([order_id])), None)
     if order is None:
-        raise NoSuchSupply(f"There is no supply order {order_id}.")
+        raise NoSuchSupply(tell("There is no supply order {order}.", order=order_id))
     if order.closed_at is not None:
-        raise SupplyClosed(f"{order} was closed on {order.closed_at:%-d %B %Y, %H:%M} UTC.")
+        raise SupplyClosed(
+            tell(
+                "{order} was closed on {closed_at:%-d %B %Y, %H:%M} UTC.",
+                order=order,
+                closed_at=order.closed_at,
+            )
+        )
     order.closed_at = at
     order.save(update_fields=["closed_at"])
     return order

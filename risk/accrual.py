@@ -21,6 +21,7 @@ from django.db.models import Min, Q, QuerySet
 from accounts import books, ledger
 from accounts.commands import Actor, acting
 from accounts.models import JournalEntry, LedgerAccount
+from accounts.words import joined, tell
 from risk import accrual_sql, debts
 from risk.accrual_sql import Charged, Claimed
 from risk.models import Debt
@@ -72,8 +73,8 @@ def still_to_charge(through: datetime) -> list[str]:
     waiting = list(rows.order_by("pk")[:3])
     if not waiting:
         return []
-    count, named = rows.count(), ", ".join(map(str, waiting))
-    return [f"the interest of {count} debt(s), such as {named}, until then"]
+    count, named = rows.count(), joined(", ", map(str, waiting))
+    return [tell("the interest of {count} debt(s), such as {named}, until then", count=count, named=named)]
 
 
 def unsettled(through: datetime) -> QuerySet[Debt]:

@@ -17,6 +17,7 @@ from django.db import connection
 
 from accounts.models import Asset
 from accounts.money import ZERO
+from accounts.words import tell
 from risk import parameters
 from risk.hindsight import Market, Position, Tape
 from risk.levels import Lines
@@ -60,8 +61,13 @@ def missed(groups: Collection[int] | None = None) -> list[str]:
             late = past.overlooked(group.pk, sales, start, stop)
             if late is not None:
                 found.append(
-                    f"{group} was at or over its line from {past.at[start]:%Y-%m-%d %H:%M} UTC, and nothing had been"
-                    f" sold at {past.at[late]:%H:%M} UTC"
+                    tell(
+                        "{group} was at or over its line from {at:%Y-%m-%d %H:%M} UTC, and nothing"
+                        " had been sold at {at2:%H:%M} UTC",
+                        group=group,
+                        at=past.at[start],
+                        at2=past.at[late],
+                    )
                 )
     return found
 
@@ -80,9 +86,11 @@ def unjust(groups: Collection[int] | None = None) -> list[str]:
         step = past.step_of[row.started_at]
         start = next((first for first, stop in spells if first <= step < stop), None)
         if start is None:
-            found.append(f"{row} of {row.group} began when it was below its line")
+            found.append(tell("{row} of {group} began when it was below its line", row=row, group=row.group))
         elif past.due(row.group_id, start, graces=False) > step and not past.is_cut_off(row.group_id, step):
-            found.append(f"{row} of {row.group} began before its breach was confirmed")
+            found.append(
+                tell("{row} of {group} began before its breach was confirmed", row=row, group=row.group)
+            )
     return found
 
 

@@ -14,6 +14,7 @@ from accounts import notices
 from accounts.commands import Actor, command
 from accounts.models import IdempotencyKey
 from accounts.money import exact
+from accounts.words import joined, tell
 from risk import margin_calls
 from risk.book import GroupState
 from risk.models import CollateralTier, GroupCoin, RatioSchedule
@@ -115,8 +116,13 @@ def _tell(
         event=f"{_key(target, moment)}:{group.pk}",
         kind="ratios_change",
         title=(
-            f"New {target.asset_id} ratios from {starts:%Y-%m-%d %H:%M} UTC:"
-            f" LTV of {group.name} would be {margin_calls.percent(then)}"
+            tell(
+                "New {asset} ratios from {starts:%Y-%m-%d %H:%M} UTC: LTV of {group} would be {then}",
+                asset=target.asset_id,
+                starts=starts,
+                group=group.name,
+                then=margin_calls.percent(then),
+            )
         ),
         body="\n".join(_body(state, changed, now, then, target=target, starts=starts)),
         facts={
@@ -146,25 +152,49 @@ def _body(
     steps = ""
     if target.effective_at > starts:
         days = (target.effective_at - starts).days + 1
-        steps = f", in {days} daily steps until {target.effective_at:%Y-%m-%d %H:%M} UTC"
-    ratios = ", ".join(
-        f"{_percent(tier.ratio)} from {tier.floor:,.0f} USD" for tier in changed.terms[target.asset_id].tiers
+        steps = tell(
+            ", in {days} daily steps until {effective_at:%Y-%m-%d %H:%M} UTC",
+            days=days,
+            effective_at=target.effective_at,
+        )
+    ratios = joined(
+        ", ",
+        (
+            tell("{ratio} from {floor:,.0f} USD", ratio=_percent(tier.ratio), floor=tier.floor)
+            for tier in changed.terms[target.asset_id].tiers
+        ),
     )
-    yield f"New collateral ratios of {target.asset_id} take effect on {starts:%Y-%m-%d %H:%M} UTC{steps}: {ratios}."
+    yield tell(
+        "New collateral ratios of {asset} take effect on {starts:%Y-%m-%d %H:%M} UTC{steps}: {ratios}.",
+        asset=target.asset_id,
+        starts=starts,
+        steps=steps,
+        ratios=ratios,
+    )
     yield (
-        f"The loan-to-value ratio of {group.name} ({group}) would be {margin_calls.percent(then)} under the new"
-        f" ratios; it is {margin_calls.percent(now)} now. The margin call line is {_percent(lines.margin_call)};"
-        f" at {_percent(lines.liquidation)} your collateral is sold."
+        tell(
+            "The loan-to-value ratio of {group} ({group2}) would be {then} under the new ratios; it"
+            " is {now} now. The margin call line is {margin_call}; at {liquidation} your collateral"
+            " is sold.",
+            group=group.name,
+            group2=group,
+            then=margin_calls.percent(then),
+            now=margin_calls.percent(now),
+            margin_call=_percent(lines.margin_call),
+            liquidation=_percent(lines.liquidation),
+        )
     )
     if then.is_at_least(lines.margin_call):
         found = margin_calls.cure_to(state=changed, line=lines.margin_call, strictly_below=True)
-        yield f"To stay below the margin call line: {margin_calls.ways(changed, found)}."
-    yield f"Prices used: {margin_calls.prices_used(state)}. They move; so do these figures."
+        yield tell(
+            "To stay below the margin call line: {changed}.", changed=margin_calls.ways(changed, found)
+        )
+    yield tell("Prices used: {state}. They move; so do these figures.", state=margin_calls.prices_used(state))
 
 
 @exact
 def _percent(fraction: Decimal) -> str:
-    return f"{(100 * fraction).normalize():f} %"
+    return tell("{value:f} %", value=(100 * fraction).normalize())
 
 
 def _fact(worth: Worth) -> str | None:

@@ -16,6 +16,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Asset, Notice, User
 from accounts.money import exact
+from accounts.words import joined, tell
 from risk import book, call_records, margin_calls, parameters, valuation
 from risk.book import GroupState
 from risk.margin_calls import Cure
@@ -71,8 +72,11 @@ def send(
     again = may_go_at(call, which)
     if again is not None and at < again:
         raise SentJustNow(
-            f"This message has just been sent for this call; the next can go at {_minute(again)}. Telephone"
-            " instead, or send another one."
+            tell(
+                "This message has just been sent for this call; the next can go at {again}. Telephone"
+                " instead, or send another one.",
+                again=_minute(again),
+            )
         )
     drafted = draft(call=call, template=which, state=book.state_of(call.group, at=at), manager=user)
     notice = notices.send(
@@ -84,7 +88,7 @@ def send(
         facts=drafted.facts,
         at=at,
     )
-    said = f"Message sent: {drafted.title}"
+    said = tell("Message sent: {drafted}", drafted=drafted.title)
     call_records.write(call, CallRecord.Kind.CONTACTED, user=user, at=at, way=CallRecord.Way.SITE, note=said)
     return notice
 
@@ -93,7 +97,7 @@ def template_of(name: str) -> Template:
     try:
         return Template(name)
     except ValueError:
-        raise NoSuchTemplate("There is no such message; choose one of the list.") from None
+        raise NoSuchTemplate(tell("There is no such message; choose one of the list.")) from None
 
 
 def may_go_at(call: MarginCall, template: Template) -> datetime | None:
@@ -112,7 +116,10 @@ def draft(*, call: MarginCall, template: Template, state: GroupState, manager: U
     missing = sorted(symbol for symbol in state.owed_assets if symbol not in state.quotes)
     if missing:
         raise NoFigures(
-            f"There is no price of {', '.join(missing)}, so no figure would be true. Telephone instead."
+            tell(
+                "There is no price of {missing}, so no figure would be true. Telephone instead.",
+                missing=joined(", ", missing),
+            )
         )
     below = margin_calls.cure_to(state=state, line=_line_to_end(state), strictly_below=True)
     initial = margin_calls.cure_to(state=state, line=state.lines.initial, strictly_below=False)
@@ -120,13 +127,25 @@ def draft(*, call: MarginCall, template: Template, state: GroupState, manager: U
     body = [
         opening,
         "",
-        f"To end the call, with LTV below {_percent(below.line)}: {margin_calls.ways(state, below)}.",
-        f"To get back to the initial line of {_percent(initial.line)}: {margin_calls.ways(state, initial)}.",
+        tell(
+            "To end the call, with LTV below {line}: {state}.",
+            line=_percent(below.line),
+            state=margin_calls.ways(state, below),
+        ),
+        tell(
+            "To get back to the initial line of {line}: {state}.",
+            line=_percent(initial.line),
+            state=margin_calls.ways(state, initial),
+        ),
         "",
-        f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
+        tell("Prices used: {state}. They move; so do these amounts.", state=margin_calls.prices_used(state)),
         "",
-        "Please acknowledge this message on its page, so that nobody else of yours is called, and tell me by when it"
-        f" is done. {manager.name}, {manager.email}",
+        tell(
+            "Please acknowledge this message on its page, so that nobody else of yours is called, and"
+            " tell me by when it is done. {manager}, {email}",
+            manager=manager.name,
+            email=manager.email,
+        ),
     ]
     return Draft(title=title, body="\n".join(body), facts=_facts(call, template, state, below, initial))
 
@@ -136,18 +155,34 @@ def draft(*, call: MarginCall, template: Template, state: GroupState, manager: U
 
 def _reminder(call: MarginCall, state: GroupState) -> tuple[str, str]:
     group, ltv = call.group, margin_calls.percent(state.worth(permission=False))
-    return f"Reminder: {group.name} is in margin call, LTV {ltv}", (
-        f"{group.name} ({group}) is in margin call since {_minute(call.opened_at)}. LTV is {ltv} now. The margin call"
-        f" line is {_percent(state.lines.margin_call)}; at {_percent(state.lines.liquidation)} your collateral is sold."
+    return tell("Reminder: {group} is in margin call, LTV {ltv}", group=group.name, ltv=ltv), (
+        tell(
+            "{group} ({group2}) is in margin call since {opened_at}. LTV is {ltv} now. The margin"
+            " call line is {margin_call}; at {liquidation} your collateral is sold.",
+            group=group.name,
+            group2=group,
+            opened_at=_minute(call.opened_at),
+            ltv=ltv,
+            margin_call=_percent(state.lines.margin_call),
+            liquidation=_percent(state.lines.liquidation),
+        )
     )
 
 
 def _help(call: MarginCall, state: GroupState) -> tuple[str, str]:
     group, ltv = call.group, margin_calls.percent(state.worth(permission=False))
-    return f"Can we help with the margin call of {group.name}?", (
-        f"{group.name} ({group}) is in margin call since {_minute(call.opened_at)}, with LTV at {ltv} now. If one of"
-        " the ways below does not suit you, tell me what would: part of it now and the rest later also lowers LTV."
-        f" Nothing we talk about moves the line of {_percent(state.lines.liquidation)}, at which collateral is sold."
+    return tell("Can we help with the margin call of {group}?", group=group.name), (
+        tell(
+            "{group} ({group2}) is in margin call since {opened_at}, with LTV at {ltv} now. If one of"
+            " the ways below does not suit you, tell me what would: part of it now and the rest later"
+            " also lowers LTV. Nothing we talk about moves the line of {liquidation}, at which"
+            " collateral is sold.",
+            group=group.name,
+            group2=group,
+            opened_at=_minute(call.opened_at),
+            ltv=ltv,
+            liquidation=_percent(state.lines.liquidation),
+        )
     )
 
 
@@ -155,15 +190,39 @@ def _last_warning(call: MarginCall, state: GroupState) -> tuple[str, str]:
     group, worth, line = call.group, state.worth(permission=False), state.lines.liquidation
     ltv = margin_calls.percent(worth)
     if worth.is_at_least(line):
-        where = f"LTV of {group.name} ({group}) is {ltv}, at or over the line of {_percent(line)}."
-        return f"Last warning: collateral of {group.name} may be sold at any moment", (
-            f"{where} Its collateral may be sold at any moment, without a further word."
+        where = tell(
+            "LTV of {group} ({group2}) is {ltv}, at or over the line of {line}.",
+            group=group.name,
+            group2=group,
+            ltv=ltv,
+            line=_percent(line),
         )
-    prices = [f"{asset} at {price:,f} USD" for asset, price in _selling_prices(state)]
-    alone = f" {' or '.join(prices)} alone would be enough for that." if prices else ""
-    return f"Last warning: LTV of {group.name} is {ltv}, at {_percent(line)} collateral is sold", (
-        f"LTV of {group.name} ({group}) is {ltv}. At {_percent(line)} its collateral is sold, without a further"
-        f" word.{alone}"
+        return tell("Last warning: collateral of {group} may be sold at any moment", group=group.name), (
+            tell("{where} Its collateral may be sold at any moment, without a further word.", where=where)
+        )
+    prices = [
+        tell("{asset} at {price:,f} USD", asset=asset, price=price) for asset, price in _selling_prices(state)
+    ]
+    alone = (
+        tell(" {prices} alone would be enough for that.", prices=joined(tell(" or "), prices))
+        if prices
+        else ""
+    )
+    return tell(
+        "Last warning: LTV of {group} is {ltv}, at {line} collateral is sold",
+        group=group.name,
+        ltv=ltv,
+        line=_percent(line),
+    ), (
+        tell(
+            "LTV of {group} ({group2}) is {ltv}. At {line} its collateral is sold, without a further"
+            " word.{alone}",
+            group=group.name,
+            group2=group,
+            ltv=ltv,
+            line=_percent(line),
+            alone=alone,
+        )
     )
 
 
@@ -215,8 +274,8 @@ def _prefix(call: MarginCall, template: Template) -> str:
 
 
 def _percent(fraction: Decimal) -> str:
-    return f"{(100 * fraction).normalize():f} %"
+    return tell("{value:f} %", value=(100 * fraction).normalize())
 
 
 def _minute(instant: datetime) -> str:
-    return f"{instant.astimezone(UTC):%-d %B %Y, %H:%M} UTC"
+    return tell("{utc:%-d %B %Y, %H:%M} UTC", utc=instant.astimezone(UTC))

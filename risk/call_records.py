@@ -14,6 +14,7 @@ from accounts import people
 from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
 from accounts.models import Notice, User
+from accounts.words import tell
 from risk import call_stages
 from risk.call_stages import Promise, Stage
 from risk.models import CallRecord, CollateralGroup, MarginCall, RiskEvent
@@ -74,7 +75,12 @@ def promised(
     call, user = hold(call_id, actor, doing="record a promise", is_open=True)
     if not at < promised_by <= at + PROMISED_AT_MOST:
         latest = (at + PROMISED_AT_MOST).astimezone(UTC)
-        raise BadPromise(f"A promise names a time after now and at the latest {latest:%-d %B %Y, %H:%M} UTC.")
+        raise BadPromise(
+            tell(
+                "A promise names a time after now and at the latest {latest:%-d %B %Y, %H:%M} UTC.",
+                latest=latest,
+            )
+        )
     return write(
         call, CallRecord.Kind.PROMISED, user=user, at=at, way=way, note=note, promised_by=promised_by
     )
@@ -91,7 +97,7 @@ def noted(
     """
     call, user = hold(call_id, actor, doing="leave a note", is_open=False)
     if not note.strip():
-        raise BadCallRecord("Write what is to be remembered.")
+        raise BadCallRecord(tell("Write what is to be remembered."))
     return write(call, CallRecord.Kind.NOTE, user=user, at=at, way=CallRecord.Way.SITE, note=note)
 
 
@@ -101,7 +107,9 @@ def hold(call_id: int, actor: Actor, *, doing: str, is_open: bool) -> tuple[Marg
     Raises:
         NotYourRole, people.NotYourClient: it is not. CallIsOver: it has ended, and `is_open` asks that it has not.
     """
-    user = acting_user(actor, roles={User.Role.VIP_MANAGER}, doing=f"{doing} about a margin call")
+    user = acting_user(
+        actor, roles={User.Role.VIP_MANAGER}, doing=tell("{doing} about a margin call", doing=doing)
+    )
     group_id = MarginCall.objects.values_list("group_id", flat=True).get(pk=call_id)
     [group] = CollateralGroup.objects.locked(group_id)
     people.refuse_others_client(customer=group.customer, actor=actor)
@@ -109,8 +117,13 @@ def hold(call_id: int, actor: Actor, *, doing: str, is_open: bool) -> tuple[Marg
     if is_open and call.ended_at is not None:
         ended = call.ended_at.astimezone(UTC)
         raise CallIsOver(
-            f"This margin call of {group} ended on {ended:%-d %B %Y, %H:%M} UTC: it is {call.ended}."
-            " You can still leave a note."
+            tell(
+                "This margin call of {group} ended on {ended:%-d %B %Y, %H:%M} UTC: it is {ended2}."
+                " You can still leave a note.",
+                group=group,
+                ended=ended,
+                ended2=call.ended,
+            )
         )
     return call, user
 
@@ -127,9 +140,9 @@ def write(
 ) -> CallRecord:
     """The record and its event. The caller holds the group. R-FTR-18"""
     if way not in CallRecord.Way.values:
-        raise BadCallRecord("Say how: by phone, e-mail, chat, at a meeting or on the site.")
+        raise BadCallRecord(tell("Say how: by phone, e-mail, chat, at a meeting or on the site."))
     if len(note) > LONGEST_NOTE:
-        raise BadCallRecord(f"A note has at most {LONGEST_NOTE} characters.")
+        raise BadCallRecord(tell("A note has at most {longest_note} characters.", longest_note=LONGEST_NOTE))
     row = CallRecord.objects.create(
         call=call, kind=kind, way=way, note=note.strip(), promised_by=promised_by, at=at, by=user
     )

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from accounts.words import tell
+
 UNANSWERED_AFTER: Final = timedelta(
     minutes=30
 )  # an open call that nobody acknowledged for longer is pointed out
@@ -53,11 +55,15 @@ def next_step(*, where: Stage, promised: Promise | None, is_unanswered: bool, is
     if where in {Stage.CURED, Stage.LIQUIDATED}:
         return ""
     if is_at_liquidation:
-        return "Telephone now: it is at the liquidation line"
+        return tell("Telephone now: it is at the liquidation line")
     if promised == Promise.BROKEN:
-        return "Telephone: the promise is broken"
+        return tell("Telephone: the promise is broken")
     if promised == Promise.RUNNING:
-        return "Wait for what was promised"
+        return tell("Wait for what was promised")
     if is_unanswered:
-        return "Telephone: nobody has acknowledged it"
-    return "Ask by when it is cured" if where == Stage.ACKNOWLEDGED else "Wait for the acknowledgement"
+        return tell("Telephone: nobody has acknowledged it")
+    return (
+        tell("Ask by when it is cured")
+        if where == Stage.ACKNOWLEDGED
+        else tell("Wait for the acknowledgement")
+    )

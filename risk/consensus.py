@@ -13,6 +13,7 @@ from decimal import Decimal
 from statistics import median
 
 from accounts.money import exact
+from accounts.words import tell
 
 LEAST_ANSWERS = 3  # R-GEN-20; a median of two is moved by either
 LEAST_AGREEING = 2  # R-GEN-21: one source alone is no level where there are more
@@ -99,16 +100,24 @@ def hear(said: Iterable[Said], terms: Terms, *, at: datetime) -> Heard | None:
     near = [one for one in timely if one.source not in far]
     needed = LEAST_ANSWERS if terms.min_sources == 1 else terms.min_sources
     if len(timely) < needed:
-        return _unheard(timely, at, f"{len(timely)} of {needed} sources needed", left_out, is_thin=True)
+        return _unheard(
+            timely,
+            at,
+            tell("{count} of {needed} sources needed", count=len(timely), needed=needed),
+            left_out,
+            is_thin=True,
+        )
     least = LEAST_AGREEING if terms.min_sources == 1 else terms.min_sources
     if 2 * len(near) <= len(timely) or len(near) < LEAST_AGREEING:
         return _unheard(timely, at, _apart(timely), left_out)
     if len(near) < least:
-        return _unheard(timely, at, f"{len(near)} of {least} sources agree", left_out)
+        return _unheard(
+            timely, at, tell("{count} of {least} sources agree", count=len(near), least=least), left_out
+        )
     if spread([one.price for one in near]) > terms.max_spread:
         return _unheard(near, at, _apart(near), left_out)
     off = {
-        one.source: f"{(one.price - middle) / middle:+.1%} off the median"
+        one.source: tell("{price:+.1%} off the median", price=(one.price - middle) / middle)
         for one in timely
         if one.source in far
     }
@@ -138,14 +147,23 @@ def doubt(price: Decimal, observed_at: datetime, sources: int, terms: Terms, kno
     if broken:
         return broken
     if terms.max_still is not None and _is_still(price, observed_at, terms.max_still, known):
-        return f"{STILL} more than {terms.max_still.total_seconds():.0f} s"
+        return tell(
+            "{still} more than {total_seconds:.0f} s",
+            still=STILL,
+            total_seconds=terms.max_still.total_seconds(),
+        )
     if known.good is None or not is_jump(known.good, price, terms.max_jump):
         return ""
     if sources < LEAST_AGREEING and _is_absurd(known.good, price):
-        return f"{ALONE} {known.good.normalize():f} USD, by one source alone"
+        return tell("{alone} {good:f} USD, by one source alone", alone=ALONE, good=known.good.normalize())
     if known.awaits_second and known.newest is not None and not is_jump(known.newest, price, terms.max_jump):
         return ""
-    return f"{JUMP} {terms.max_jump:.2%} from {known.good.normalize():f} USD"
+    return tell(
+        "{jump} {max_jump:.2%} from {good:f} USD",
+        jump=JUMP,
+        max_jump=terms.max_jump,
+        good=known.good.normalize(),
+    )
 
 
 def way_out(doubted: str) -> str:
@@ -153,16 +171,24 @@ def way_out(doubted: str) -> str:
     for begins, words in WAYS_OUT:
         if doubted.startswith(begins):
             return words
-    return "Wait until enough sources agree again. If you know the price meanwhile, set it by hand."
+    return tell("Wait until enough sources agree again. If you know the price meanwhile, set it by hand.")
 
 
 WAYS_OUT = (
-    (JUMP, "Wait: the next tick at this level confirms it by itself. Set the price by hand if none comes."),
-    (ALONE, "One source alone is not believed this far off. If it is true, set the price by hand."),
-    (STILL, "The feed looks frozen: have it looked at. Until it moves, set the price by hand."),
-    (FLOOR, "A feed may be cut off there. If the price is true, lower the floor; until then set it by hand."),
-    (BELOW, "If the price is true, change the price rule; until then set the price by hand."),
-    (ABOVE, "If the price is true, change the price rule; until then set the price by hand."),
+    (
+        JUMP,
+        tell("Wait: the next tick at this level confirms it by itself. Set the price by hand if none comes."),
+    ),
+    (ALONE, tell("One source alone is not believed this far off. If it is true, set the price by hand.")),
+    (STILL, tell("The feed looks frozen: have it looked at. Until it moves, set the price by hand.")),
+    (
+        FLOOR,
+        tell(
+            "A feed may be cut off there. If the price is true, lower the floor; until then set it by hand."
+        ),
+    ),
+    (BELOW, tell("If the price is true, change the price rule; until then set the price by hand.")),
+    (ABOVE, tell("If the price is true, change the price rule; until then set the price by hand.")),
 )
 
 
@@ -183,11 +209,17 @@ def _is_still(price: Decimal, observed_at: datetime, most: timedelta, known: Kno
 
 def _broken_bound(price: Decimal, sources: int, terms: Terms) -> str:
     if terms.floor is not None and price <= terms.floor:
-        return f"{FLOOR if price == terms.floor else BELOW} {terms.floor.normalize():f} USD"
+        return tell(
+            "{floor} {floor2:f} USD",
+            floor=FLOOR if price == terms.floor else BELOW,
+            floor2=terms.floor.normalize(),
+        )
     if terms.ceiling is not None and price > terms.ceiling:
-        return f"{ABOVE} {terms.ceiling.normalize():f} USD"
+        return tell("{above} {ceiling:f} USD", above=ABOVE, ceiling=terms.ceiling.normalize())
     if sources < terms.min_sources:
-        return f"{sources} of {terms.min_sources} sources needed"
+        return tell(
+            "{sources} of {min_sources} sources needed", sources=sources, min_sources=terms.min_sources
+        )
     return ""
 
 
@@ -205,7 +237,9 @@ def _unheard(
 
 
 def _apart(said: Collection[Said]) -> str:
-    return f"{len(said)} sources are {spread([one.price for one in said]):.2%} apart"
+    return tell(
+        "{count} sources are {said:.2%} apart", count=len(said), said=spread([one.price for one in said])
+    )
 
 
 def _oldest(said: Iterable[Said], at: datetime) -> datetime:

@@ -21,6 +21,7 @@ from accounts.errors import Refused
 from accounts.ledger import Line
 from accounts.models import Customer, JournalEntry, LedgerAccount
 from accounts.money import ZERO
+from accounts.words import figure, joined, tell
 from risk import accrual, book, debts, groups, insurance, residual
 from risk.levels import Action
 from risk.models import CollateralGroup, Debt, DebtEntry, Liquidation, RiskEvent, TrancheEntry
@@ -65,29 +66,37 @@ KINDS: Final[Mapping[str, Kind]] = {
     DebtEntry.Kind.INSURANCE: Kind(),  # set aside, drawn back, or paid on a residual debt
     RELEASE: Kind(),
     "funding": Kind(),
-    "withdrawal": Kind("The coins have left the house. When they come back, book them as a deposit."),
-    "borrow": Kind("A loan that was paid out is undone by repaying it."),
+    "withdrawal": Kind(tell("The coins have left the house. When they come back, book them as a deposit.")),
+    "borrow": Kind(tell("A loan that was paid out is undone by repaying it.")),
     "accrual": Kind(
-        "A day's charge is a link of a chain and stays. Set the right rate for the days to come on the client's"
-        " terms page."
+        tell(
+            "A day's charge is a link of a chain and stays. Set the right rate for the days to come"
+            " on the client's terms page."
+        )
     ),
     "minimum": Kind(
-        "The one day that a loan pays at least belongs to the repayment that closed it, and stays."
+        tell("The one day that a loan pays at least belongs to the repayment that closed it, and stays.")
     ),
-    DebtEntry.Kind.RENEWAL: Kind("The new loan runs in place of the old one; repay it, or renew it again."),
+    DebtEntry.Kind.RENEWAL: Kind(
+        tell("The new loan runs in place of the old one; repay it, or renew it again.")
+    ),
     "seizure": Kind(
-        "A forced sale is not taken back: the coins were sold. What it left owing can be settled from the insurance"
-        " fund, on the residual debt's page."
+        tell(
+            "A forced sale is not taken back: the coins were sold. What it left owing can be settled"
+            " from the insurance fund, on the residual debt's page."
+        )
     ),
     DebtEntry.Kind.LIQUIDATION: Kind(
-        "A forced sale is not taken back: the coins were sold. What it left owing can be settled from the insurance"
-        " fund, on the residual debt's page."
+        tell(
+            "A forced sale is not taken back: the coins were sold. What it left owing can be settled"
+            " from the insurance fund, on the residual debt's page."
+        )
     ),
-    DebtEntry.Kind.WRITE_OFF: Kind("A debt that was written off is closed and owes nothing any more."),
-    ledger.REVERSAL: Kind("It undoes another entry already. Book what is right as a new one."),
+    DebtEntry.Kind.WRITE_OFF: Kind(tell("A debt that was written off is closed and owes nothing any more.")),
+    ledger.REVERSAL: Kind(tell("It undoes another entry already. Book what is right as a new one.")),
 }
 """By the kind of the journal entry; a kind that is not here is not reversed."""
-UNKNOWN: Final = Kind("Entries of this kind are not undone by a reversal. Use the page that made it.")
+UNKNOWN: Final = Kind(tell("Entries of this kind are not undone by a reversal. Use the page that made it."))
 
 
 @command(
@@ -163,14 +172,31 @@ def refuse_kind(entry: JournalEntry) -> None:
     """
     before = JournalEntry.objects.filter(reverses=entry).first()
     if before is not None:
-        raise AlreadyReversed(f"J-{entry.pk} was reversed by J-{before.pk} on {before.at:%-d %B %Y} already.")
+        raise AlreadyReversed(
+            tell(
+                "J-{entry} was reversed by J-{before} on {at:%-d %B %Y} already.",
+                entry=entry.pk,
+                before=before.pk,
+                at=before.at,
+            )
+        )
     if TrancheEntry.objects.filter(entry=entry).exists():
         raise NotReversible(
-            f"J-{entry.pk} moved a tranche of funding. Give it back on the funding page instead."
+            tell(
+                "J-{entry} moved a tranche of funding. Give it back on the funding page instead.",
+                entry=entry.pk,
+            )
         )
     kind = KINDS.get(entry.kind, UNKNOWN)
     if kind.instead:
-        raise NotReversible(f"J-{entry.pk} ({entry.kind}) is not reversed. {kind.instead}")
+        raise NotReversible(
+            tell(
+                "J-{entry} ({kind}) is not reversed. {instead}",
+                entry=entry.pk,
+                kind=entry.kind,
+                instead=kind.instead,
+            )
+        )
 
 
 def refuse_state(moved: Sequence[Debt], touched: Iterable[CollateralGroup], *, at: datetime) -> None:
@@ -182,19 +208,31 @@ def refuse_state(moved: Sequence[Debt], touched: Iterable[CollateralGroup], *, a
     for debt in moved:
         if debt.closed_at is not None:
             raise NotReversible(
-                f"{debt} is {debt.get_closed_reason_display().lower()}, and nothing is booked on a closed debt. What"
-                " was paid too much can be paid out to the client, what is owed after all needs a new loan."
+                tell(
+                    "{debt} is {closed_reason}, and nothing is booked on a closed debt. What was paid"
+                    " too much can be paid out to the client, what is owed after all needs a new"
+                    " loan.",
+                    debt=debt,
+                    closed_reason=debt.get_closed_reason_display().lower(),
+                )
             )
         if residual.running_plan(debt) is not None:
             raise NotReversible(
-                f"A payment plan for {debt} counts on this entry. End the plan first, then reverse it."
+                tell(
+                    "A payment plan for {debt} counts on this entry. End the plan first, then reverse it.",
+                    debt=debt,
+                )
             )
         if debt.residual_since is None and accrual.awaits_expiry(debt, at):
-            raise NotReversible(f"{debt} has just expired and is being settled. Try again in some minutes.")
+            raise NotReversible(
+                tell("{debt} has just expired and is being settled. Try again in some minutes.", debt=debt)
+            )
     ids = [group.pk for group in touched]
     running = Liquidation.objects.filter(group__in=ids, status=Liquidation.Status.RUNNING).first()
     if running is not None:
-        raise NotReversible(f"{running.group} is being liquidated. Try again when that is over.")
+        raise NotReversible(
+            tell("{group} is being liquidated. Try again when that is over.", group=running.group)
+        )
 
 
 # --- Private ----------------------------------------------------------------------------------------------
@@ -214,8 +252,15 @@ def _refuse_short(entry: JournalEntry, lines: Sequence[Line]) -> None:
     for account, delta in deltas(lines).items():
         if not account.may_overdraw and account.balance + delta < 0:
             raise TakesTooMuch(
-                f"{account.code} holds {account.balance:f} {account.asset_id}; reversing J-{entry.pk} would take"
-                f" {-delta:f} out of it. Nothing was moved; it can be reversed once that much is there."
+                tell(
+                    "{account} holds {balance:f} {asset}; reversing J-{entry} would take {delta:f}"
+                    " out of it. Nothing was moved; it can be reversed once that much is there.",
+                    account=account.code,
+                    balance=account.balance,
+                    asset=account.asset_id,
+                    entry=entry.pk,
+                    delta=-delta,
+                )
             )
 
 
@@ -265,26 +310,44 @@ def _tell(entry: JournalEntry, reversal: JournalEntry, lines: Sequence[Line], *,
     told: dict[Customer, list[str]] = defaultdict(list)
     for account, delta in deltas(lines).items():
         if account.account is not None and delta:
-            wallet = f"{account.get_kind_display()} of {account.account}"
-            told[account.account.customer].append(f"{wallet}: {_signed(delta)} {account.asset_id}")
+            wallet = tell("{kind} of {account}", kind=account.get_kind_display(), account=account.account)
+            told[account.account.customer].append(
+                tell("{wallet}: {delta} {asset}", wallet=wallet, delta=_signed(delta), asset=account.asset_id)
+            )
     for row in reversal.debt_entries.select_related("debt__customer", "debt__asset").order_by("pk"):
         parts = (("principal", row.principal), ("interest", row.interest), ("late fee", row.late_fee))
-        moved = ", ".join(f"{_signed(delta)} {name}" for name, delta in parts if delta)
+        moved = joined(
+            ", ", (tell("{delta} {name}", delta=_signed(delta), name=name) for name, delta in parts if delta)
+        )
         told[row.debt.customer].append(
-            f"{row.debt}: {moved}; {residual.said(row.debt.booked, row.debt)} is owed now"
+            tell(
+                "{debt}: {moved}; {booked} is owed now",
+                debt=row.debt,
+                moved=moved,
+                booked=residual.said(row.debt.booked, row.debt),
+            )
         )
     for customer, changes in told.items():
         notices.send(
             customer=customer,
             event=f"corrected:{reversal.pk}:{customer.pk}",
             kind="corrected",
-            title=f"An entry of {entry.at:%-d %B %Y} was corrected",
-            body="\n".join([f"J-{entry.pk} was wrong and is reversed by J-{reversal.pk}:", *changes]),
+            title=tell("An entry of {at:%-d %B %Y} was corrected", at=entry.at),
+            body="\n".join(
+                [
+                    tell(
+                        "J-{entry} was wrong and is reversed by J-{reversal}:",
+                        entry=entry.pk,
+                        reversal=reversal.pk,
+                    ),
+                    *changes,
+                ]
+            ),
             facts={"entry": entry.pk, "reversal": reversal.pk, "changes": changes},
             at=at,
         )
 
 
 def _signed(delta: Decimal) -> str:
-    text = f"{delta:+,f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = tell("{delta:+,f}", delta=delta)
+    return figure(text.rstrip("0").rstrip(".") if "." in text else text)

@@ -13,6 +13,7 @@ from typing import Final
 from accounts import ledger
 from accounts.models import Account, Asset, LedgerAccount
 from accounts.money import ZERO, exact
+from accounts.words import tell
 from risk import book, cure, debts, freezes, gate, groups, parameters, prices, rates, valuation
 from risk.book import GroupState
 from risk.cure import Goal, Kind, Loan, Position, Step
@@ -268,13 +269,19 @@ def _option(state: GroupState, means: Means, step: Step) -> Option:
         mine = [pile for pile in mine if pile.repays]
         has = sum((pile.amount for pile in mine), ZERO)
         closed = step.asset in means.repay_closed
-        why_not = f"The desk takes no repayments in {step.asset} now." if closed else ""
+        why_not = tell("The desk takes no repayments in {asset} now.", asset=step.asset) if closed else ""
         if has < step.amount:
-            why_not = f"Spot and Fiat of the receiving account hold {_said(has)} {step.asset}."
+            why_not = tell(
+                "Spot and Fiat of the receiving account hold {has} {asset}.", has=_said(has), asset=step.asset
+            )
         return Option(step, why_not, mine[0] if mine else None, account)
     largest = mine[0] if mine else None
     has = largest.amount if largest else ZERO
-    why_not = "" if has >= step.amount else f"No wallet outside the group holds so much {step.asset}."
+    why_not = (
+        ""
+        if has >= step.amount
+        else tell("No wallet outside the group holds so much {asset}.", asset=step.asset)
+    )
     return Option(step, why_not, largest, account)
 
 
@@ -310,7 +317,7 @@ def _refusal(option: Option, *, at: datetime) -> str:
         )
         return "" if seen.allowed or seen.to_confirm else seen.reason
     if source is None:
-        return "There is nothing to move."
+        return tell("There is nothing to move.")
     seen = gate.preview_transfer(
         source_uid=source.uid,
         source_wallet=source.wallet,

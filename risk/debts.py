@@ -27,6 +27,7 @@ from accounts import books, ledger
 from accounts.errors import Refused
 from accounts.models import Account, Asset, JournalEntry, LedgerAccount
 from accounts.money import ZERO
+from accounts.words import tell
 from risk import overdue, rates
 from risk.interest import DailyTerms, Pause, PeriodCharge, RateStep, due_charges, has_midnight, minimum_charge
 from risk.models import CollateralGroup, Debt, DebtEntry, RiskEvent
@@ -91,7 +92,9 @@ def open_debt(
     try:
         entry = ledger.post(kind="borrow", reference=f"borrow:{debt.pk}", lines=lines, at=at)
     except ledger.Overdrawn:
-        raise PoolEmpty(f"The desk has too little {asset.pk} to lend {amount:f}.") from None
+        raise PoolEmpty(
+            tell("The desk has too little {asset} to lend {amount:f}.", asset=asset.pk, amount=amount)
+        ) from None
     _book([DebtEntry(debt=debt, entry=entry, kind=DebtEntry.Kind.BORROW, at=at, principal=amount)])
     RiskEvent.objects.create(
         group=group, debt=debt, kind=RiskEvent.Kind.DEBT_OPENED, at=at, facts={"amount": f"{amount:f}"}
@@ -165,7 +168,12 @@ def take_payment(
         ledger.Overdrawn: the wallets together hold less than `amount`.
     """
     if debt.closed_at is not None:
-        raise NothingOwed(f"This loan is {debt.get_closed_reason_display()}; nothing is owed on it.")
+        raise NothingOwed(
+            tell(
+                "This loan is {closed_reason}; nothing is owed on it.",
+                closed_reason=debt.get_closed_reason_display(),
+            )
+        )
     charged_to = charged_to or at
     bring_up_to_date([debt], at=charged_to)
     payoff = payoff_at(debt, at=charged_to)

@@ -16,6 +16,7 @@ from accounts import notices
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import Customer, User
+from accounts.words import tell
 from risk import margin_calls, readings
 from risk.book import GroupState
 from risk.models import CollateralGroup, DelayEnrolment, LiquidationDelay, RiskEvent, Settings
@@ -75,11 +76,11 @@ def enrol(
     refuse_others_client(actor, customer)
     granted_by = granted_by_id if actor.user_id is None else actor.user_id
     if granted_by is None:
-        raise BadEnrolment("Say who grants the delay.")
+        raise BadEnrolment(tell("Say who grants the delay."))
     if starts_at < at:
-        raise BadEnrolment("An enrolment cannot begin in the past; let it begin now or later.")
+        raise BadEnrolment(tell("An enrolment cannot begin in the past; let it begin now or later."))
     if ends_at is not None and ends_at <= starts_at:
-        raise BadEnrolment("The enrolment must end after it begins.")
+        raise BadEnrolment(tell("The enrolment must end after it begins."))
     taken = DelayEnrolment.objects.filter(
         Q(ends_at__isnull=True) | Q(ends_at__gt=starts_at), customer=customer
     ).exclude(ends_at=F("starts_at"))  # ended before it began: it never was
@@ -88,8 +89,12 @@ def enrol(
     other = taken.order_by("starts_at").first()
     if other is not None:
         raise AlreadyEnrolled(
-            f"{customer} is enrolled from {minute(other.starts_at)}"
-            f"{f' until {minute(other.ends_at)}' if other.ends_at else ''}. End that enrolment first."
+            tell(
+                "{customer} is enrolled from {starts_at}{ends_at}. End that enrolment first.",
+                customer=customer,
+                starts_at=minute(other.starts_at),
+                ends_at=tell(" until {ends_at}", ends_at=minute(other.ends_at)) if other.ends_at else "",
+            )
         )
     return DelayEnrolment.objects.create(
         customer=customer, starts_at=starts_at, ends_at=ends_at, granted_by_id=granted_by, granted_at=at
@@ -122,7 +127,7 @@ def keep_enrolment(
     """
     row = _live_enrolment(enrolment_id, actor, at)
     if row.review_since is None:
-        raise NotEnrolled("No review of this enrolment is due.")
+        raise NotEnrolled(tell("No review of this enrolment is due."))
     row.review_since = None
     row.save(update_fields=["review_since"])
     return row
@@ -133,7 +138,13 @@ def _live_enrolment(enrolment_id: int, actor: Actor, at: datetime) -> DelayEnrol
     row = rows.select_related("customer").get(pk=enrolment_id)
     refuse_others_client(actor, row.customer)
     if row.ends_at is not None and row.ends_at <= at:
-        raise NotEnrolled(f"This enrolment of {row.customer} ended on {minute(row.ends_at)}.")
+        raise NotEnrolled(
+            tell(
+                "This enrolment of {customer} ended on {ends_at}.",
+                customer=row.customer,
+                ends_at=minute(row.ends_at),
+            )
+        )
     return row
 
 
@@ -141,7 +152,11 @@ def refuse_others_client(actor: Actor, customer: Customer) -> None:
     if actor.user_id is None or customer.manager_id == actor.user_id:
         return
     if User.objects.filter(pk=actor.user_id, role=User.Role.VIP_MANAGER).exists():
-        raise NotYourClient(f"{customer} is not your client; their manager or a risk officer does this.")
+        raise NotYourClient(
+            tell(
+                "{customer} is not your client; their manager or a risk officer does this.", customer=customer
+            )
+        )
 
 
 # --- What the sweep asks ------------------------------------------------------------------------------------
@@ -239,30 +254,45 @@ def finish(
         customer=group.customer,
         event=f"delay-ended:{row.pk}",
         kind="delay_ended",
-        title=f"{group.name}: {_END_TITLES[how]}",
-        body=f"The liquidation call of {group.name} ({group}) that began on {minute(row.started_at)} is over:"
-        f" {_END_WORDS[how]}",
+        title=tell("{group}: {end_titles}", group=group.name, end_titles=_END_TITLES[how]),
+        body=tell(
+            "The liquidation call of {group} ({group2}) that began on {started_at} is over: {end_words}",
+            group=group.name,
+            group2=group,
+            started_at=minute(row.started_at),
+            end_words=_END_WORDS[how],
+        ),
         facts=facts,
         at=at,
     )
 
 
 _END_TITLES: Mapping[str, str] = {
-    Ended.CURED: "nothing is sold, LTV is back at the initial line",
-    Ended.CUT_OFF: "LTV rose above the cut-off, collateral is sold",
-    Ended.SOLD: "time is up, collateral is sold",
-    Ended.STEPPED: "time is up, some collateral is sold",
-    Ended.NO_SALE: "time is up, nothing is sold",
+    Ended.CURED: tell("nothing is sold, LTV is back at the initial line"),
+    Ended.CUT_OFF: tell("LTV rose above the cut-off, collateral is sold"),
+    Ended.SOLD: tell("time is up, collateral is sold"),
+    Ended.STEPPED: tell("time is up, some collateral is sold"),
+    Ended.NO_SALE: tell("time is up, nothing is sold"),
     Ended.SETTLED: "nothing is owed any more",
 }
 _END_WORDS: Mapping[str, str] = {
-    Ended.CURED: "LTV is at or below the initial line. There is nothing left to do.",
-    Ended.CUT_OFF: "LTV rose above the cut-off, where no delay is granted. What was sold is told separately.",
-    Ended.SOLD: "time was up and LTV at or over the liquidation line. What was sold is told separately.",
-    Ended.STEPPED: "time was up and LTV still at or over the margin call line, so as much collateral is sold as"
-    " brings it back to the initial line. What was sold is told separately.",
-    Ended.NO_SALE: "time was up and LTV above the initial line, but below the margin call line. Nothing is sold;"
-    " your VIP manager will look at how your liquidations are handled.",
+    Ended.CURED: tell("LTV is at or below the initial line. There is nothing left to do."),
+    Ended.CUT_OFF: tell(
+        "LTV rose above the cut-off, where no delay is granted. What was sold is told separately."
+    ),
+    Ended.SOLD: tell(
+        "time was up and LTV at or over the liquidation line. What was sold is told separately."
+    ),
+    Ended.STEPPED: tell(
+        "time was up and LTV still at or over the margin call line, so as much"
+        " collateral is sold as brings it back to the initial line. What was sold is"
+        " told separately."
+    ),
+    Ended.NO_SALE: tell(
+        "time was up and LTV above the initial line, but below the margin call line."
+        " Nothing is sold; your VIP manager will look at how your liquidations are"
+        " handled."
+    ),
     Ended.SETTLED: "nothing is owed any more.",
 }
 
@@ -283,19 +313,39 @@ def _tell(
         customer=group.customer,
         event=event,
         kind=kind,
-        title=f"Liquidation call: {group.name} has until {minute(row.ends_at)}",
+        title=tell(
+            "Liquidation call: {group} has until {ends_at}", group=group.name, ends_at=minute(row.ends_at)
+        ),
         body="\n".join(
             [
-                f"LTV of {group.name} ({group}) is {margin_calls.percent(worth)}. Its collateral is not sold before"
-                f" {minute(row.ends_at)}, unless LTV rises above {lines.cutoff:.2%}.",
+                tell(
+                    "LTV of {group} ({group2}) is {worth}. Its collateral is not sold before"
+                    " {ends_at}, unless LTV rises above {cutoff:.2%}.",
+                    group=group.name,
+                    group2=group,
+                    worth=margin_calls.percent(worth),
+                    ends_at=minute(row.ends_at),
+                    cutoff=lines.cutoff,
+                ),
                 "",
-                f"Needed now, to get back to the initial line of {lines.initial:.2%}:"
-                f" {margin_calls.ways(state, initial)}.",
+                tell(
+                    "Needed now, to get back to the initial line of {initial:.2%}: {state}.",
+                    initial=lines.initial,
+                    state=margin_calls.ways(state, initial),
+                ),
                 "",
-                "The time does not begin anew when LTV falls and rises again. When it is up, everything is sold"
-                f" that must be at or over {lines.liquidation:.2%}; from {lines.margin_call:.2%} on as much as"
-                " brings LTV back to the initial line; below that nothing.",
-                f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
+                tell(
+                    "The time does not begin anew when LTV falls and rises again. When it is up,"
+                    " everything is sold that must be at or over {liquidation:.2%}; from"
+                    " {margin_call:.2%} on as much as brings LTV back to the initial line; below that"
+                    " nothing.",
+                    liquidation=lines.liquidation,
+                    margin_call=lines.margin_call,
+                ),
+                tell(
+                    "Prices used: {state}. They move; so do these amounts.",
+                    state=margin_calls.prices_used(state),
+                ),
             ]
         ),
         facts=facts,
@@ -318,4 +368,4 @@ def _ltv(state: GroupState) -> Any:
 
 
 def minute(instant: datetime) -> str:
-    return f"{instant.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return tell("{utc:%Y-%m-%d %H:%M} UTC", utc=instant.astimezone(UTC))

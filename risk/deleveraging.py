@@ -26,6 +26,7 @@ from accounts.errors import Refused
 from accounts.models import Notice
 from accounts.money import RATE_PLACES, ZERO, exact, round_down
 from accounts.powers import MemberRule, Power
+from accounts.words import joined, tell
 from risk import (
     book,
     freezes,
@@ -96,14 +97,20 @@ def choose(
     """
     [group] = CollateralGroup.objects.locked(group_id)
     if group.closed_at is not None:
-        raise GroupClosed(f"{group.name} is closed; open a new loan to choose for it.")
+        raise GroupClosed(tell("{group} is closed; open a new loan to choose for it.", group=group.name))
     state = book.state_of(group, at=at)
     choice = Choice(start=start, target=target, step_share=step_share)
     refuse_bad_choice(state, choice, settings=parameters.settings_at(at))
     live = live_of([group]).get(group.pk)
     if live is not None:
         if choice_of(live) == choice:
-            raise AlreadyChosen(f"{group.name} is de-leveraged from {_percent(start)} like this already.")
+            raise AlreadyChosen(
+                tell(
+                    "{group} is de-leveraged from {start} like this already.",
+                    group=group.name,
+                    start=_percent(start),
+                )
+            )
         _remove(live, at=at)
     row = Deleveraging.objects.create(
         group=group, start=start, target=target, step_share=step_share, set_at=at, set_by_id=actor.user_id
@@ -123,7 +130,9 @@ def end(*, group_id: int, actor: Actor, at: datetime, key: str = "", reason: str
     [group] = CollateralGroup.objects.locked(group_id)
     row = live_of([group]).get(group.pk)
     if row is None:
-        raise NotChosen(f"No de-leveraging is chosen for {group.name}; there is nothing to end.")
+        raise NotChosen(
+            tell("No de-leveraging is chosen for {group}; there is nothing to end.", group=group.name)
+        )
     _remove(row, at=at)
     _record(book.state_of(group, at=at), {"ended": row.pk}, at=at)
     return row
@@ -139,28 +148,51 @@ def refuse_bad_choice(state: GroupState, choice: Choice, *, settings: Settings) 
     least, most = max(settings.soft_start_least, lines.margin_call), settings.soft_start_most
     if least > most or least >= lines.liquidation:
         raise BadChoice(
-            f"De-leveraging begins from {_percent(settings.soft_start_least)} to {_percent(most)}, at or over the"
-            f" margin call line of {_percent(lines.margin_call)} and below the liquidation line of"
-            f" {_percent(lines.liquidation)}; your lines leave no room for it. Ask your manager for other lines."
+            tell(
+                "De-leveraging begins from {soft_start_least} to {most}, at or over the margin call"
+                " line of {margin_call} and below the liquidation line of {liquidation}; your lines"
+                " leave no room for it. Ask your manager for other lines.",
+                soft_start_least=_percent(settings.soft_start_least),
+                most=_percent(most),
+                margin_call=_percent(lines.margin_call),
+                liquidation=_percent(lines.liquidation),
+            )
         )
     if not (least <= choice.start <= most and choice.start < lines.liquidation):
         raise BadChoice(
-            f"It may begin from {_percent(least)} to {_percent(most)}, below your liquidation line of"
-            f" {_percent(lines.liquidation)}; not at {_percent(choice.start)}."
+            tell(
+                "It may begin from {least} to {most}, below your liquidation line of {liquidation};"
+                " not at {start}.",
+                least=_percent(least),
+                most=_percent(most),
+                liquidation=_percent(lines.liquidation),
+                start=_percent(choice.start),
+            )
         )
     if not lines.initial <= choice.target < choice.start:
         raise BadChoice(
-            f"The target must be from your initial line of {_percent(lines.initial)} to below the start of"
-            f" {_percent(choice.start)}; not {_percent(choice.target)}."
+            tell(
+                "The target must be from your initial line of {initial} to below the start of"
+                " {start}; not {target}.",
+                initial=_percent(lines.initial),
+                start=_percent(choice.start),
+                target=_percent(choice.target),
+            )
         )
     if not LEAST_SHARE <= choice.step_share <= MOST_SHARE:
         raise BadChoice(
-            f"One step repays from {_percent(LEAST_SHARE)} to {_percent(MOST_SHARE)} of the debt; not"
-            f" {_percent(choice.step_share)}."
+            tell(
+                "One step repays from {least_share} to {most_share} of the debt; not {step_share}.",
+                least_share=_percent(LEAST_SHARE),
+                most_share=_percent(MOST_SHARE),
+                step_share=_percent(choice.step_share),
+            )
         )
     for value in (choice.start, choice.target, choice.step_share):
         if value != round_down(value, RATE_PLACES):
-            raise BadChoice(f"A percentage has at most ten decimals; {_percent(value)} has more.")
+            raise BadChoice(
+                tell("A percentage has at most ten decimals; {value} has more.", value=_percent(value))
+            )
 
 
 def _remove(row: Deleveraging, *, at: datetime) -> None:
@@ -308,7 +340,12 @@ def _tell(taken: Liquidation, chosen: Deleveraging, after: GroupState, *, at: da
         customer=group.customer,
         event=f"soft:{group.pk}:{taken.pk}:",
         kind=KIND,
-        title=f"De-leveraging: {_steps(rows)} of {group.name}, LTV is {_ltv(after)}",
+        title=tell(
+            "De-leveraging: {rows} of {group}, LTV is {after}",
+            rows=_steps(rows),
+            group=group.name,
+            after=_ltv(after),
+        ),
         body=_body(rows, chosen, after),
         facts=_facts(rows, after) | {"since": since.isoformat(), "told_at": tells_at.isoformat()},
         at=at,
@@ -336,19 +373,36 @@ def _last_told(group: CollateralGroup) -> _Told | None:
 
 def _body(rows: list[Liquidation], chosen: Deleveraging, after: GroupState) -> str:
     group, first, last = rows[-1].group, rows[0], rows[-1]
-    span = f"at {first.started_at:%Y-%m-%d %H:%M:%S} UTC"
+    span = tell("at {started_at:%Y-%m-%d %H:%M:%S} UTC", started_at=first.started_at)
     if last is not first:
-        span = f"from {first.started_at:%Y-%m-%d %H:%M:%S} to {last.started_at:%H:%M:%S} UTC"
-    owed = ", ".join(f"{debt.parts.total:f} {debt.debt.asset_id}" for debt in after.debts)
+        span = tell(
+            "from {started_at:%Y-%m-%d %H:%M:%S} to {started_at2:%H:%M:%S} UTC",
+            started_at=first.started_at,
+            started_at2=last.started_at,
+        )
+    owed = joined(
+        ", ",
+        (tell("{total:f} {asset}", total=debt.parts.total, asset=debt.debt.asset_id) for debt in after.debts),
+    )
     return "\n".join(
         [
-            f"You chose that collateral of {group.name} ({group}) is sold a little at a time while LTV is"
-            f" {_percent(chosen.start)} or more. {_steps(rows).capitalize()} {span}:",
+            tell(
+                "You chose that collateral of {group} ({group2}) is sold a little at a time while LTV"
+                " is {start} or more. {rows} {span}:",
+                group=group.name,
+                group2=group,
+                start=_percent(chosen.start),
+                rows=_steps(rows).capitalize(),
+                span=span,
+            ),
             *_taken(rows),
-            f"LTV was {_told_percent(first.ltv)} before and is {_ltv(after)} now."
-            + (f" Still owed: {owed}." if owed else " Nothing is owed any more."),
-            f"It goes on while LTV is {_percent(chosen.start)} or more. Repaying or adding collateral makes it"
-            " needless, and you can end it at any time on the page of the group.",
+            tell("LTV was {ltv} before and is {after} now.", ltv=_told_percent(first.ltv), after=_ltv(after))
+            + (tell(" Still owed: {owed}.", owed=owed) if owed else tell(" Nothing is owed any more.")),
+            tell(
+                "It goes on while LTV is {start} or more. Repaying or adding collateral makes it"
+                " needless, and you can end it at any time on the page of the group.",
+                start=_percent(chosen.start),
+            ),
         ]
     )
 
@@ -361,7 +415,14 @@ def _taken(rows: list[Liquidation]) -> list[str]:
         sold, brought, fee = sums.get(pair, (ZERO, ZERO, ZERO))
         sums[pair] = (sold + sale.sold, brought + sale.proceeds, fee + sale.fee)
     return [
-        f"  {sold:f} {coin} for {brought:f} {asset}, of which {fee:f} is the fee"
+        tell(
+            "  {sold:f} {coin} for {brought:f} {asset}, of which {fee:f} is the fee",
+            sold=sold,
+            coin=coin,
+            brought=brought,
+            asset=asset,
+            fee=fee,
+        )
         for (coin, asset), (sold, brought, fee) in sorted(sums.items())
     ]
 
@@ -376,7 +437,7 @@ def _facts(rows: list[Liquidation], after: GroupState) -> dict[str, object]:
 
 
 def _steps(rows: list[Liquidation]) -> str:
-    return "one step" if len(rows) == 1 else f"{len(rows)} steps"
+    return "one step" if len(rows) == 1 else tell("{count} steps", count=len(rows))
 
 
 def _ltv(state: GroupState) -> str:
@@ -384,9 +445,9 @@ def _ltv(state: GroupState) -> str:
 
 
 def _told_percent(ltv: Decimal | None) -> str:
-    return "beyond measure" if ltv is None else f"{int(ltv * 10000) / Decimal(100):f} %"
+    return "beyond measure" if ltv is None else tell("{ltv:f} %", ltv=int(ltv * 10000) / Decimal(100))
 
 
 @exact
 def _percent(fraction: Decimal) -> str:
-    return f"{(100 * fraction).normalize():f} %"
+    return tell("{value:f} %", value=(100 * fraction).normalize())

@@ -19,6 +19,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.money import RATE_PLACES, exact, round_down
 from accounts.powers import MemberRule, Power
+from accounts.words import joined, tell
 from risk import book, margin_calls
 from risk.book import GroupState
 from risk.levels import Band
@@ -73,21 +74,35 @@ def set_line(
     """
     [group] = CollateralGroup.objects.locked(group_id)
     if group.closed_at is not None:
-        raise NoSuchLine(f"{group.name} is closed; there is nothing to warn of.")
+        raise NoSuchLine(tell("{group} is closed; there is nothing to warn of.", group=group.name))
     state = book.state_of(group, at=at)
     if not 0 < ltv <= state.lines.margin_call:
         raise BadLine(
-            f"Your own line must be above 0 and at most the margin call line of {_percent(state.lines.margin_call)}:"
-            " from there on you are called in any case."
+            tell(
+                "Your own line must be above 0 and at most the margin call line of {margin_call}:"
+                " from there on you are called in any case.",
+                margin_call=_percent(state.lines.margin_call),
+            )
         )
     if asset is not None and asset not in state.coins:
-        chosen = ", ".join(sorted(state.coins))
-        raise BadLine(f"{asset} is not collateral of {group.name}. Its coins are {chosen}.")
+        chosen = joined(", ", sorted(state.coins))
+        raise BadLine(
+            tell(
+                "{asset} is not collateral of {group}. Its coins are {chosen}.",
+                asset=asset,
+                group=group.name,
+                chosen=chosen,
+            )
+        )
     mine = own_lines(group)
     if any(row.ltv == ltv and row.asset_id == asset for row in mine):
-        raise LineExists(f"You are warned at {_percent(ltv)} already.")
+        raise LineExists(tell("You are warned at {ltv} already.", ltv=_percent(ltv)))
     if len(mine) >= MOST_LINES:
-        raise TooManyLines(f"A group has at most {MOST_LINES} lines of its own. Remove one first.")
+        raise TooManyLines(
+            tell(
+                "A group has at most {most_lines} lines of its own. Remove one first.", most_lines=MOST_LINES
+            )
+        )
     worth = state.worth(permission=False)
     is_over = _counts(state, asset) and worth.is_at_least(ltv)
     return WarningLine.objects.create(
@@ -107,7 +122,7 @@ def remove_line(
     CollateralGroup.objects.locked(group_id)
     row = WarningLine.objects.filter(pk=line_id, group=group_id, removed_at__isnull=True).first()
     if row is None:
-        raise NoSuchLine("This line was removed already.")
+        raise NoSuchLine(tell("This line was removed already."))
     row.removed_at, row.crossed_at = at, None
     row.save(update_fields=["removed_at", "crossed_at"])
     return row
@@ -223,21 +238,40 @@ def _tell(
     ltv = worth.told_ltv
     RiskEvent.objects.create(group=group, kind=RiskEvent.Kind.WARNED, at=at, ltv=ltv, facts=dict(facts))
     whose = "the warning line" if row.removed_at else "your own line"
-    held = f" for groups that hold {line.asset}" if line.asset else ""
+    held = tell(" for groups that hold {asset}", asset=line.asset) if line.asset else ""
     notices.send(
         customer=group.customer,
         event=f"warning:{row.pk}:{at.isoformat()}",
         kind="early_warning",
-        title=f"Early warning: LTV of {group.name} is {margin_calls.percent(worth)}",
+        title=tell(
+            "Early warning: LTV of {group} is {worth}", group=group.name, worth=margin_calls.percent(worth)
+        ),
         body="\n".join(
             [
-                f"LTV of {group.name} ({group}) reached {margin_calls.percent(worth)} at"
-                f" {at:%Y-%m-%d %H:%M:%S} UTC: {whose} of {_percent(line.ltv)}{held} is crossed. Nothing follows"
-                f" from it; the margin call line is {_percent(state.lines.margin_call)}.",
+                tell(
+                    "LTV of {group} ({group2}) reached {worth} at {at:%Y-%m-%d %H:%M:%S} UTC: {whose}"
+                    " of {ltv}{held} is crossed. Nothing follows from it; the margin call line is"
+                    " {margin_call}.",
+                    group=group.name,
+                    group2=group,
+                    worth=margin_calls.percent(worth),
+                    at=at,
+                    whose=whose,
+                    ltv=_percent(line.ltv),
+                    held=held,
+                    margin_call=_percent(state.lines.margin_call),
+                ),
                 "",
-                f"To get below {_percent(line.ltv)}: {margin_calls.ways(state, below)}.",
+                tell(
+                    "To get below {ltv}: {state}.",
+                    ltv=_percent(line.ltv),
+                    state=margin_calls.ways(state, below),
+                ),
                 "",
-                f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
+                tell(
+                    "Prices used: {state}. They move; so do these amounts.",
+                    state=margin_calls.prices_used(state),
+                ),
             ]
         ),
         facts=facts,
@@ -247,4 +281,4 @@ def _tell(
 
 @exact
 def _percent(fraction: Decimal) -> str:
-    return f"{(100 * fraction).normalize():f} %"
+    return tell("{value:f} %", value=(100 * fraction).normalize())

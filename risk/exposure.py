@@ -16,6 +16,7 @@ import numpy.typing as npt
 from django.db import connection
 
 from accounts.models import Asset
+from accounts.words import joined
 from risk import debts, prices
 from risk.models import Debt
 from risk.parameters import CoinTerms
@@ -202,7 +203,7 @@ def _columns(statement: str, arguments: Sequence[Any], width: int) -> list[Float
     Every column comes as one value of all its bytes: the same rows in the same order in each of them.
     """
     names = [f"c{place}" for place in range(width)]
-    packed = ", ".join(f"string_agg(float8send({name}), ''::bytea)" for name in names)
+    packed = joined(", ", (f"string_agg(float8send({name}), ''::bytea)" for name in names))
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {packed} FROM ({statement}) AS found ({', '.join(names)})", arguments)  # noqa: S608
         told = cursor.fetchone() or [None] * width

@@ -11,6 +11,7 @@ from accounts import notices
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import User
+from accounts.words import tell
 from risk import parameters
 from risk.delays import DESK, minute, refuse_others_client, running
 from risk.models import CollateralGroup, RiskEvent
@@ -45,7 +46,9 @@ def extend_grace(
     row = running(group)
     limits = room(group, at=at)
     if limits is None:
-        raise NothingToExtend(f"Neither a delay nor a grace runs for {group}; there is nothing to extend.")
+        raise NothingToExtend(
+            tell("Neither a delay nor a grace runs for {group}; there is nothing to extend.", group=group)
+        )
     _refuse_bad_end(until, limits)
     if row is not None:
         facts = {"from": row.ends_at.isoformat(), "until": until.isoformat()}
@@ -62,9 +65,14 @@ def extend_grace(
         customer=group.customer,
         event=f"delay-extended:{group.pk}:{until.isoformat()}",
         kind="delay",
-        title=f"{group.name}: nothing is sold before {minute(until)}",
-        body=f"The desk gave {group.name} ({group}) more time. Unless LTV rises above the cut-off, nothing is sold"
-        f" before {minute(until)}.",
+        title=tell("{group}: nothing is sold before {until}", group=group.name, until=minute(until)),
+        body=tell(
+            "The desk gave {group} ({group2}) more time. Unless LTV rises above the cut-off,"
+            " nothing is sold before {until}.",
+            group=group.name,
+            group2=group,
+            until=minute(until),
+        ),
         facts=facts | {"group": group.pk},
         at=at,
     )
@@ -114,12 +122,24 @@ def _extended(group: CollateralGroup, *, since: datetime) -> timedelta:
 def _refuse_bad_end(until: datetime, limits: Room) -> None:
     if limits.last <= limits.ends_at:
         raise NothingToExtend(
-            f"No more time can be given: it ends at {minute(limits.ends_at)}. {limits.used // timedelta(hours=1)} h of"
-            f" at most {limits.week_hours} h were given within {limits.rest_hours} h, which is also as long as a"
-            " delay may be."
+            tell(
+                "No more time can be given: it ends at {ends_at}. {used} h of at most {week_hours} h"
+                " were given within {rest_hours} h, which is also as long as a delay may be.",
+                ends_at=minute(limits.ends_at),
+                used=limits.used // timedelta(hours=1),
+                week_hours=limits.week_hours,
+                rest_hours=limits.rest_hours,
+            )
         )
     if not limits.ends_at < until <= limits.last:
         raise NothingToExtend(
-            f"The new end must be after {minute(limits.ends_at)} and at the latest {minute(limits.last)}: at most"
-            f" {limits.each_hours} h at a time and {limits.week_hours} h within {limits.rest_hours} h."
+            tell(
+                "The new end must be after {ends_at} and at the latest {last}: at most {each_hours} h"
+                " at a time and {week_hours} h within {rest_hours} h.",
+                ends_at=minute(limits.ends_at),
+                last=minute(limits.last),
+                each_hours=limits.each_hours,
+                week_hours=limits.week_hours,
+                rest_hours=limits.rest_hours,
+            )
         )

@@ -16,6 +16,7 @@ from accounts import notices, people
 from accounts.commands import Actor, FourEyes, NotYourRole, command
 from accounts.errors import Refused
 from accounts.models import Account, Asset, User
+from accounts.words import joined, tell
 from risk.interest import Pause, merged
 from risk.levels import Action
 from risk.models import CollateralGroup, Freeze, RiskEvent
@@ -36,14 +37,14 @@ STOPPED_BY = {
     Action.DEPOSIT: frozenset[Freeze.What](),
 }
 _WORDS = {
-    Action.BORROW: "New borrowing is",
-    Action.RENEW: "Renewing is",
-    Action.MOVE_OUT: "Taking coins out is",
-    Action.REMOVE_ACCOUNT: "Removing a collateral account is",
-    Action.MOVE_INSIDE: "Moving coins is",
-    Action.TRADE: "Trading is",
-    Action.ADD_ACCOUNT: "Adding a collateral account is",
-    Action.REPAY: "Repaying is",
+    Action.BORROW: tell("New borrowing is"),
+    Action.RENEW: tell("Renewing is"),
+    Action.MOVE_OUT: tell("Taking coins out is"),
+    Action.REMOVE_ACCOUNT: tell("Removing a collateral account is"),
+    Action.MOVE_INSIDE: tell("Moving coins is"),
+    Action.TRADE: tell("Trading is"),
+    Action.ADD_ACCOUNT: tell("Adding a collateral account is"),
+    Action.REPAY: tell("Repaying is"),
 }
 _SCOPES = {  # what a freeze of each kind may be limited to; "" is everywhere
     What.COLLATERAL: frozenset({"asset"}),
@@ -110,11 +111,13 @@ def place(
     scope = {"account": account_uid, "group": group_id, "asset": asset}
     _check(what, reason.strip(), {name for name, value in scope.items() if value is not None})
     if starts_at < at:
-        raise BadFreeze("A freeze cannot begin in the past: what happened stays as it was decided.")
+        raise BadFreeze(tell("A freeze cannot begin in the past: what happened stays as it was decided."))
     if ends_at <= starts_at:
-        raise BadFreeze("A freeze ends after it begins; give it a later end.")
+        raise BadFreeze(tell("A freeze ends after it begins; give it a later end."))
     if ends_at - starts_at > LONGEST:
-        raise BadFreeze(f"A freeze lasts at most {LONGEST.days} days; place another when it ends.")
+        raise BadFreeze(
+            tell("A freeze lasts at most {days} days; place another when it ends.", days=LONGEST.days)
+        )
     account = None if account_uid is None else Account.objects.get(pk=account_uid)
     group = None if group_id is None else CollateralGroup.objects.get(pk=group_id)
     coin = None if asset is None else Asset.objects.get(pk=asset)
@@ -146,7 +149,7 @@ def lift(*, freeze_id: int, actor: Actor, at: datetime, key: str = "", reason: s
     freeze = Freeze.objects.select_for_update(of=("self",), no_key=True).get(pk=freeze_id)
     if freeze.lifted_at is not None or freeze.ends_at <= at:
         ended = min(freeze.lifted_at or freeze.ends_at, freeze.ends_at)
-        raise NotFrozen(f"This freeze ended on {_told(ended)}; there is nothing to lift.")
+        raise NotFrozen(tell("This freeze ended on {ended}; there is nothing to lift.", ended=_told(ended)))
     freeze.lifted_at = at
     freeze.lifted_by = actor.label
     freeze.save(update_fields=["lifted_at", "lifted_by"])
@@ -315,16 +318,18 @@ def _stopping(
 
 def _check(what: str, reason: str, scope: set[str]) -> None:
     if what not in What.values:
-        raise BadFreeze("Choose what to freeze.")
+        raise BadFreeze(tell("Choose what to freeze."))
     if not reason:
-        raise BadFreeze("Say why: those it stops are told the reason.")
+        raise BadFreeze(tell("Say why: those it stops are told the reason."))
     if len(scope) > 1:
-        raise BadFreeze("A freeze is for one account, one group or one coin, or for everything.")
+        raise BadFreeze(tell("A freeze is for one account, one group or one coin, or for everything."))
     allowed = _SCOPES.get(What(what), _ANY_SCOPE)
     if (next(iter(scope)) if scope else "") not in allowed:
         names = {"account": "an account", "group": "a group", "asset": "a coin", "": "everything"}
-        fits = " or ".join(words for name, words in names.items() if name in allowed)
-        raise BadFreeze(f"“{What(what).label.capitalize()}” can be said of {fits} only.")
+        fits = joined(tell(" or "), (words for name, words in names.items() if name in allowed))
+        raise BadFreeze(
+            tell("“{what}” can be said of {fits} only.", what=What(what).label.capitalize(), fits=fits)
+        )
 
 
 def _refuse_others_client(actor: Actor, place: Account | CollateralGroup | None) -> None:
@@ -334,7 +339,7 @@ def _refuse_others_client(actor: Actor, place: Account | CollateralGroup | None)
     elif actor.user_id is not None:
         manager = User.objects.filter(pk=actor.user_id, role=User.Role.VIP_MANAGER)
         if manager.exists():
-            raise people.NotYourClient("That holds others' clients too; ask a risk officer.")
+            raise people.NotYourClient(tell("That holds others' clients too; ask a risk officer."))
 
 
 def _refuse_a_manager(actor: Actor) -> None:
@@ -344,7 +349,7 @@ def _refuse_a_manager(actor: Actor) -> None:
     user = User.objects.get(pk=actor.user_id)
     if user.role not in _DESK:
         raise NotYourRole(
-            "Only a risk officer or an admin pauses a liquidation; you may propose more time instead."
+            tell("Only a risk officer or an admin pauses a liquidation; you may propose more time instead.")
         )
 
 
@@ -370,10 +375,17 @@ def _tell_owner(freeze: Freeze, at: datetime) -> None:
         customer=place.customer,
         event=f"freeze:{freeze.pk}",
         kind="freeze",
-        title=f"Frozen: {scope_of(freeze)}, {freeze.get_what_display()}",
+        title=tell("Frozen: {freeze}, {what}", freeze=scope_of(freeze), what=freeze.get_what_display()),
         body=(
-            f"From {_told(freeze.starts_at)}, {freeze.get_what_display()} for {scope_of(freeze)}: {freeze.reason}\n\n"
-            f"It ends by itself on {_told(freeze.ends_at)}. What is pledged keeps its value; deposits are always taken."
+            tell(
+                "From {starts_at}, {what} for {freeze}: {reason}\n\nIt ends by itself on {ends_at}."
+                " What is pledged keeps its value; deposits are always taken.",
+                starts_at=_told(freeze.starts_at),
+                what=freeze.get_what_display(),
+                freeze=scope_of(freeze),
+                reason=freeze.reason,
+                ends_at=_told(freeze.ends_at),
+            )
         ),
         facts={"freeze": freeze.pk, "ends_at": freeze.ends_at.isoformat()},
         at=at,
@@ -382,20 +394,23 @@ def _tell_owner(freeze: Freeze, at: datetime) -> None:
 
 def _sentence(action: Action, freeze: Freeze) -> str:
     reason = freeze.reason.rstrip(".")
-    return (
-        f"{_WORDS[action]} frozen for {scope_of(freeze)} until {_told(freeze.ends_at)}, when it ends by itself."
-        f" The reason: {reason}."
+    return tell(
+        "{words} frozen for {freeze} until {ends_at}, when it ends by itself. The reason: {reason}.",
+        words=_WORDS[action],
+        freeze=scope_of(freeze),
+        ends_at=_told(freeze.ends_at),
+        reason=reason,
     )
 
 
 def scope_of(freeze: Freeze) -> str:
     """Where it holds, in words."""
     if freeze.account is not None:
-        return f"the account {freeze.account}"
+        return tell("the account {account}", account=freeze.account)
     if freeze.group is not None:
-        return f"the group {freeze.group}"
-    return f"{freeze.asset_id} everywhere" if freeze.asset_id else "all accounts and coins"
+        return tell("the group {group}", group=freeze.group)
+    return tell("{asset} everywhere", asset=freeze.asset_id) if freeze.asset_id else "all accounts and coins"
 
 
 def _told(instant: datetime) -> str:
-    return f"{instant:%-d %B %Y %H:%M} UTC"
+    return tell("{instant:%-d %B %Y %H:%M} UTC", instant=instant)

@@ -25,6 +25,7 @@ from accounts.commands import Actor, Arguments, FourEyes, acting, command
 from accounts.errors import BadAmount, Refused
 from accounts.models import Asset, JournalEntry, LedgerAccount
 from accounts.money import MAX_AMOUNT, RATE_PLACES, ZERO, round_down
+from accounts.words import joined, tell
 from risk.insurance import FINANCE, CapitalTooSmall, check_amount, in_usd
 from risk.interest import daily_charge, midnights
 from risk.models import Tranche, TrancheEntry
@@ -120,9 +121,9 @@ def fund(
     """
     check_amount(asset, amount)
     if amount >= MAX_AMOUNT:
-        raise BadAmount("An amount is below 10^18.")
+        raise BadAmount(tell("An amount is below 10^18."))
     if not Asset.objects.filter(pk=asset, loanable=True).exists():
-        raise BadFunding(f"The desk does not lend {asset}, so it has no pool to fund.")
+        raise BadFunding(tell("The desk does not lend {asset}, so it has no pool to fund.", asset=asset))
     lender = lender.strip()
     _refuse_bad(lender=lender, annual_rate=annual_rate, matures_at=matures_at, at=at)
     tranche = Tranche.objects.create(
@@ -158,7 +159,13 @@ def draw(
     check_amount(tranche.asset_id, amount)
     if amount > owed.principal:
         raise BadFunding(
-            f"{tranche} has {owed.principal:f} {tranche.asset_id} left; {amount:f} cannot be given back."
+            tell(
+                "{tranche} has {principal:f} {asset} left; {amount:f} cannot be given back.",
+                tranche=tranche,
+                principal=owed.principal,
+                asset=tranche.asset_id,
+                amount=amount,
+            )
         )
     _refuse_short(tranche, amount + owed.cost, capital=ZERO if tranche.lender else amount)
     lines = [_paid(tranche, owed.cost), ledger.Line(source(tranche), books.pool(tranche.asset_id), amount)]
@@ -190,11 +197,21 @@ def pay_cost(
     book_due(tranche, at=at)
     cost = owed_on(tranche).cost
     if cost == 0:
-        raise BadFunding(f"No cost is owed on {tranche} now; it is charged at 00:00 UTC.")
+        raise BadFunding(
+            tell("No cost is owed on {tranche} now; it is charged at 00:00 UTC.", tranche=tranche)
+        )
     amount = cost if amount is None else amount
     check_amount(tranche.asset_id, amount)
     if amount > cost:
-        raise BadFunding(f"{cost:f} {tranche.asset_id} of cost is owed on {tranche}; {amount:f} is more.")
+        raise BadFunding(
+            tell(
+                "{cost:f} {asset} of cost is owed on {tranche}; {amount:f} is more.",
+                cost=cost,
+                asset=tranche.asset_id,
+                tranche=tranche,
+                amount=amount,
+            )
+        )
     _refuse_short(tranche, amount)
     lines = [_paid(tranche, amount)]
     entry = ledger.post(kind="funding", reference=_reference(tranche, Kind.PAY), lines=lines, at=at)
@@ -234,7 +251,13 @@ def still_to_charge(through: datetime) -> list[str]:
     behind = [str(tranche) for tranche in rows if pending(tranche, at=through)]
     if not behind:
         return []
-    return [f"the cost of {len(behind)} tranche(s) of funding, such as {', '.join(behind[:3])}, until then"]
+    return [
+        tell(
+            "the cost of {count} tranche(s) of funding, such as {behind}, until then",
+            count=len(behind),
+            behind=joined(", ", behind[:3]),
+        )
+    ]
 
 
 def book_due(tranche: Tranche, *, at: datetime) -> int:
@@ -290,28 +313,46 @@ def _locked(tranche_id: int, *, at: datetime) -> Tranche:
     rows = Tranche.objects.select_related("asset").filter(pk=tranche_id)
     tranche = rows.select_for_update(of=("self",), no_key=True).first()
     if tranche is None:
-        raise BadFunding(f"There is no tranche {tranche_id}.")
+        raise BadFunding(tell("There is no tranche {tranche}.", tranche=tranche_id))
     if tranche.closed_at is not None:
-        raise TrancheClosed(f"{tranche} was given back on {tranche.closed_at:%-d %B %Y, %H:%M} UTC.")
+        raise TrancheClosed(
+            tell(
+                "{tranche} was given back on {closed_at:%-d %B %Y, %H:%M} UTC.",
+                tranche=tranche,
+                closed_at=tranche.closed_at,
+            )
+        )
     last = tranche.entries.aggregate(last=Max("at"))["last"]
     if last is not None and at < last:
-        raise BadFunding(f"{tranche} has an entry of {last:%Y-%m-%d %H:%M} UTC; nothing is booked before it.")
+        raise BadFunding(
+            tell(
+                "{tranche} has an entry of {last:%Y-%m-%d %H:%M} UTC; nothing is booked before it.",
+                tranche=tranche,
+                last=last,
+            )
+        )
     return tranche
 
 
 def _refuse_bad(*, lender: str, annual_rate: Decimal, matures_at: datetime | None, at: datetime) -> None:
     if len(lender) > LONGEST_NAME or (lender and not lender.isprintable()):
-        raise BadFunding(f"A lender's name is one line of at most {LONGEST_NAME} characters.")
+        raise BadFunding(
+            tell(
+                "A lender's name is one line of at most {longest_name} characters.", longest_name=LONGEST_NAME
+            )
+        )
     if not (
         annual_rate.is_finite()
         and 0 <= annual_rate < TOP_RATE
         and annual_rate == round_down(annual_rate, RATE_PLACES)
     ):
-        raise BadFunding("A rate is a fraction from 0 to below 10 with at most 12 decimals: 0.05 is 5 %.")
+        raise BadFunding(
+            tell("A rate is a fraction from 0 to below 10 with at most 12 decimals: 0.05 is 5 %.")
+        )
     if not lender and annual_rate != 0:
-        raise BadFunding("Our own capital costs nothing; name the lender who asks for a rate.")
+        raise BadFunding(tell("Our own capital costs nothing; name the lender who asks for a rate."))
     if matures_at is not None and matures_at <= at:
-        raise BadFunding("A tranche matures in the future; leave the date empty when it has none.")
+        raise BadFunding(tell("A tranche matures in the future; leave the date empty when it has none."))
 
 
 def _refuse_short(tranche: Tranche, amount: Decimal, *, capital: Decimal = ZERO) -> None:
@@ -320,12 +361,22 @@ def _refuse_short(tranche: Tranche, amount: Decimal, *, capital: Decimal = ZERO)
     free, held = books.pool(asset).balance, books.capital(asset).balance
     if amount > free:
         raise PoolTooSmall(
-            f"The pool holds {free:f} {asset} and {amount:f} is needed; the rest is lent out. Take less, or fund the"
-            " pool first."
+            tell(
+                "The pool holds {free:f} {asset} and {amount:f} is needed; the rest is lent out. Take"
+                " less, or fund the pool first.",
+                free=free,
+                asset=asset,
+                amount=amount,
+            )
         )
     if capital > held:
         raise CapitalTooSmall(
-            f"Capital holds {held:f} {asset}; the rest is set aside in the insurance fund. Draw it back first."
+            tell(
+                "Capital holds {held:f} {asset}; the rest is set aside in the insurance fund. Draw it"
+                " back first.",
+                held=held,
+                asset=asset,
+            )
         )
 
 

@@ -18,6 +18,7 @@ from accounts.ledger import Overdrawn
 from accounts.models import LedgerAccount
 from accounts.money import ZERO
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 from risk import book, freezes, groups, moves, prices, valuation
 from risk.levels import Action, Band, Lines, band
 from risk.models import CollateralGroup, Movement
@@ -291,7 +292,12 @@ def _check(move: Move, effects: list[_Effect], *, at: datetime, confirmed: bool 
         held = ledger.balances(account_ids=[move.source], kinds=[move.source_wallet]).get(wallet, ZERO)
         if held < move.amount:
             raise Overdrawn(
-                f"This wallet holds {held.normalize():f} {move.asset.pk}, less than {move.amount:f}."
+                tell(
+                    "This wallet holds {held:f} {asset}, less than {amount:f}.",
+                    held=held.normalize(),
+                    asset=move.asset.pk,
+                    amount=move.amount,
+                )
             )
     for effect in effects:
         if effect.action is not Action.DEPOSIT:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 from django.db import connection
 
+from accounts.words import joined, tell
 from risk import arrays
 from risk.columns import Floats, Index, Ints, read
 from risk.parameters import NotPublished
@@ -26,12 +27,12 @@ _STATE = """
 """
 # A row that has ended leaves its scope empty; the row before it does not come back.
 _IN_FORCE = f"""
-    SELECT product, coin, customer, of_group, {", ".join(NAMES)} FROM (
+    SELECT product, coin, customer, of_group, {joined(", ", NAMES)} FROM (
         SELECT DISTINCT ON (l.product, l.asset_id, l.customer_id, l.group_id)
             array_position(%(products)s::text[], l.product::text)::bigint - 1 AS product,
             CASE WHEN l.asset_id IS NULL THEN -1 ELSE coalesce(coin.code - 1, -2) END AS coin,
             coalesce(l.customer_id, -1) AS customer, coalesce(l.group_id, -1) AS of_group,
-            {", ".join(f"l.{name}::float8" for name in NAMES)}, l.ends_at
+            {joined(", ", (f"l.{name}::float8" for name in NAMES))}, l.ends_at
         FROM risk_limits l
         LEFT JOIN unnest(%(coins)s::text[]) WITH ORDINALITY AS coin (symbol, code) ON coin.symbol = l.asset_id
         WHERE l.effective_at <= %(at)s
@@ -94,7 +95,7 @@ def _resolved(book: arrays.Book, at: datetime) -> Floats:
     missing = book.is_watched & np.isnan(lines[0])
     if missing.any():
         product = list(arrays.PRODUCTS)[book.groups.product[missing][0]]
-        raise NotPublished(f"No LTV lines are published for the product {product}.")
+        raise NotPublished(tell("No LTV lines are published for the product {product}.", product=product))
     return lines
 
 

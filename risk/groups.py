@@ -17,6 +17,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Account, Asset, Customer
 from accounts.powers import MemberRule, Power
+from accounts.words import joined, tell
 from risk import book, delays, freezes, levels
 from risk.models import CollateralGroup, Debt, GroupCoin, Member, RiskEvent
 
@@ -175,23 +176,37 @@ def check_accounts(
         BadReceiver, BadCollateralAccount, NotCollateral: as `open_or_extend`.
     """
     if receiver.customer_id != customer.pk:
-        raise BadReceiver(f"The receiving account {receiver} does not belong to {customer.name}.")
+        raise BadReceiver(
+            tell(
+                "The receiving account {receiver} does not belong to {customer}.",
+                receiver=receiver,
+                customer=customer.name,
+            )
+        )
     if receiver.kind == Account.Kind.SUB_VIRTUAL:
-        raise BadReceiver(f"{receiver} is a virtual sub-account, which cannot receive a loan.")
+        raise BadReceiver(
+            tell("{receiver} is a virtual sub-account, which cannot receive a loan.", receiver=receiver)
+        )
     for account in accounts:
         if account.customer_id != customer.pk:
             raise BadCollateralAccount(
-                f"The collateral account {account} does not belong to {customer.name}."
+                tell(
+                    "The collateral account {account} does not belong to {customer}.",
+                    account=account,
+                    customer=customer.name,
+                )
             )
         if account.kind == Account.Kind.SUB_MANAGED:
-            raise BadCollateralAccount(f"{account} is a managed sub-account, which cannot be collateral.")
+            raise BadCollateralAccount(
+                tell("{account} is a managed sub-account, which cannot be collateral.", account=account)
+            )
         if account.pk == receiver.pk:
             raise BadCollateralAccount(
-                f"{account} receives the loan, so it cannot be its collateral account."
+                tell("{account} receives the loan, so it cannot be its collateral account.", account=account)
             )
     for coin in coins:
         if not coin.collateral:
-            raise NotCollateral(f"{coin.pk} does not count as collateral.")
+            raise NotCollateral(tell("{coin} does not count as collateral.", coin=coin.pk))
 
 
 @command("groups.add_account", returns=Member, member=MemberRule(Power.PLEDGE))
@@ -216,7 +231,7 @@ def add_account(
     held = hold(uids=[uid], group_ids=[group_id])
     group = opened(held, group_id)
     if uid not in held.accounts:
-        raise Account.DoesNotExist(f"There is no account {uid}.")
+        raise Account.DoesNotExist(tell("There is no account {uid}.", uid=uid))
     check_adding(group, held.accounts[uid], held.pledged.get(uid), most=max_accounts, at=at)
     before = book.state_of(group, at=at)
     after = book.with_account(before, uid)
@@ -233,7 +248,7 @@ def check_adding(
     check_accounts(customer=group.customer, receiver=group.receiver, accounts=[account])
     _refuse_in_use(account, group, other)
     if other is not None:
-        raise AccountInUse(f"{account} is a collateral account of this group already.")
+        raise AccountInUse(tell("{account} is a collateral account of this group already.", account=account))
     _refuse_too_many(group, 1, most)
     freezes.refuse_frozen(action=levels.Action.ADD_ACCOUNT, uids=[account.pk], group=group, at=at)
 
@@ -284,9 +299,12 @@ def permit(
         NeedsConfirmation: a trade this client may make once they have `confirmed` it (R-VIP-54).
     """
     if before.stale_debts:
-        owed = ", ".join(before.stale_debts)
+        owed = joined(", ", before.stale_debts)
         raise PriceTooOld(
-            f"The price of {owed} is too old to value what is owed; nothing may leave until it is fresh."
+            tell(
+                "The price of {owed} is too old to value what is owed; nothing may leave until it is fresh.",
+                owed=owed,
+            )
         )
     _require(_verdict(action, before, after, at, confirmed=confirmed))
 
@@ -321,16 +339,18 @@ def live_member(group: CollateralGroup, uid: int) -> Member:
     """The account's place in the group, or NotAMember."""
     member = group.members.filter(account_id=uid, released_at__isnull=True).first()
     if member is None:
-        raise NotAMember(f"Account {uid} is not a collateral account of {group}.")
+        raise NotAMember(tell("Account {uid} is not a collateral account of {group}.", uid=uid, group=group))
     return member
 
 
 def opened(held: Held, group_id: int) -> CollateralGroup:
     group = held.groups.get(group_id)
     if group is None:
-        raise CollateralGroup.DoesNotExist(f"There is no group {group_id}.")
+        raise CollateralGroup.DoesNotExist(tell("There is no group {group}.", group=group_id))
     if group.closed_at is not None:
-        raise GroupClosed(f"{group} owes nothing any more and was closed; its accounts are free.")
+        raise GroupClosed(
+            tell("{group} owes nothing any more and was closed; its accounts are free.", group=group)
+        )
     return group
 
 
@@ -357,7 +377,7 @@ def _verdict(
     )
     if verdict.allowed or not before.stale_coins:
         return verdict
-    stale = ", ".join(before.stale_coins)
+    stale = joined(", ", before.stale_coins)
     return replace(verdict, reason=f"{verdict.reason} (Without a fresh price, {stale} counts nothing.)")
 
 
@@ -376,7 +396,13 @@ def _open_group_of(receiver: Account, product: str, held: Held) -> CollateralGro
 
 def _refuse_in_use(account: Account, group: CollateralGroup, other: CollateralGroup | None) -> None:
     if other is not None and other.pk != group.pk:
-        raise AccountInUse(f"Collateral account already in use: {account} already secures {other}.")
+        raise AccountInUse(
+            tell(
+                "Collateral account already in use: {account} already secures {other}.",
+                account=account,
+                other=other,
+            )
+        )
 
 
 def _refuse_too_many(group: CollateralGroup, more: int, max_accounts: int | None) -> None:
@@ -385,7 +411,11 @@ def _refuse_too_many(group: CollateralGroup, more: int, max_accounts: int | None
     count = group.members.filter(released_at__isnull=True).count() + more
     if count > max_accounts:
         raise TooManyAccounts(
-            f"A group has at most {max_accounts} collateral accounts; this would make {count}."
+            tell(
+                "A group has at most {max_accounts} collateral accounts; this would make {count}.",
+                max_accounts=max_accounts,
+                count=count,
+            )
         )
 
 

@@ -7,6 +7,7 @@ meanwhile. Inside the transaction that decided it. R-ADM-05, R-GEN-24, R-FTR-22
 from datetime import datetime
 
 from accounts import notices
+from accounts.words import tell
 from risk import margin_calls
 from risk.book import GroupState
 from risk.models import CollateralGroup, Freeze
@@ -21,9 +22,14 @@ def tell_of_pause(state: GroupState, pause: Freeze, *, at: datetime) -> None:
         event=f"pause:{group.pk}:{pause.pk}",
         kind="liquidation_paused",
         follows="your collateral is to be sold",
-        why=f"{group.name} ({group}) would be liquidated now. The desk has paused liquidations until"
-        f" {pause.ends_at:%Y-%m-%d %H:%M} UTC at the latest; when the pause ends, collateral is sold"
-        " unless LTV is lower by then.",
+        why=tell(
+            "{group} ({group2}) would be liquidated now. The desk has paused liquidations until"
+            " {ends_at:%Y-%m-%d %H:%M} UTC at the latest; when the pause ends, collateral is sold"
+            " unless LTV is lower by then.",
+            group=group.name,
+            group2=group,
+            ends_at=pause.ends_at,
+        ),
         facts={"paused_until": pause.ends_at.isoformat()},
         at=at,
     )
@@ -38,8 +44,13 @@ def tell_of_pace(state: GroupState, pace: Pace, *, at: datetime) -> None:
         event=f"pace:{group.pk}:{since.isoformat()}",
         kind="liquidation_paced",
         follows="the sale of your collateral waits",
-        why=f"{group.name} ({group}) is to be liquidated, and its sale waits. {pace.told()} If LTV is lower by"
-        " then, nothing is sold.",
+        why=tell(
+            "{group} ({group2}) is to be liquidated, and its sale waits. {told} If LTV is lower"
+            " by then, nothing is sold.",
+            group=group.name,
+            group2=group,
+            told=pace.told(),
+        ),
         facts={"coin": pace.coin, "most_usd": f"{pace.most_usd:f}"},
         at=at,
     )
@@ -56,10 +67,18 @@ def tell_of_grace(state: GroupState, until: datetime | None, *, at: datetime) ->
         event=f"grace:{group.pk}:{until.isoformat()}",
         kind="grace",
         follows="your collateral will be sold",
-        why=f"{group.name} ({group}) is over its liquidation line of {lines.liquidation:.2%}. Because prices"
-        f" were not available for a while, nothing is sold before {until:%Y-%m-%d %H:%M:%S} UTC, unless"
-        f" LTV rises above {lines.cutoff:.2%}.\n\n"
-        f"To get below the liquidation line: {margin_calls.ways(state, below)}.",
+        why=tell(
+            "{group} ({group2}) is over its liquidation line of {liquidation:.2%}. Because prices"
+            " were not available for a while, nothing is sold before {until:%Y-%m-%d %H:%M:%S}"
+            " UTC, unless LTV rises above {cutoff:.2%}.\n\nTo get below the liquidation line:"
+            " {state}.",
+            group=group.name,
+            group2=group,
+            liquidation=lines.liquidation,
+            until=until,
+            cutoff=lines.cutoff,
+            state=margin_calls.ways(state, below),
+        ),
         facts={"grace_until": until.isoformat()},
         at=at,
     )
@@ -82,13 +101,25 @@ def _tell(
         customer=group.customer,
         event=event,
         kind=kind,
-        title=f"LTV of {group.name} is {margin_calls.percent(state.worth(permission=False))}: {follows}",
+        title=tell(
+            "LTV of {group} is {worth}: {follows}",
+            group=group.name,
+            worth=margin_calls.percent(state.worth(permission=False)),
+            follows=follows,
+        ),
         body="\n".join(
             [
                 why,
                 "",
-                f"To get back to the initial line of {line:.2%}: {margin_calls.ways(state, initial)}.",
-                f"Prices used: {margin_calls.prices_used(state)}. They move; so do these amounts.",
+                tell(
+                    "To get back to the initial line of {line:.2%}: {state}.",
+                    line=line,
+                    state=margin_calls.ways(state, initial),
+                ),
+                tell(
+                    "Prices used: {state}. They move; so do these amounts.",
+                    state=margin_calls.prices_used(state),
+                ),
             ]
         ),
         facts=margin_calls.snapshot(state) | {"to_initial": margin_calls.cure_facts(initial)} | facts,

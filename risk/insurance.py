@@ -17,6 +17,7 @@ from accounts.commands import Actor, Arguments, FourEyes, command
 from accounts.errors import BadAmount, Refused
 from accounts.models import Asset, JournalEntry, LedgerAccount, User
 from accounts.money import ZERO, exact, round_down
+from accounts.words import tell
 from risk import prices
 
 FINANCE = frozenset({User.Role.FINANCE, User.Role.ADMIN})
@@ -58,7 +59,14 @@ def fund(
     check_amount(asset, amount)
     held = books.capital(asset).balance
     if amount > held:
-        raise CapitalTooSmall(f"Capital holds {held:f} {asset}; {amount:f} cannot be set aside.")
+        raise CapitalTooSmall(
+            tell(
+                "Capital holds {held:f} {asset}; {amount:f} cannot be set aside.",
+                held=held,
+                asset=asset,
+                amount=amount,
+            )
+        )
     line = ledger.Line(debit=books.capital(asset), credit=books.insurance(asset), amount=amount)
     return ledger.post(kind="insurance", reference=_reference("set-aside", asset, at), lines=[line], at=at)
 
@@ -83,7 +91,14 @@ def refuse_more_than_fund(asset: str, amount: Decimal) -> None:
     """In words, before the posting; two at once are refused by the ledger (never below 0)."""
     held = books.insurance(asset).balance
     if amount > held:
-        raise FundTooSmall(f"The insurance fund holds {held:f} {asset}; {amount:f} is more.")
+        raise FundTooSmall(
+            tell(
+                "The insurance fund holds {held:f} {asset}; {amount:f} is more.",
+                held=held,
+                asset=asset,
+                amount=amount,
+            )
+        )
 
 
 def balances() -> dict[str, Decimal]:
@@ -96,9 +111,15 @@ def check_amount(asset: str, amount: Decimal) -> None:
     """Raises BadAmount for what is no amount of this coin."""
     places = Asset.objects.values_list("places", flat=True).filter(pk=asset).first()
     if places is None:
-        raise BadAmount(f"There is no coin {asset}.")
+        raise BadAmount(tell("There is no coin {asset}.", asset=asset))
     if not amount.is_finite() or amount <= ZERO or amount != round_down(amount, places):
-        raise BadAmount(f"An amount of {asset} is more than 0, with at most {places} decimals.")
+        raise BadAmount(
+            tell(
+                "An amount of {asset} is more than 0, with at most {places} decimals.",
+                asset=asset,
+                places=places,
+            )
+        )
 
 
 def _reference(what: str, asset: str, at: datetime) -> str:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from accounts.money import ZERO
+from accounts.words import tell
 
 Dated = tuple[datetime | None, Decimal]  # when it falls due (None: no date), and the principal
 
@@ -27,14 +28,14 @@ class Bucket(StrEnum):
 
 
 LABELS: Final = {
-    Bucket.OVERDUE: "Due already",
-    Bucket.DAY: "Within 1 day",
-    Bucket.WEEK: "Within 7 days",
-    Bucket.MONTH: "Within 30 days",
-    Bucket.TWO_MONTHS: "Within 60 days",
-    Bucket.THREE_MONTHS: "Within 90 days",
+    Bucket.OVERDUE: tell("Due already"),
+    Bucket.DAY: tell("Within 1 day"),
+    Bucket.WEEK: tell("Within 7 days"),
+    Bucket.MONTH: tell("Within 30 days"),
+    Bucket.TWO_MONTHS: tell("Within 60 days"),
+    Bucket.THREE_MONTHS: tell("Within 90 days"),
     Bucket.LATER: "Later",
-    Bucket.OPEN: "No date",
+    Bucket.OPEN: tell("No date"),
 }
 ENDS: Final = (
     (Bucket.OVERDUE, timedelta(0)),

@@ -10,6 +10,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum, auto
 
 from accounts.money import ONE, divide_down, divide_up, exact
+from accounts.words import tell
 from risk.handling import CallTrades
 from risk.valuation import Worth
 
@@ -173,7 +174,9 @@ def permits(
     if holds:
         return Verdict(allowed=True)
     if liquidating:
-        reason = f"Collateral is being sold: you cannot {_WORDS[action]} until the sale ends."
+        reason = tell(
+            "Collateral is being sold: you cannot {words} until the sale ends.", words=_WORDS[action]
+        )
     elif condition in _CLOSED:
         reason = _too_high_now(action, before, lines, call_trades)
     elif action is Action.TRADE and call_trades is CallTrades.BELOW_LIQUIDATION:
@@ -187,13 +190,20 @@ def _trade_by_flag(after: Worth, lines: Lines, *, confirmed: bool) -> Verdict:
     """A client trusted above margin call still sees the LTV first, and never reaches liquidation. R-VIP-54"""
     if not after.is_below(lines.liquidation):
         line = _line(lines.liquidation)
-        reason = f"LTV would be {_percent(after)}; it must stay below the liquidation line of {line}."
+        reason = tell(
+            "LTV would be {after}; it must stay below the liquidation line of {line}.",
+            after=_percent(after),
+            line=line,
+        )
         return Verdict(allowed=False, reason=reason)
     if confirmed:
         return Verdict(allowed=True)
-    reason = (
-        f"LTV would be {_percent(after)}, not below the margin call line of {_line(lines.margin_call)}, and at"
-        f" {_line(lines.liquidation)} the collateral is sold: confirm that you want this trade."
+    reason = tell(
+        "LTV would be {after}, not below the margin call line of {margin_call}, and at"
+        " {liquidation} the collateral is sold: confirm that you want this trade.",
+        after=_percent(after),
+        margin_call=_line(lines.margin_call),
+        liquidation=_line(lines.liquidation),
     )
     return Verdict(allowed=False, reason=reason, to_confirm=True)
 
@@ -208,32 +218,50 @@ def _too_high_now(action: Action, before: Worth, lines: Lines, call_trades: Call
         Band.CALL: ("margin call", lines.margin_call),
         Band.LIQ: ("liquidation", lines.liquidation),
     }[_COLUMNS[first_closed]]
-    return f"LTV is {_percent(before)}: you can {_WORDS[action]} only below the {name} line of {_line(line)}."
+    return tell(
+        "LTV is {before}: you can {words} only below the {name} line of {line}.",
+        before=_percent(before),
+        words=_WORDS[action],
+        name=name,
+        line=_line(line),
+    )
 
 
 def _too_high_after(condition: _If, before: Worth, after: Worth, lines: Lines) -> str:
     if condition is _If.LOWERS_LTV:
-        return (
-            f"LTV is {_percent(before)}, not below the margin call line of {_line(lines.margin_call)}: only a"
-            f" trade that lowers it is possible, and this one would leave it at {_percent(after)}."
+        return tell(
+            "LTV is {before}, not below the margin call line of {margin_call}: only a trade that"
+            " lowers it is possible, and this one would leave it at {after}.",
+            before=_percent(before),
+            margin_call=_line(lines.margin_call),
+            after=_percent(after),
         )
     if condition is _If.AT_MOST_INITIAL_AFTER:
         over = _percent(after, divide=divide_up)
-        return f"LTV would be {over}, above the initial line of {_line(lines.initial)}."
+        return tell(
+            "LTV would be {over}, above the initial line of {initial}.",
+            over=over,
+            initial=_line(lines.initial),
+        )
     name, line = "margin call", lines.margin_call
     if condition is _If.BELOW_INITIAL_AFTER:
         name, line = "initial", lines.initial
-    return f"LTV would be {_percent(after)}; it must stay below the {name} line of {_line(line)}."
+    return tell(
+        "LTV would be {after}; it must stay below the {name} line of {line}.",
+        after=_percent(after),
+        name=name,
+        line=_line(line),
+    )
 
 
 @exact
 def _percent(worth: Worth, divide: Callable[[Decimal, Decimal, int], Decimal] = divide_down) -> str:
     """Two decimals, rounded towards the refusal: "72.00 % is above 72 %" would be no reason."""
     if worth.debt and not worth.collateral:
-        return "infinite, as no collateral counts"
-    return f"{divide(100 * worth.debt, worth.collateral, 2):f} %" if worth.debt else "0 %"
+        return tell("infinite, as no collateral counts")
+    return tell("{value:f} %", value=divide(100 * worth.debt, worth.collateral, 2)) if worth.debt else "0 %"
 
 
 @exact
 def _line(line: Decimal) -> str:
-    return f"{(100 * line).normalize():f} %"
+    return tell("{value:f} %", value=(100 * line).normalize())

@@ -25,6 +25,7 @@ from decimal import Decimal
 
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
+from accounts.words import joined, tell
 from risk import book, debts, freezes, groups, parameters, records, sales, steps
 from risk.book import GroupState
 from risk.handling import Handling, Mode
@@ -246,25 +247,35 @@ def liquidate_by_hand(
         groups.PriceTooOld: something owed or pledged has no fresh price.
     """
     if mode not in set(Mode):
-        raise BadMode(f"Sell in full or stepped; {mode!r} is neither.")
+        raise BadMode(tell("Sell in full or stepped; {mode!r} is neither.", mode=mode))
     [group] = CollateralGroup.objects.locked(group_id)
     refuse_paused(group, at)
     state = book.state_of(group, at=at)
     if state.is_liquidating:
-        raise AlreadyRunning(f"Collateral of {group} is being sold already.")
+        raise AlreadyRunning(tell("Collateral of {group} is being sold already.", group=group))
     if not state.debts:
-        raise NothingToSell(f"{group} owes nothing, so nothing can be sold for it.")
+        raise NothingToSell(tell("{group} owes nothing, so nothing can be sold for it.", group=group))
     stale = sorted({*state.stale_debts, *state.stale_coins})
     if stale:
         raise groups.PriceTooOld(
-            f"The price of {' and '.join(stale)} is too old to sell anything of {group}."
+            tell(
+                "The price of {stale} is too old to sell anything of {group}.",
+                stale=joined(tell(" and "), stale),
+                group=group,
+            )
         )
     row = liquidate(
         state=state, at=at, handling=replace(state.handling, mode=Mode(mode)), cause=Liquidation.Cause.MANUAL
     )
     if row is None:
         target = steps.target_of(state, state.handling)
-        raise NothingToSell(f"LTV of {group} is at or below {target:.2%}, where steps stop; nothing to sell.")
+        raise NothingToSell(
+            tell(
+                "LTV of {group} is at or below {target:.2%}, where steps stop; nothing to sell.",
+                group=group,
+                target=target,
+            )
+        )
     return row
 
 
@@ -275,8 +286,13 @@ def refuse_paused(group: CollateralGroup, at: datetime) -> None:
     pause = freezes.liquidation_paused(group, at)
     if pause is not None:
         raise freezes.Frozen(
-            f"Liquidations of {group} are paused until {pause.ends_at:%Y-%m-%d %H:%M} UTC ({pause.reason});"
-            " nothing is sold before, unless the pause is lifted."
+            tell(
+                "Liquidations of {group} are paused until {ends_at:%Y-%m-%d %H:%M} UTC ({reason});"
+                " nothing is sold before, unless the pause is lifted.",
+                group=group,
+                ends_at=pause.ends_at,
+                reason=pause.reason,
+            )
         )
 
 

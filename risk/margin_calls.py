@@ -13,6 +13,7 @@ from decimal import Decimal
 from accounts import notices
 from accounts.models import Asset, Notice
 from accounts.money import ZERO, divide_up, exact, round_up, unit
+from accounts.words import joined, tell
 from risk import cure, valuation
 from risk.book import GroupState
 from risk.levels import Band, has_recovered
@@ -95,8 +96,12 @@ def _tell_it_is_over(call: MarginCall, *, ltv: Decimal | None, at: datetime) -> 
         customer=group.customer,
         event=f"call-ended:{call.pk}",
         kind="call_ended",
-        title=f"{group.name} is out of margin call",
-        body=f"{group.name} ({group}) is back below its margin call line. There is nothing left to do.",
+        title=tell("{group} is out of margin call", group=group.name),
+        body=tell(
+            "{group} ({group2}) is back below its margin call line. There is nothing left to do.",
+            group=group.name,
+            group2=group,
+        ),
         facts={"group": group.pk, "ltv": None if ltv is None else f"{ltv:f}"},
         at=at,
     )
@@ -213,7 +218,7 @@ def _tell(
         customer=group.customer,
         event=f"{event_prefix(group)}{call.pk}:{call.notices}",
         kind="margin_call",
-        title=f"Margin call: LTV of {group.name} is {percent(worth)}",
+        title=tell("Margin call: LTV of {group} is {worth}", group=group.name, worth=percent(worth)),
         body=_body(group, state, worth, below, initial, at),
         facts=facts,
         at=at,
@@ -227,14 +232,26 @@ def _body(
     lines = state.lines
     return "\n".join(
         [
-            f"The loan-to-value ratio of {group.name} ({group}) reached {percent(worth)} at"
-            f" {at:%Y-%m-%d %H:%M:%S} UTC. The margin call line is {_percent(lines.margin_call)}; at"
-            f" {_percent(lines.liquidation)} your collateral is sold.",
+            tell(
+                "The loan-to-value ratio of {group} ({group2}) reached {worth} at"
+                " {at:%Y-%m-%d %H:%M:%S} UTC. The margin call line is {margin_call}; at {liquidation}"
+                " your collateral is sold.",
+                group=group.name,
+                group2=group,
+                worth=percent(worth),
+                at=at,
+                margin_call=_percent(lines.margin_call),
+                liquidation=_percent(lines.liquidation),
+            ),
             "",
-            f"To get below the margin call line: {ways(state, below)}.",
-            f"To get back to the initial line of {_percent(lines.initial)}: {ways(state, initial)}.",
+            tell("To get below the margin call line: {state}.", state=ways(state, below)),
+            tell(
+                "To get back to the initial line of {initial}: {state}.",
+                initial=_percent(lines.initial),
+                state=ways(state, initial),
+            ),
             "",
-            f"Prices used: {prices_used(state)}. They move; so do these amounts.",
+            tell("Prices used: {state}. They move; so do these amounts.", state=prices_used(state)),
         ]
     )
 
@@ -242,22 +259,31 @@ def _body(
 def prices_used(state: GroupState) -> str:
     """Each coin owed or held with the price it was valued at, for people. R-GEN-65"""
     used = {owed.asset for owed in state.owed()} | {held.asset for held in state.holdings(permission=False)}
-    return ", ".join(f"{asset} {state.quotes[asset].price.normalize():f} USD" for asset in sorted(used))
+    return joined(
+        ", ",
+        (
+            tell("{asset} {price:f} USD", asset=asset, price=state.quotes[asset].price.normalize())
+            for asset in sorted(used)
+        ),
+    )
 
 
 def ways(state: GroupState, found: Cure) -> str:
-    ways = [f"repay {_figure(amount, state.assets[asset])}" for asset, amount in found.repay.items()]
-    added = f"add collateral that counts for {found.add_usd:,.2f} USD"
+    ways = [
+        tell("repay {amount}", amount=_figure(amount, state.assets[asset]))
+        for asset, amount in found.repay.items()
+    ]
+    added = tell("add collateral that counts for {add_usd:,.2f} USD", add_usd=found.add_usd)
     coins = [_figure(amount, state.assets[coin]) for coin, amount in found.add.items()]
     if coins:
-        added += f" (for example {' or '.join(coins[:3])})"
-    return ", or ".join([*ways, added])
+        added += tell(" (for example {coins})", coins=joined(tell(" or "), coins[:3]))
+    return joined(tell(", or "), [*ways, added])
 
 
 def _figure(amount: Decimal, asset: Asset) -> str:
     """An amount that is enough: stable coins and currencies up to the cent, other coins at their places."""
     shown = round_up(amount, CENT) if asset.kind != Asset.Kind.CRYPTO and asset.places > CENT else amount
-    return f"{shown:,f} {asset.pk}"
+    return tell("{shown:,f} {asset}", shown=shown, asset=asset.pk)
 
 
 def cure_facts(found: Cure) -> dict[str, object]:
@@ -304,4 +330,4 @@ def percent(worth: Worth) -> str:
 
 
 def _percent(fraction: Decimal) -> str:
-    return f"{int(fraction * 10000) / Decimal(100):f} %"
+    return tell("{fraction:f} %", fraction=int(fraction * 10000) / Decimal(100))

@@ -24,6 +24,7 @@ from accounts.exchange import exchange
 from accounts.ledger import Line, Overdrawn
 from accounts.models import Account, Asset, JournalEntry, LedgerAccount
 from accounts.money import MAX_AMOUNT, ZERO, divide_down, exact, round_down
+from accounts.words import joined, tell
 from risk import prices
 from risk.groups import PriceTooOld
 from risk.models import Movement
@@ -104,7 +105,7 @@ def deposit(*, uid: int, symbol: str, amount: Decimal, wallet: str) -> Move:
 
 def withdrawal(*, uid: int, symbol: str, amount: Decimal, wallet: str, address: str) -> Move:
     if not (0 < len(address) <= 120 and address.isascii() and address.isprintable() and " " not in address):
-        raise BadAddress("The address to withdraw to has 1 to 120 characters without spaces.")
+        raise BadAddress(tell("The address to withdraw to has 1 to 120 characters without spaces."))
     account, asset = Account.objects.get(pk=uid), _asset(symbol)
     _check_wallet(wallet, asset)
     return Move(
@@ -126,9 +127,11 @@ def transfer(
     _check_wallet(source_wallet, asset)
     _check_wallet(target_wallet, asset)
     if source.customer_id != target.customer_id:
-        raise NotYourAccount("Coins move only between accounts of one customer; withdraw to send them away.")
+        raise NotYourAccount(
+            tell("Coins move only between accounts of one customer; withdraw to send them away.")
+        )
     if (source_uid, source_wallet) == (target_uid, target_wallet):
-        raise BadWallet("The two wallets are the same one; choose another to move to.")
+        raise BadWallet(tell("The two wallets are the same one; choose another to move to."))
     return Move(
         kind=Kind.TRANSFER,
         customer_id=source.customer_id,
@@ -145,15 +148,30 @@ def trade(*, uid: int, sell: str, amount: Decimal, buy: str, at: datetime) -> Mo
     """At the index, both prices fresh; what is bought rounds down. R-VIP-54"""
     account, sold, wanted = Account.objects.get(pk=uid), _asset(sell), _asset(buy)
     if sell == buy:
-        raise BadTrade(f"Selling {sell} for {buy} changes nothing; choose two coins.")
+        raise BadTrade(
+            tell("Selling {sell} for {buy} changes nothing; choose two coins.", sell=sell, buy=buy)
+        )
     quotes = prices.latest(at=at, assets=[sell, buy])
     stale = [symbol for symbol in (sell, buy) if symbol not in quotes or not quotes[symbol].fresh]
     if stale:
-        raise PriceTooOld(f"There is no fresh price of {' and '.join(stale)} to trade at; try again soon.")
+        raise PriceTooOld(
+            tell(
+                "There is no fresh price of {stale} to trade at; try again soon.",
+                stale=joined(tell(" and "), stale),
+            )
+        )
     amount = _checked(amount, sold)
     got = bought(amount=amount, sell=quotes[sell].price, buy=quotes[buy].price, places=wanted.places)
     if not ZERO < got < MAX_AMOUNT:
-        raise BadTrade(f"{amount:f} {sell} cannot be traded: it would buy {got:f} {buy}.")
+        raise BadTrade(
+            tell(
+                "{amount:f} {sell} cannot be traded: it would buy {got:f} {buy}.",
+                amount=amount,
+                sell=sell,
+                got=got,
+                buy=buy,
+            )
+        )
     return Move(
         kind=Kind.TRADE,
         customer_id=account.customer_id,
@@ -210,25 +228,33 @@ def _post_trade(move: Move, reference: str, *, at: datetime) -> JournalEntry:
     except Overdrawn:
         if books.pool(bought).balance >= got:
             raise
-        raise DeskShort(f"The desk has too little {bought.pk} to sell {got:f} just now.") from None
+        raise DeskShort(
+            tell("The desk has too little {bought} to sell {got:f} just now.", bought=bought.pk, got=got)
+        ) from None
 
 
 def _asset(symbol: str) -> Asset:
     asset = Asset.objects.filter(pk=symbol).first()
     if asset is None:
-        raise NoSuchCoin("There is no such coin here.")
+        raise NoSuchCoin(tell("There is no such coin here."))
     return asset
 
 
 def _checked(amount: Decimal, asset: Asset) -> Decimal:
     """Edges parse text; this stops an amount the ledger could not hold, whoever calls."""
     if not amount.is_finite() or not ZERO < amount < MAX_AMOUNT or round_down(amount, asset.places) != amount:
-        raise TooFine(f"An amount of {asset.pk} is more than zero and has at most {asset.places} decimals.")
+        raise TooFine(
+            tell(
+                "An amount of {asset} is more than zero and has at most {places} decimals.",
+                asset=asset.pk,
+                places=asset.places,
+            )
+        )
     return amount
 
 
 def _check_wallet(wallet: str, asset: Asset) -> None:
     if wallet not in LedgerAccount.WALLETS:
-        raise BadWallet("A wallet is Spot, Fiat or Funding.")
+        raise BadWallet(tell("A wallet is Spot, Fiat or Funding."))
     if wallet == LedgerAccount.Kind.FIAT and asset.kind != Asset.Kind.FIAT:
-        raise BadWallet(f"The Fiat wallet is for currencies; {asset.pk} is none.")
+        raise BadWallet(tell("The Fiat wallet is for currencies; {asset} is none.", asset=asset.pk))

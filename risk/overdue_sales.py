@@ -13,6 +13,7 @@ from django.db.models import DurationField, ExpressionWrapper, F, Value
 from accounts import books
 from accounts.commands import Actor, acting, command
 from accounts.errors import Refused
+from accounts.words import joined, tell
 from risk import book, groups, held_back, liquidation, overdue, pace, parameters, records, sales
 from risk.handling import Mode
 from risk.models import CollateralGroup, Debt, Liquidation
@@ -95,17 +96,29 @@ def liquidate_overdue(
     _refuse_too_early(debt, at)
     if group.grace_until is not None and at < group.grace_until:
         raise InGrace(
-            f"Prices were out; nothing of {group} is sold before {group.grace_until:%Y-%m-%d %H:%M} UTC."
+            tell(
+                "Prices were out; nothing of {group} is sold before {grace_until:%Y-%m-%d %H:%M} UTC.",
+                group=group,
+                grace_until=group.grace_until,
+            )
         )
     liquidation.refuse_paused(group, at)
     state = book.state_of(group, at=at)
     if state.is_liquidating:
         raise liquidation.AlreadyRunning(
-            f"Collateral of {group} is being sold already; {debt} waits for its end."
+            tell(
+                "Collateral of {group} is being sold already; {debt} waits for its end.",
+                group=group,
+                debt=debt,
+            )
         )
     if state.stale_debts:
         raise groups.PriceTooOld(
-            f"The price of {' and '.join(state.stale_debts)} is too old to liquidate {debt}."
+            tell(
+                "The price of {stale_debts} is too old to liquidate {debt}.",
+                stale_debts=joined(tell(" and "), state.stale_debts),
+                debt=debt,
+            )
         )
     opening = Opening(state, [debt], Liquidation.Cause.OVERDUE, state.handling, Mode.FULL)
     [till] = records.start(opening, slippage=parameters.settings_at(at).slippage, at=at)
@@ -139,20 +152,32 @@ def _take_loan_coin(till: Till, progress: Progress, *, receiver: int | None) -> 
 
 def _refuse_too_early(debt: Debt, at: datetime) -> None:
     if debt.closed_at is not None:
-        raise NotOverdue(f"{debt} is {debt.get_closed_reason_display()}; nothing is owed on it.")
+        raise NotOverdue(
+            tell(
+                "{debt} is {closed_reason}; nothing is owed on it.",
+                debt=debt,
+                closed_reason=debt.get_closed_reason_display(),
+            )
+        )
     if debt.residual_since is not None:
-        raise NotOverdue(f"{debt} is what an earlier liquidation left over; no collateral stands for it.")
+        raise NotOverdue(
+            tell("{debt} is what an earlier liquidation left over; no collateral stands for it.", debt=debt)
+        )
     if debt.overdue_since is None:
-        raise NotOverdue(f"{debt} is not overdue.")
+        raise NotOverdue(tell("{debt} is not overdue.", debt=debt))
     ends_at = overdue.ends_at(debt)
     if ends_at is not None and at < ends_at:
-        raise NotOverdue(f"{debt} may be repaid until {ends_at:%Y-%m-%d %H:%M} UTC.")
+        raise NotOverdue(
+            tell("{debt} may be repaid until {ends_at:%Y-%m-%d %H:%M} UTC.", debt=debt, ends_at=ends_at)
+        )
 
 
 def _refuse_stale_turn(till: Till, coin: str) -> None:
     """A coin that counts is not passed over for being old: LTV was never the cause, so it waits. R-GEN-22"""
     if coin in till.state.stale_coins:
-        raise groups.PriceTooOld(f"The price of {coin}, which would be sold next, is too old.")
+        raise groups.PriceTooOld(
+            tell("The price of {coin}, which would be sold next, is too old.", coin=coin)
+        )
 
 
 def _overdue_ids(at: datetime) -> list[int]:

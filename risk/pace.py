@@ -15,6 +15,7 @@ from django.db import connection
 
 from accounts.errors import Refused
 from accounts.money import ZERO
+from accounts.words import tell
 from risk import workout
 from risk.book import GroupState
 from risk.models import Liquidation, PaceLimit, Sale
@@ -54,10 +55,14 @@ class Pace:
     def told(self) -> str:
         """For whoever waits: not how much others sold."""
         minutes = f"{self.span.total_seconds() / 60:g}"
-        return (
-            f"Liquidations have sold as much {self.coin} in the last {minutes} minutes as the desk lets them, so"
-            f" that they do not push its price; no further sale of {self.coin} begins before some are older. By"
-            f" {self.at + self.span:%Y-%m-%d %H:%M:%S} UTC there is room, for the group with the highest LTV first."
+        return tell(
+            "Liquidations have sold as much {coin} in the last {minutes} minutes as the desk lets"
+            " them, so that they do not push its price; no further sale of {coin} begins before"
+            " some are older. By {at:%Y-%m-%d %H:%M:%S} UTC there is room, for the group with the"
+            " highest LTV first.",
+            coin=self.coin,
+            minutes=minutes,
+            at=self.at + self.span,
         )
 
 

@@ -17,6 +17,7 @@ from accounts import books
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.money import ZERO, divide_down, exact
+from accounts.words import tell
 from risk import book, groups, insurance, residual
 from risk.models import Debt, DebtEntry, Instalment, PaymentPlan
 from risk.residual import said
@@ -83,18 +84,32 @@ def agree_plan(
     debt, _ = residual.hold(debt_id)
     residual.refuse_stranger(actor, debt)
     if residual.running_plan(debt) is not None:
-        raise PlanRuns(f"A payment plan for {debt} runs already; end it before another is agreed.")
+        raise PlanRuns(
+            tell("A payment plan for {debt} runs already; end it before another is agreed.", debt=debt)
+        )
     _check_plan(debt, instalments, at)
     plan = PaymentPlan.objects.create(debt=debt, agreed_at=at)
     for one in instalments:
         Instalment.objects.create(plan=plan, due_at=one.due_at, amount=one.amount)
-    lines = [f"  {one.due_at:%-d %B %Y, %H:%M} UTC: {said(one.amount, debt)}" for one in instalments]
+    lines = [
+        tell("  {due_at:%-d %B %Y, %H:%M} UTC: {amount}", due_at=one.due_at, amount=said(one.amount, debt))
+        for one in instalments
+    ]
     residual.tell(
         debt,
         "plan_agreed",
         event=f"plan:{plan.pk}",
-        title=f"Payment plan for {said(debt.booked, debt)}",
-        body="\n".join([f"What {debt} still owes is taken from Spot of {debt.group.receiver}:", *lines]),
+        title=tell("Payment plan for {booked}", booked=said(debt.booked, debt)),
+        body="\n".join(
+            [
+                tell(
+                    "What {debt} still owes is taken from Spot of {receiver}:",
+                    debt=debt,
+                    receiver=debt.group.receiver,
+                ),
+                *lines,
+            ]
+        ),
         took=ZERO,
         at=at,
     )
@@ -112,7 +127,7 @@ def end_plan(*, debt_id: int, actor: Actor, at: datetime, reason: str, key: str 
     residual.refuse_stranger(actor, debt)
     plan = residual.running_plan(debt)
     if plan is None:
-        raise NoPlan(f"No payment plan for {debt} runs.")
+        raise NoPlan(tell("No payment plan for {debt} runs.", debt=debt))
     residual.refuse_unreasoned(reason, "ended")
     plan.ended_at = at
     plan.save(update_fields=["ended_at"])
@@ -152,7 +167,7 @@ def collect(*, debt_id: int, actor: Actor, at: datetime, key: str = "", reason: 
     debt, locks = residual.hold(debt_id, is_open=False)
     plan = residual.running_plan(debt)
     if plan is None:
-        raise NoPlan(f"No payment plan for {debt} runs.")
+        raise NoPlan(tell("No payment plan for {debt} runs.", debt=debt))
     wallet = books.wallet(debt.group.receiver_id, debt.asset_id, book.WALLET)
     amount = min(_due_now(debt, plan, at), wallet.balance)
     entry, kept = None, _kept_back(debt, locks, amount, at=at)
@@ -162,8 +177,13 @@ def collect(*, debt_id: int, actor: Actor, at: datetime, key: str = "", reason: 
             debt,
             "instalment_taken",
             event=f"instalment-taken:{entry.pk}",
-            title=f"{said(amount, debt)} was taken by your payment plan",
-            body=f"{said(amount, debt)} of Spot of {debt.group.receiver} was paid on {debt}.",
+            title=tell("{amount} was taken by your payment plan", amount=said(amount, debt)),
+            body=tell(
+                "{amount} of Spot of {receiver} was paid on {debt}.",
+                amount=said(amount, debt),
+                receiver=debt.group.receiver,
+                debt=debt,
+            ),
             took=amount,
             at=at,
         )
@@ -179,15 +199,21 @@ def collect(*, debt_id: int, actor: Actor, at: datetime, key: str = "", reason: 
 
 def _check_plan(debt: Debt, instalments: Sequence[Due], at: datetime) -> None:
     if not 1 <= len(instalments) <= MOST_INSTALMENTS:
-        raise BadPlan(f"A plan has 1 to {MOST_INSTALMENTS} payments.")
+        raise BadPlan(tell("A plan has 1 to {most_instalments} payments.", most_instalments=MOST_INSTALMENTS))
     for one in instalments:
         insurance.check_amount(debt.asset_id, one.amount)
     dates = [at, *(one.due_at for one in instalments)]
     if any(later <= earlier for earlier, later in zip(dates, dates[1:], strict=False)):
-        raise BadPlan("The dates of a plan lie ahead and rise.")
+        raise BadPlan(tell("The dates of a plan lie ahead and rise."))
     total = sum((one.amount for one in instalments), ZERO)
     if total != debt.booked:
-        raise BadPlan(f"The payments add up to {said(total, debt)}, but {said(debt.booked, debt)} is owed.")
+        raise BadPlan(
+            tell(
+                "The payments add up to {total}, but {booked} is owed.",
+                total=said(total, debt),
+                booked=said(debt.booked, debt),
+            )
+        )
 
 
 def _is_due(at: datetime) -> Q:
@@ -220,16 +246,23 @@ def _kept_back(debt: Debt, locks: groups.Held, amount: Decimal, *, at: datetime)
 
 
 def _tell_missed(debt: Debt, instalment: Instalment, kept: str, at: datetime) -> None:
-    why = f"and Spot of {debt.group.receiver} did not reach. It is taken as soon as the coins are there."
+    why = tell(
+        "and Spot of {receiver} did not reach. It is taken as soon as the coins are there.",
+        receiver=debt.group.receiver,
+    )
     if kept:
-        why = f"and could not be taken. {kept} It is taken as soon as that is over."
+        why = tell("and could not be taken. {kept} It is taken as soon as that is over.", kept=kept)
     residual.tell(
         debt,
         "instalment_missed",
         event=f"instalment:{instalment.pk}:missed",
-        title=f"A payment of {said(instalment.amount, debt)} is missing",
-        body=f"{said(instalment.amount, debt)} was due on {instalment.due_at:%-d %B %Y, %H:%M} UTC by your payment"
-        f" plan, {why}",
+        title=tell("A payment of {amount} is missing", amount=said(instalment.amount, debt)),
+        body=tell(
+            "{amount} was due on {due_at:%-d %B %Y, %H:%M} UTC by your payment plan, {why}",
+            amount=said(instalment.amount, debt),
+            due_at=instalment.due_at,
+            why=why,
+        ),
         took=ZERO,
         at=at,
     )

@@ -14,6 +14,7 @@ from accounts import people
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import Account, User
+from accounts.words import joined, tell
 from risk import book, freezes, groups
 from risk.levels import Action, Lines
 from risk.models import CollateralGroup, Member, RiskEvent
@@ -122,18 +123,28 @@ def _without(group: CollateralGroup, uid: int, at: datetime) -> tuple[book.Group
 
 def _refuse_called(before: book.GroupState, after: book.GroupState) -> None:
     if before.stale_debts:
-        owed = ", ".join(before.stale_debts)
+        owed = joined(", ", before.stale_debts)
         raise groups.PriceTooOld(
-            f"The price of {owed} is too old to tell what LTV would be; wait until it is fresh."
+            tell(
+                "The price of {owed} is too old to tell what LTV would be; wait until it is fresh.", owed=owed
+            )
         )
     if before.is_liquidating:
-        raise groups.NotPermitted("Collateral is being sold: no account leaves until the sale ends.")
+        raise groups.NotPermitted(tell("Collateral is being sold: no account leaves until the sale ends."))
     if not after.worth().is_below(before.lines.margin_call):
         ltv = after.movement_ltv
-        told = "infinite, as no collateral would count" if ltv is None else f"{100 * ltv:.2f} %"
-        line = f"{(100 * before.lines.margin_call).normalize():f} %"
+        told = (
+            tell("infinite, as no collateral would count")
+            if ltv is None
+            else tell("{value:.2f} %", value=100 * ltv)
+        )
+        line = tell("{value:f} %", value=(100 * before.lines.margin_call).normalize())
         raise WouldBeCalled(
-            f"LTV would be {told}; even the desk keeps it below the margin call line of {line}."
+            tell(
+                "LTV would be {told}; even the desk keeps it below the margin call line of {line}.",
+                told=told,
+                line=line,
+            )
         )
 
 

@@ -13,6 +13,7 @@ from decimal import Decimal, InvalidOperation
 from django.db import connection
 
 from accounts.money import exact
+from accounts.words import tell
 from risk import observations, parameters
 from risk.consensus import spread, way_out
 from risk.models import Debt, FeedRule, GroupCoin, Redemption
@@ -75,13 +76,15 @@ class Health:
     @property
     def what_to_do(self) -> str:
         if self.state is PriceState.SUSPECT and self.source == REDEMPTION and self.redemption is not None:
-            return f"Settle {self.redemption.underlying_id} first: this follows it."
+            return tell(
+                "Settle {underlying} first: this follows it.", underlying=self.redemption.underlying_id
+            )
         if self.state is PriceState.SUSPECT:
             return way_out(self.why)
         if self.state is None:
-            return "No price has ever been believed. Look at the feed, or set one by hand."
+            return tell("No price has ever been believed. Look at the feed, or set one by hand.")
         if self.state is PriceState.STALE:
-            return "No source speaks of now. Look at the feed; until one does, set the price by hand."
+            return tell("No source speaks of now. Look at the feed; until one does, set the price by hand.")
         return ""
 
     @property

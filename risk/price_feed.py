@@ -15,6 +15,7 @@ from django.db.models import Q
 from accounts import catalogue
 from accounts.models import Asset
 from accounts.money import ONE
+from accounts.words import tell
 from risk import observations
 from risk.feeds import BY_DEFINITION, Feed, FeedUnavailable, Tick, ccxt_feed, file, simulated
 from risk.observations import END_OF_TIME, UNIT
@@ -63,12 +64,16 @@ def _named(name: str) -> Feed:
     if name == "ccxt":
         wanted = Asset.objects.filter(Q(loanable=True) | Q(collateral=True)).exclude(kind=Asset.Kind.FIAT)
         return _from_exchanges(tuple(wanted.order_by("pk").values_list("pk", flat=True)))
-    raise FeedUnavailable(f"PRICE_FEED is {name!r}; it must be simulated, simulated:SEED, file:PATH or ccxt.")
+    raise FeedUnavailable(
+        tell("PRICE_FEED is {name!r}; it must be simulated, simulated:SEED, file:PATH or ccxt.", name=name)
+    )
 
 
 def _simulated(seed: str) -> Feed:
     if seed and not (seed.isascii() and seed.isdecimal()):
-        raise FeedUnavailable(f"The seed of the simulated prices is {seed!r}; it must be a whole number.")
+        raise FeedUnavailable(
+            tell("The seed of the simulated prices is {seed!r}; it must be a whole number.", seed=seed)
+        )
     moving = walks()
     return simulated.feed(last=lambda: _last_recorded(moving), walks=moving, seed=int(seed or 1))
 
@@ -86,7 +91,9 @@ def _from_file(path: Path) -> Feed:
     try:
         changed = path.stat().st_mtime_ns
     except OSError as error:
-        raise FeedUnavailable(f"The price file {path} cannot be read: {error.strerror}.") from error
+        raise FeedUnavailable(
+            tell("The price file {path} cannot be read: {strerror}.", path=path, strerror=error.strerror)
+        ) from error
     return _read(path, changed)
 
 

@@ -16,6 +16,7 @@ from decimal import Decimal
 from operator import attrgetter
 
 from accounts.money import exact, round_down
+from accounts.words import tell
 from risk import observations, parameters
 from risk.consensus import FURTHEST_AHEAD, JUMP, Known, Said, Terms, doubt, hear
 from risk.feeds import BY_DEFINITION, LEAST_PRICE, PRICE_BOUND, Tick
@@ -62,13 +63,18 @@ def fault(tick: Tick, at: datetime) -> str:
     if not isinstance(tick.price, Decimal) or not tick.price.is_finite():
         return "it is not a number"
     if not LEAST_PRICE <= tick.price < PRICE_BOUND:
-        return f"{tick.price} USD is not between {LEAST_PRICE} and {PRICE_BOUND}"
+        return tell(
+            "{price} USD is not between {least_price} and {price_bound}",
+            price=tick.price,
+            least_price=LEAST_PRICE,
+            price_bound=PRICE_BOUND,
+        )
     if tick.observed_at.tzinfo is None:
         return "its time has no time zone"
     if tick.observed_at > at + FURTHEST_AHEAD:
-        return f"it is of {tick.observed_at}, in the future"
+        return tell("it is of {observed_at}, in the future", observed_at=tick.observed_at)
     if not 1 <= tick.sources <= MOST_SOURCES:
-        return f"it has {tick.sources} sources"
+        return tell("it has {sources} sources", sources=tick.sources)
     return ""
 
 
@@ -131,7 +137,11 @@ class _Bench:
                 logger.warning("price of %s by redemption refused: %s", asset, wrong)
                 continue
             is_good = row.status == Price.Status.GOOD
-            why = "" if is_good else f"{row.asset_id}, which it is redeemed for, is doubted itself"
+            why = (
+                ""
+                if is_good
+                else tell("{asset}, which it is redeemed for, is doubted itself", asset=row.asset_id)
+            )
             quotes = {row.asset_id: _text(row.price), RATIO: _text(redemption.ratio)}
             derived = _row(tick, why, self._leg(asset, row.observed_at) | quotes)
             self._move(before, derived)
@@ -224,7 +234,8 @@ def _seen(tick: Tick, terms: Terms, at: datetime) -> Seen | None:
         logger.warning("no price of %s: none of %s sources spoke of now", tick.asset, len(tick.said))
         return None
     quotes = {
-        one.source: _text(one.price) + (f", {why}" if (why := heard.left_out.get(one.source)) else "")
+        one.source: _text(one.price)
+        + (tell(", {why}", why=why) if (why := heard.left_out.get(one.source)) else "")
         for one in usable
     }
     return Seen(

@@ -16,6 +16,7 @@ from django.db.models import Max
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.money import round_down
+from accounts.words import tell
 from risk import observations, price_gate
 from risk.feeds import Tick
 from risk.models import Price
@@ -124,16 +125,20 @@ def record_by_hand(
     """
     fault = price_gate.fault(Tick(asset, price, at, BY_HAND), at)
     if fault:
-        raise BadManualPrice(f"This is no price of {asset}: {fault}.")
+        raise BadManualPrice(tell("This is no price of {asset}: {fault}.", asset=asset, fault=fault))
     if not reason.strip():
-        raise BadManualPrice("A price set by hand needs a reason.")
+        raise BadManualPrice(tell("A price set by hand needs a reason."))
     _lock()
     before = next(iter(observations.newest(END_OF_TIME, [asset])), None)
     if before is None:
-        raise BadManualPrice(f"There is no asset {asset!r}.")
+        raise BadManualPrice(tell("There is no asset {asset!r}.", asset=asset))
     if before.newest_at is not None and before.newest_at >= at:
         raise BadManualPrice(
-            f"{asset} has a price of {before.newest_at:%Y-%m-%d %H:%M:%S} UTC already; try again."
+            tell(
+                "{asset} has a price of {newest_at:%Y-%m-%d %H:%M:%S} UTC already; try again.",
+                asset=asset,
+                newest_at=before.newest_at,
+            )
         )
     row = Price.objects.create(
         asset_id=asset,

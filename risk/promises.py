@@ -15,6 +15,7 @@ from typing import Final, Self, TypeVar
 from accounts.commands import Actor, acting, repeated, retried
 from accounts.errors import Refused
 from accounts.money import exact, round_down
+from accounts.words import tell
 from risk import book
 from risk.cure import Goal
 from risk.models import CollateralGroup
@@ -100,18 +101,29 @@ def refuse_broken(promise: Promise, then: Worth) -> None:
     if promise.goal.is_reached(then):
         return
     line = _percent(promise.goal.line)
-    where = f"below {line}" if promise.goal.strictly_below else f"to {line} or below"
-    came = "stay beyond measure" if then.ltv is None else f"come to {_cut(then.ltv)}"
-    told = "" if promise.ltv is None else f" ({_cut(promise.ltv)} was shown)"
-    raise PromiseBroken(f"Prices have moved: LTV would {came} now, not {where}{told}. Nothing was done.")
+    where = (
+        tell("below {line}", line=line)
+        if promise.goal.strictly_below
+        else tell("to {line} or below", line=line)
+    )
+    came = "stay beyond measure" if then.ltv is None else tell("come to {ltv}", ltv=_cut(then.ltv))
+    told = "" if promise.ltv is None else tell(" ({ltv} was shown)", ltv=_cut(promise.ltv))
+    raise PromiseBroken(
+        tell(
+            "Prices have moved: LTV would {came} now, not {where}{told}. Nothing was done.",
+            came=came,
+            where=where,
+            told=told,
+        )
+    )
 
 
 @exact
 def _percent(line: Decimal) -> str:
-    return f"{(100 * line).normalize():f} %"
+    return tell("{value:f} %", value=(100 * line).normalize())
 
 
 @exact
 def _cut(ltv: Decimal) -> str:
     """Two places, cut and never rounded up onto a line. R-GEN-41"""
-    return f"{round_down(100 * ltv, 2):f} %"
+    return tell("{value:f} %", value=round_down(100 * ltv, 2))

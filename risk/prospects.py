@@ -13,6 +13,7 @@ from typing import Final
 
 from accounts.models import Asset
 from accounts.money import ONE, ZERO, exact, round_down
+from accounts.words import tell
 from risk import (
     delays,
     deleveraging,
@@ -57,7 +58,7 @@ def foresee(state: GroupState, *, at: datetime) -> Foreseen:
     """What the sweep would do if it found the group so and the next prices said the same. R-GEN-22…24, 41, R-VIP-60"""
     group, lines = state.group, state.lines
     if group is None or not (state.debts or state.borrowed):
-        return Foreseen(Fate.NOTHING, "Nothing would be owed, so no price could call it.")
+        return Foreseen(Fate.NOTHING, tell("Nothing would be owed, so no price could call it."))
     settings = parameters.settings_at(at)
     waits = readings.Waits(
         confirm=0, outage=settings.outage_seconds, outage_grace=settings.outage_grace_seconds
@@ -90,7 +91,9 @@ def foresee(state: GroupState, *, at: datetime) -> Foreseen:
     if step is DelayStep.NONE and _softens(state, reading, seen, settings, at=at):
         return Foreseen(
             Fate.SOFTENED,
-            "You would be called, and a little sold, as you chose, as soon as the next prices confirm it.",
+            tell(
+                "You would be called, and a little sold, as you chose, as soon as the next prices confirm it."
+            ),
         )
     at_once = seen.best is not None and seen.best.is_above(lines.cutoff)
     return _told(state, reading, step, at=at, at_once=at_once)
@@ -103,14 +106,19 @@ def _running(state: GroupState, reading: Reading, seen: Bounds, *, at: datetime)
     row = Liquidation.objects.filter(group=group, status=Liquidation.Status.RUNNING).first()
     paused = freezes.liquidation_paused(group, at)
     if paused is not None:
-        return Foreseen(Fate.WAITS, f"Sales are paused until {paused.ends_at:%-d %B %H:%M} UTC.")
+        return Foreseen(
+            Fate.WAITS, tell("Sales are paused until {ends_at:%-d %B %H:%M} UTC.", ends_at=paused.ends_at)
+        )
     if until is not None and at < until and not reading.must_liquidate:
         return Foreseen(
-            Fate.WAITS, f"A grace runs until {until:%-d %B %H:%M} UTC; then the sale under way goes on."
+            Fate.WAITS,
+            tell(
+                "A grace runs until {until:%-d %B %H:%M} UTC; then the sale under way goes on.", until=until
+            ),
         )
     if row is None or (row.target is not None and seen.worst.is_at_most(row.target)):
-        return Foreseen(Fate.NOTHING, "The sale under way would end.")
-    return Foreseen(Fate.SOLD, "The sale under way would go on until LTV is at its target.")
+        return Foreseen(Fate.NOTHING, tell("The sale under way would end."))
+    return Foreseen(Fate.SOLD, tell("The sale under way would go on until LTV is at its target."))
 
 
 def _softens(state: GroupState, reading: Reading, seen: Bounds, settings: Settings, *, at: datetime) -> bool:
@@ -131,27 +139,39 @@ def _told(state: GroupState, reading: Reading, step: DelayStep, *, at: datetime,
     assert group is not None
     if reading.band is None:
         return Foreseen(
-            Fate.BLIND, "Prices are too old to judge: nothing would be sold until they are fresh."
+            Fate.BLIND, tell("Prices are too old to judge: nothing would be sold until they are fresh.")
         )
     if sells or (step is DelayStep.NONE and reading.must_liquidate):
         paused = freezes.liquidation_paused(group, at)
         if paused is not None:
-            return Foreseen(Fate.WAITS, f"Sales are paused until {paused.ends_at:%-d %B %H:%M} UTC.")
+            return Foreseen(
+                Fate.WAITS, tell("Sales are paused until {ends_at:%-d %B %H:%M} UTC.", ends_at=paused.ends_at)
+            )
         paced = pace.surely_waits(state, pace.paces_at(at, state.coins))
         if paced is not None:
-            return Foreseen(Fate.WAITS, f"The sale would wait. {paced.told()}")
+            return Foreseen(Fate.WAITS, tell("The sale would wait. {told}", told=paced.told()))
         when = "at once" if at_once else "as soon as the next prices confirm it"
-        return Foreseen(Fate.SOLD, f"Collateral would be sold {when}.")
+        return Foreseen(Fate.SOLD, tell("Collateral would be sold {when}.", when=when))
     if step is DelayStep.START:
-        return Foreseen(Fate.DELAYED, "A liquidation call would start: time to get back to the initial line.")
+        return Foreseen(
+            Fate.DELAYED, tell("A liquidation call would start: time to get back to the initial line.")
+        )
     if step is DelayStep.WAIT:
-        return Foreseen(Fate.DELAYED, "The liquidation call goes on until LTV is at the initial line.")
+        return Foreseen(Fate.DELAYED, tell("The liquidation call goes on until LTV is at the initial line."))
     if reading.band is Band.LIQ:
-        until = f" until {group.grace_until:%-d %B %H:%M} UTC" if group.grace_until else ""
-        return Foreseen(Fate.WAITS, f"A grace runs{until}; collateral is sold when it is over.")
+        until = (
+            tell(" until {grace_until:%-d %B %H:%M} UTC", grace_until=group.grace_until)
+            if group.grace_until
+            else ""
+        )
+        return Foreseen(
+            Fate.WAITS, tell("A grace runs{until}; collateral is sold when it is over.", until=until)
+        )
     if reading.band is Band.CALL:
-        return Foreseen(Fate.CALLED, "You would be called: repay or add collateral. Nothing is sold yet.")
-    return Foreseen(Fate.NOTHING, "Nothing would happen.")
+        return Foreseen(
+            Fate.CALLED, tell("You would be called: repay or add collateral. Nothing is sold yet.")
+        )
+    return Foreseen(Fate.NOTHING, tell("Nothing would happen."))
 
 
 # --- Figures of a state ---------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from django.db.models import Max
 from accounts import books, ledger, notices
 from accounts.models import LedgerAccount
 from accounts.money import ZERO, exact, round_down
+from accounts.words import tell
 from risk import book, debts, fees, groups, margin_calls, pace, sales, steps
 from risk.book import GroupState
 from risk.handling import Handling, Mode
@@ -313,13 +314,22 @@ def tell_begun(till: Till) -> None:
     row, at = till.row, till.at
     end_calls([row], at=at)
     body = [
-        f"Collateral of {row.group.name} ({row.group}) is being sold since {at:%Y-%m-%d %H:%M:%S} UTC: {_why(row)}.",
+        tell(
+            "Collateral of {group} ({group2}) is being sold since {at:%Y-%m-%d %H:%M:%S} UTC: {row}.",
+            group=row.group.name,
+            group2=row.group,
+            at=at,
+            row=_why(row),
+        ),
         *_taken(till.sales),
-        f"It goes on in steps until LTV is at {row.target:.2%} or nothing is owed. Until then the collateral"
-        " accounts are locked for withdrawals, trades and changes. Deposits and repayments are accepted at any"
-        " time and make the next step smaller, or needless.",
+        tell(
+            "It goes on in steps until LTV is at {target:.2%} or nothing is owed. Until then the"
+            " collateral accounts are locked for withdrawals, trades and changes. Deposits and"
+            " repayments are accepted at any time and make the next step smaller, or needless.",
+            target=row.target,
+        ),
     ]
-    title = f"Liquidation: collateral of {row.group.name} is being sold in steps"
+    title = tell("Liquidation: collateral of {group} is being sold in steps", group=row.group.name)
     said = _message(till, event=f"liquidation:{row.pk}:begun", title=title, body="\n".join(body))
     notices.send_all([said], at=at)
 
@@ -348,31 +358,42 @@ def _message(till: Till, *, event: str, title: str, body: str) -> notices.Messag
 
 def _title(row: Liquidation, rows: Sequence[Debt]) -> str:
     if row.status == Liquidation.Status.STOPPED_HEALTHY:
-        return f"Liquidation of {row.group.name} stopped: LTV is back at its target"
-    left = "; some debt is left" if any(debt.booked for debt in rows) else ""
-    return f"Liquidation: collateral of {row.group.name} was sold{left}"
+        return tell("Liquidation of {group} stopped: LTV is back at its target", group=row.group.name)
+    left = tell("; some debt is left") if any(debt.booked for debt in rows) else ""
+    return tell("Liquidation: collateral of {group} was sold{left}", group=row.group.name, left=left)
 
 
 def _why(row: Liquidation) -> str:
     if row.cause == Liquidation.Cause.OVERDUE:
         return "the loan was not repaid in its overdue period"
     if row.cause == Liquidation.Cause.MANUAL:
-        return "the desk decided to sell, by two people"
-    ltv = "beyond measure" if row.ltv is None else f"{int(row.ltv * 10000) / Decimal(100):f} %"
+        return tell("the desk decided to sell, by two people")
+    ltv = "beyond measure" if row.ltv is None else tell("{ltv:f} %", ltv=int(row.ltv * 10000) / Decimal(100))
     line = Decimal(row.snapshot["lines"]["liquidation"])
-    return f"its loan-to-value ratio was {ltv} (the liquidation line is {line:.2%})"
+    return tell("its loan-to-value ratio was {ltv} (the liquidation line is {line:.2%})", ltv=ltv, line=line)
 
 
 def _until(row: Liquidation) -> str:
     if row.ended_at is None or row.ended_at == row.started_at:
         return ""
-    return f", in {row.steps} steps until {row.ended_at:%Y-%m-%d %H:%M:%S} UTC"
+    return tell(
+        ", in {steps} steps until {ended_at:%Y-%m-%d %H:%M:%S} UTC", steps=row.steps, ended_at=row.ended_at
+    )
 
 
 def _taken(taken: Sequence[Sale]) -> list[str]:
     return [
-        f"  {sale.sold:f} {sale.coin_id} from account {sale.account_id} at {sale.price.normalize():f} USD"
-        f" for {sale.proceeds:f} {sale.debt.asset_id}, of which {sale.fee:f} is the fee"
+        tell(
+            "  {sold:f} {coin} from account {account} at {price:f} USD for {proceeds:f} {asset}, of"
+            " which {fee:f} is the fee",
+            sold=sale.sold,
+            coin=sale.coin_id,
+            account=sale.account_id,
+            price=sale.price.normalize(),
+            proceeds=sale.proceeds,
+            asset=sale.debt.asset_id,
+            fee=sale.fee,
+        )
         for sale in taken
     ]
 
@@ -381,19 +402,34 @@ def _body(till: Till, rows: Sequence[Debt]) -> str:
     row = till.row
     is_all = len(till.sales) == till.steps  # else earlier transactions sold too
     sold = till.sales if is_all else list(row.sales.select_related("debt").order_by("step"))
-    left = [f"  {debt.booked:f} {debt.asset_id}" for debt in rows if debt.booked]
+    left = [
+        tell("  {booked:f} {asset}", booked=debt.booked, asset=debt.asset_id) for debt in rows if debt.booked
+    ]
     lines = [
-        f"Collateral of {row.group.name} ({row.group}) was taken at {row.started_at:%Y-%m-%d %H:%M:%S} UTC"
-        f"{_until(row)}: {_why(row)}.",
+        tell(
+            "Collateral of {group} ({group2}) was taken at {started_at:%Y-%m-%d %H:%M:%S} UTC{row}: {row2}.",
+            group=row.group.name,
+            group2=row.group,
+            started_at=row.started_at,
+            row=_until(row),
+            row2=_why(row),
+        ),
         *_taken(sold),
     ]
     if row.status == Liquidation.Status.STOPPED_HEALTHY:
         lines.append(
-            f"LTV is at {row.target:.2%} or below again, so nothing more is sold; your accounts are free."
+            tell(
+                "LTV is at {target:.2%} or below again, so nothing more is sold; your accounts are free.",
+                target=row.target,
+            )
         )
-        lines += ["Still owed, and secured as before:", *left] if left else ["Nothing is owed any more."]
+        lines += (
+            [tell("Still owed, and secured as before:"), *left]
+            if left
+            else [tell("Nothing is owed any more.")]
+        )
     elif left:
-        lines += ["Still owed, as the collateral did not cover it:", *left]
+        lines += [tell("Still owed, as the collateral did not cover it:"), *left]
     else:
-        lines.append("The debt is repaid. What was not needed stays in your accounts.")
+        lines.append(tell("The debt is repaid. What was not needed stays in your accounts."))
     return "\n".join(lines)

@@ -15,6 +15,7 @@ import numpy as np
 from accounts import approvals
 from accounts.errors import Refused
 from accounts.models import Approval, Asset
+from accounts.words import joined, tell
 from risk import parameters, sales
 from risk.crash import Regime
 from risk.exposure import Exposure, ratios_of
@@ -63,19 +64,21 @@ def change_of(told: Mapping[str, Any], *, at: datetime, product: str = ProductCo
     try:
         if told.get("limits"):
             lines[(product, None, None, None)] = _lines(told["limits"], product=product, at=at)
-            said.append(f"lines {' / '.join(map(_percent, told['limits']))}")
+            said.append(tell("lines {percent}", percent=" / ".join(map(_percent, told["limits"]))))
         for coin, ratio in sorted(told.get("ratios", {}).items()):
             terms[coin] = _terms([(Decimal(0), Decimal(ratio))], rank=_rank(coin, at))
-            said.append(f"{coin} counts {_percent(ratio)}")
+            said.append(tell("{coin} counts {ratio}", coin=coin, ratio=_percent(ratio)))
         mode = told.get("mode")
         handling = replace(_handling(product, at), mode=Mode(mode)) if mode else None
     except (ValueError, ArithmeticError) as error:
         raise BadChange(str(error)) from error
     if handling is not None:
-        said.append(f"sold {'in steps' if handling.mode is Mode.STEPPED else 'whole'}")
+        said.append(
+            tell("sold {which}", which=tell("in steps") if handling.mode is Mode.STEPPED else tell("whole"))
+        )
     if not said:
-        raise BadChange("Say what would change: lines, ratios, the mode, or a proposal.")
-    return Change(title="; ".join(said), lines=lines, terms=terms, handling=handling)
+        raise BadChange(tell("Say what would change: lines, ratios, the mode, or a proposal."))
+    return Change(title=joined("; ", said), lines=lines, terms=terms, handling=handling)
 
 
 def in_force(book: Exposure, *, late: bool, change: Change | None, product: str = ProductCode.VIP) -> Regime:
@@ -106,16 +109,18 @@ def in_force(book: Exposure, *, late: bool, change: Change | None, product: str 
 def _proposed(number: int, *, product: str) -> Change:
     waiting = Approval.objects.filter(pk=number, side=Approval.Side.DESK, command__in=PROPOSALS).first()
     if waiting is None or waiting.status != Approval.Status.PENDING:
-        raise BadChange(f"There is no waiting proposal {number} of lines, ratios or a mode.")
+        raise BadChange(
+            tell("There is no waiting proposal {number} of lines, ratios or a mode.", number=number)
+        )
     given = approvals.stored_arguments(waiting)
-    title = f"{waiting}: {waiting.title}"
+    title = tell("{waiting}: {waiting2}", waiting=waiting, waiting2=waiting.title)
     if waiting.command == "risk.publish_ratios":
         symbol = _symbol(given["asset"])
         counts = Asset.objects.filter(pk=symbol, collateral=True).exists()
         terms = {symbol: _terms(given["tiers"], rank=given.get("rank", 100))} if counts else {}
         return Change(title=title, terms=terms)
     if given["product"] != product:
-        raise BadChange(f"{waiting} is for another product.")
+        raise BadChange(tell("{waiting} is for another product.", waiting=waiting))
     customer = given.get("customer")
     if waiting.command == "risk.publish_handling":
         told = {name: given[name] for name in Handling.__dataclass_fields__ if name in given}
@@ -134,7 +139,7 @@ def _proposed(number: int, *, product: str) -> Change:
 def _lines(limits: list[str], *, product: str, at: datetime) -> Lines:
     """The product's own, with these three in place of its three."""
     if len(limits) != 3:
-        raise BadChange("Give three lines: initial, margin call and liquidation, such as 70/75/88.")
+        raise BadChange(tell("Give three lines: initial, margin call and liquidation, such as 70/75/88."))
     now = parameters.lines_for(product=product, customer=None, assets=(), at=at)
     initial, margin_call, liquidation = map(Decimal, limits)
     return replace(now, initial=initial, margin_call=margin_call, liquidation=liquidation)
@@ -148,7 +153,7 @@ def _terms(tiers: list[tuple[Decimal, Decimal]], *, rank: int) -> CoinTerms:
 
 def _rank(coin: str, at: datetime) -> int:
     if not Asset.objects.filter(pk=coin, collateral=True).exists():
-        raise BadChange(f"{coin} is no collateral coin.")
+        raise BadChange(tell("{coin} is no collateral coin.", coin=coin))
     terms = parameters.terms_at(at, assets=[coin])
     return terms[coin].rank if coin in terms else 100
 
@@ -187,4 +192,4 @@ def _symbol(asset: Asset | str) -> str:
 
 def _percent(fraction: str | Decimal) -> str:
     text = f"{100 * Decimal(fraction):f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} %"
+    return tell("{text} %", text=text.rstrip("0").rstrip(".") if "." in text else text)

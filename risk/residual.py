@@ -18,6 +18,7 @@ from accounts.commands import Actor, Arguments, FourEyes, NotYourRole, acting_us
 from accounts.errors import Refused
 from accounts.models import LedgerAccount, User
 from accounts.money import ZERO, round_down
+from accounts.words import tell as worded
 from risk import book, debts, freezes, groups, insurance
 from risk.levels import Action
 from risk.models import Debt, DebtEntry, PaymentPlan
@@ -60,16 +61,26 @@ def set_off(*, debt_id: int, actor: Actor, at: datetime, key: str = "", reason: 
     wallet = books.wallet(debt.group.receiver_id, debt.asset_id, book.WALLET)
     amount = min(wallet.balance, debt.booked)
     if amount == 0:
-        raise NothingToTake(f"Spot of {debt.group.receiver} holds no {debt.asset_id}; nothing was taken.")
+        raise NothingToTake(
+            worded(
+                "Spot of {receiver} holds no {asset}; nothing was taken.",
+                receiver=debt.group.receiver,
+                asset=debt.asset_id,
+            )
+        )
     permit_leaving(debt, locks, amount, at=at)
     entry = take(debt, wallet, amount, at=at)
     tell(
         debt,
         "set_off",
         event=f"set-off:{entry.pk}",
-        title=f"{said(amount, debt)} was set off against what you owe",
-        body=f"{said(amount, debt)} of Spot of {debt.group.receiver} was set off against {debt}, which a"
-        f" liquidation left owing.",
+        title=worded("{amount} was set off against what you owe", amount=said(amount, debt)),
+        body=worded(
+            "{amount} of Spot of {receiver} was set off against {debt}, which a liquidation left owing.",
+            amount=said(amount, debt),
+            receiver=debt.group.receiver,
+            debt=debt,
+        ),
         took=amount,
         at=at,
     )
@@ -106,7 +117,14 @@ def settle_from_fund(
     debt, _ = hold(debt_id)
     insurance.check_amount(debt.asset_id, amount)
     if amount > debt.booked:
-        raise NothingToTake(f"{debt} owes {said(debt.booked, debt)}; {said(amount, debt)} is more.")
+        raise NothingToTake(
+            worded(
+                "{debt} owes {booked}; {amount} is more.",
+                debt=debt,
+                booked=said(debt.booked, debt),
+                amount=said(amount, debt),
+            )
+        )
     insurance.refuse_more_than_fund(debt.asset_id, amount)
     entry = _bear(debt, amount, kind=DebtEntry.Kind.INSURANCE, by=books.insurance(debt.asset_id), at=at)
     _cleared(debt, reason=Debt.Closed.LIQUIDATED, at=at)
@@ -114,8 +132,12 @@ def settle_from_fund(
         debt,
         "residual_settled",
         event=f"residual-settled:{entry.pk}",
-        title=f"{said(amount, debt)} of what you owe was settled",
-        body=f"The desk's insurance fund settled {said(amount, debt)} of {debt}, which a liquidation left owing.",
+        title=worded("{amount} of what you owe was settled", amount=said(amount, debt)),
+        body=worded(
+            "The desk's insurance fund settled {amount} of {debt}, which a liquidation left owing.",
+            amount=said(amount, debt),
+            debt=debt,
+        ),
         took=ZERO,
         at=at,
     )
@@ -142,8 +164,12 @@ def write_off(*, debt_id: int, actor: Actor, at: datetime, reason: str = "", key
         debt,
         "written_off",
         event=f"written-off:{debt.pk}",
-        title=f"{said(amount, debt)} was written off",
-        body=f"The desk wrote off {said(amount, debt)} of {debt}, which a liquidation left owing.",
+        title=worded("{amount} was written off", amount=said(amount, debt)),
+        body=worded(
+            "The desk wrote off {amount} of {debt}, which a liquidation left owing.",
+            amount=said(amount, debt),
+            debt=debt,
+        ),
         took=ZERO,
         at=at,
     )
@@ -159,9 +185,15 @@ def hold(debt_id: int, *, is_open: bool = True) -> tuple[Debt, groups.Held]:
     locks = groups.hold(uids=[found[1]], group_ids=[found[0]])
     [debt] = Debt.objects.locked(debt_id)
     if debt.residual_since is None:
-        raise NotResidual(f"{debt} is secured by its group; it is no residual debt.")
+        raise NotResidual(worded("{debt} is secured by its group; it is no residual debt.", debt=debt))
     if is_open and debt.closed_at is not None:
-        raise NotResidual(f"{debt} is {debt.get_closed_reason_display().lower()}; nothing is owed on it.")
+        raise NotResidual(
+            worded(
+                "{debt} is {closed_reason}; nothing is owed on it.",
+                debt=debt,
+                closed_reason=debt.get_closed_reason_display().lower(),
+            )
+        )
     return debt, locks
 
 
@@ -170,12 +202,12 @@ def refuse_stranger(actor: Actor, debt: Debt) -> None:
         return
     user = acting_user(actor, roles=COLLECTORS, doing="collect a residual debt")
     if user.role == User.Role.VIP_MANAGER and debt.customer.manager_id != user.pk:
-        raise NotYourRole(f"{debt.customer.name} is another manager's client.")
+        raise NotYourRole(worded("{customer} is another manager's client.", customer=debt.customer.name))
 
 
 def refuse_unreasoned(reason: str, what: str) -> None:
     if not reason.strip():
-        raise NoReason(f"Say why it is {what}; the reason is kept.")
+        raise NoReason(worded("Say why it is {what}; the reason is kept.", what=what))
 
 
 def in_spot(debt: Debt) -> Decimal:
@@ -243,7 +275,11 @@ def permit_leaving(debt: Debt, locks: groups.Held, amount: Decimal, *, at: datet
 
 
 def tell(debt: Debt, kind: str, *, event: str, title: str, body: str, took: Decimal, at: datetime) -> None:
-    rest = f"{said(debt.booked, debt)} is still owed." if debt.booked else "Nothing is owed on it any more."
+    rest = (
+        worded("{booked} is still owed.", booked=said(debt.booked, debt))
+        if debt.booked
+        else worded("Nothing is owed on it any more.")
+    )
     facts = {"debt": debt.pk, "coin": debt.asset_id, "paid": f"{took:f}", "left": f"{debt.booked:f}"}
     notices.send(
         customer=debt.customer,
@@ -258,5 +294,7 @@ def tell(debt: Debt, kind: str, *, event: str, title: str, body: str, took: Deci
 
 def said(amount: Decimal, debt: Debt) -> str:
     """1234567.50000000 USDT as "1,234,567.5 USDT": every digit, no padding."""
-    text = f"{round_down(amount, debt.asset.places):,f}"
-    return f"{text.rstrip('0').rstrip('.') if '.' in text else text} {debt.asset_id}"
+    text = worded("{amount:,f}", amount=round_down(amount, debt.asset.places))
+    return worded(
+        "{text} {asset}", text=text.rstrip("0").rstrip(".") if "." in text else text, asset=debt.asset_id
+    )

@@ -17,6 +17,7 @@ from typing import Any
 
 from accounts.errors import Refused
 from accounts.money import ONE, ZERO, divide_down, exact, round_down
+from accounts.words import joined, tell
 
 PLACES = 12  # of a factor
 MOST_STEPS = 20_000  # two weeks of minutes
@@ -48,11 +49,16 @@ class Path:
     def __post_init__(self) -> None:
         lengths = {len(one) for one in [*self.columns.values(), *([self.rest] if self.rest else [])]}
         if not lengths or lengths == {0}:
-            raise BadShock("A scenario says what happens to at least one coin: BTC=-40%, or all coins.")
+            raise BadShock(tell("A scenario says what happens to at least one coin: BTC=-40%, or all coins."))
         if len(lengths) > 1 or max(lengths) > MOST_STEPS:
-            raise BadShock(f"A scenario has the same steps for all its coins, at most {MOST_STEPS}.")
+            raise BadShock(
+                tell(
+                    "A scenario has the same steps for all its coins, at most {most_steps}.",
+                    most_steps=MOST_STEPS,
+                )
+            )
         if not all(ZERO < each <= MOST_TIMES for one in self.columns.values() for each in one):
-            raise BadShock("A price falls by less than 100 % and rises to at most 100 times.")
+            raise BadShock(tell("A price falls by less than 100 % and rises to at most 100 times."))
 
     @property
     def steps(self) -> int:
@@ -91,9 +97,9 @@ def joint(
         BadShock: nothing moves, a coin falls by 100 % or more, or more steps than 20,000.
     """
     if not moves and others is None:
-        raise BadShock("A scenario says what happens to at least one coin: BTC=-40%, or all coins.")
+        raise BadShock(tell("A scenario says what happens to at least one coin: BTC=-40%, or all coins."))
     if not 1 <= steps <= MOST_STEPS:
-        raise BadShock(f"A shock comes in 1 to {MOST_STEPS} steps.")
+        raise BadShock(tell("A shock comes in 1 to {most_steps} steps.", most_steps=MOST_STEPS))
     return Path(
         title=title or words_of(moves, others=others, steps=steps),
         columns={coin: _ramp(move, steps) for coin, move in sorted(moves.items())},
@@ -116,7 +122,11 @@ def recorded(closes: Iterable[tuple[datetime, str, Decimal]], *, title: str) -> 
         # A coin of one row has a factor for every step: few bytes of a file must not become gigabytes here.
         if count >= MOST_STEPS or len(courses.keys() | now.keys()) * (count + 1) > MOST_FACTORS:
             raise BadShock(
-                f"A scenario has at most {MOST_STEPS} steps, and {MOST_FACTORS} for all coins together."
+                tell(
+                    "A scenario has at most {most_steps} steps, and {most_factors} for all coins together.",
+                    most_steps=MOST_STEPS,
+                    most_factors=MOST_FACTORS,
+                )
             )
         for coin, close in now.items():
             first.setdefault(coin, close)
@@ -162,7 +172,7 @@ def read_moves(texts: Iterable[str]) -> dict[str, Decimal]:
     moves: dict[str, Decimal] = {}
     for coin, move in (read_move(text) for text in texts if text.strip()):
         if coin in moves:
-            raise BadShock(f"{coin} has two moves; a scenario has one for each coin.")
+            raise BadShock(tell("{coin} has two moves; a scenario has one for each coin.", coin=coin))
         moves[coin] = move
     return moves
 
@@ -175,7 +185,7 @@ def read_move(text: str) -> tuple[str, Decimal]:
     """
     found = _SHOCK.fullmatch(text.strip())
     if found is None:
-        raise BadShock(f"Write a shock as BTC=-40%, not {text[:40]!r}.")
+        raise BadShock(tell("Write a shock as BTC=-40%, not {text!r}.", text=text[:40]))
     return found[1], read_percent(found[2])
 
 
@@ -188,19 +198,32 @@ def read_percent(text: str) -> Decimal:
     """
     found = _PERCENT.fullmatch(text.strip().replace("\u2212", "-"))
     if found is None:
-        raise BadShock(f"Write a move as -40% or +12.5%, not {text[:40]!r}.")
+        raise BadShock(tell("Write a move as -40% or +12.5%, not {text!r}.", text=text[:40]))
     move = Decimal(found[1] + found[2]) / 100
     if not ZERO < ONE + move <= MOST_TIMES:
-        raise BadShock("A price falls by less than 100 % and rises to at most 100 times.")
+        raise BadShock(tell("A price falls by less than 100 % and rises to at most 100 times."))
     return move
 
 
 @exact
 def words_of(moves: Mapping[str, Decimal], *, others: Decimal | None, steps: int) -> str:
-    said = [f"{coin} {(100 * move).normalize():+f} %" for coin, move in sorted(moves.items())]
+    said = [
+        tell("{coin} {value:+f} %", coin=coin, value=(100 * move).normalize())
+        for coin, move in sorted(moves.items())
+    ]
     if others is not None:
-        said.append(f"{'every other coin' if moves else 'every coin'} {(100 * others).normalize():+f} %")
-    return f"{', '.join(said)}, {'at once' if steps == 1 else f'in {steps} steps'}"
+        said.append(
+            tell(
+                "{which} {value:+f} %",
+                which=tell("every other coin") if moves else tell("every coin"),
+                value=(100 * others).normalize(),
+            )
+        )
+    return tell(
+        "{said}, {steps}",
+        said=joined(", ", said),
+        steps=tell("at once") if steps == 1 else tell("in {steps} steps", steps=steps),
+    )
 
 
 # --- Days that people remember -------------------------------------------------------------------------------
@@ -219,7 +242,7 @@ class KnownDay:
 KNOWN_DAYS = (
     KnownDay(
         key="2020-03-13",
-        title="10 to 13 March 2020, Black Thursday",
+        title=tell("10 to 13 March 2020, Black Thursday"),
         falls={
             "BTC": "-52.5",
             "ETH": "-57.1",
@@ -232,7 +255,7 @@ KNOWN_DAYS = (
     ),
     KnownDay(
         key="2021-05-19",
-        title="17 to 19 May 2021",
+        title=tell("17 to 19 May 2021"),
         falls={
             "BTC": "-35.4",
             "ETH": "-46.3",
@@ -246,7 +269,7 @@ KNOWN_DAYS = (
     ),
     KnownDay(
         key="2022-05-12",
-        title="7 to 12 May 2022, the end of Luna",
+        title=tell("7 to 12 May 2022, the end of Luna"),
         falls={
             "BTC": "-26.2",
             "ETH": "-34",
@@ -261,7 +284,7 @@ KNOWN_DAYS = (
     ),
     KnownDay(
         key="2022-11-09",
-        title="6 to 9 November 2022, the fall of FTX",
+        title=tell("6 to 9 November 2022, the fall of FTX"),
         falls={
             "BTC": "-26",
             "ETH": "-32",
@@ -275,13 +298,13 @@ KNOWN_DAYS = (
     ),
     KnownDay(
         key="2023-03-11",
-        title="11 March 2023, USDC loses its peg",
+        title=tell("11 March 2023, USDC loses its peg"),
         falls={"USDC": "-12", "DAI": "-11", "BTC": "-10", "ETH": "-11", "BNB": "-9"},
         others="-11",
     ),
     KnownDay(
         key="2024-08-05",
-        title="2 to 5 August 2024, the yen carry trade",
+        title=tell("2 to 5 August 2024, the yen carry trade"),
         falls={
             "BTC": "-24.8",
             "ETH": "-32.4",
@@ -307,7 +330,13 @@ def known(key: str) -> Path:
         if day.key == key:
             moves = {coin: Decimal(fall) / 100 for coin, fall in day.falls.items()}
             return joint(moves, others=Decimal(day.others) / 100, title=day.title)
-    raise BadShock(f"There is no day {key[:40]!r}; choose one of {', '.join(one.key for one in KNOWN_DAYS)}.")
+    raise BadShock(
+        tell(
+            "There is no day {key!r}; choose one of {known_days}.",
+            key=key[:40],
+            known_days=joined(", ", (one.key for one in KNOWN_DAYS)),
+        )
+    )
 
 
 # --- Private ----------------------------------------------------------------------------------------
@@ -315,7 +344,7 @@ def known(key: str) -> Path:
 
 def _ramp(move: Decimal, steps: int) -> Factors:
     if not ZERO < ONE + move <= MOST_TIMES:
-        raise BadShock("A price falls by less than 100 % and rises to at most 100 times.")
+        raise BadShock(tell("A price falls by less than 100 % and rises to at most 100 times."))
     return tuple(round_down(ONE + move * step / steps, PLACES) for step in range(1, steps + 1))
 
 

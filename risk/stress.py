@@ -17,6 +17,7 @@ from django.db.models import DecimalField, ExpressionWrapper, F, Min, QuerySet, 
 
 from accounts.commands import Actor
 from accounts.money import ONE, ZERO, exact
+from accounts.words import tell
 from risk import accrual, parameters, prices, sweep
 from risk.arrays import Book
 from risk.feeds import Tick
@@ -216,7 +217,9 @@ def run(
             before_sweep(step.at)
         report = sweep.sweep(at=step.at, product=ProductCode.VIP, book=book)
         if report.failed:
-            raise GroupsUndecided(f"At {step.at:%Y-%m-%d %H:%M} UTC: groups {report.failed}.")
+            raise GroupsUndecided(
+                tell("At {at:%Y-%m-%d %H:%M} UTC: groups {failed}.", at=step.at, failed=report.failed)
+            )
         if _hour(step.at) > _hour(last):
             jobs(step.at)
         last = step.at

@@ -20,6 +20,7 @@ from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
 from accounts.models import Asset, User
 from accounts.money import ONE, exact, round_down
+from accounts.words import joined, tell
 from risk import book as groups_book
 from risk import crash, exposure, parameters, regimes, shocks, stress_tables
 from risk.book import GroupState
@@ -37,8 +38,8 @@ PRICE_PLACES = 18  # of a recorded price
 LONGEST_THOUGHT = 1800  # seconds
 MOST_WAITING = 3  # of one person
 GIVEN_UP_AFTER = timedelta(hours=1)
-FAILED = "It could not be answered. The reason is in the log; ask again."
-GIVEN_UP = "It could not be answered within an hour; ask for fewer steps."
+FAILED = tell("It could not be answered. The reason is in the log; ask again.")
+GIVEN_UP = tell("It could not be answered within an hour; ask for fewer steps.")
 
 
 class TooManyRuns(Refused):
@@ -61,7 +62,12 @@ def refuse_unknown(coins: Iterable[str]) -> None:
     """
     unknown = sorted(set(coins) - set(Asset.objects.values_list("symbol", flat=True)))
     if unknown:
-        raise shocks.BadShock(f"The desk has no coin {', '.join(unknown[:5])}; leave it out or correct it.")
+        raise shocks.BadShock(
+            tell(
+                "The desk has no coin {unknown}; leave it out or correct it.",
+                unknown=joined(", ", unknown[:5]),
+            )
+        )
 
 
 @command("risk.ask_stress", returns=StressRun)
@@ -81,7 +87,12 @@ def ask(
         regimes.change_of(scenario["change"], at=at)
     User.objects.select_for_update(no_key=True).get(pk=user.pk)
     if StressRun.objects.filter(asked_by=user, finished_at=None).count() >= MOST_WAITING:
-        raise TooManyRuns(f"{MOST_WAITING} of your stresses are being worked out; wait for one of them.")
+        raise TooManyRuns(
+            tell(
+                "{most_waiting} of your stresses are being worked out; wait for one of them.",
+                most_waiting=MOST_WAITING,
+            )
+        )
     return StressRun.objects.create(scenario=dict(scenario), asked_by=user, asked_at=at)
 
 
@@ -271,21 +282,42 @@ def _model(path: Path, columns: Sequence[object], *, late: bool, slippage: Decim
     others = (
         "does what the scenario says of all others"
         if path.rest is not None
-        else ("moves as the median of the scenario's coins that are neither pegged nor a currency")
+        else (tell("moves as the median of the scenario's coins that are neither pegged nor a currency"))
     )
     when = (
-        "sold one step after the one that brings them to the liquidation line, if they are still there; above the"
-        " cut-off at once"
+        tell(
+            "sold one step after the one that brings them to the liquidation line, if they are still"
+            " there; above the cut-off at once"
+        )
         if late
-        else "sold at the prices that bring them to the liquidation line; no second reading is waited for"
+        else tell(
+            "sold at the prices that bring them to the liquidation line; no second reading is waited for"
+        )
     )
     return [
-        "Prices start at today's last good ones, however old, and move as the scenario says, one step after the other.",
-        f"A coin that it does not name {others}; a pegged coin or a currency that it does not name stays where it is,"
-        " and a coin that is redeemed for another follows that one.",
-        "Nobody reacts: no deposit, no repayment, no rule of a borrower, no delay, no grace, no pause, no interest.",
-        f"Groups are {when}. Sold whole they leave the book; sold in steps they stop at their target and stay in it.",
-        f"A sale brings the price of its step less {(100 * slippage).normalize():f} %; a coin that is itself owed is"
-        " set off without. Debts come first, then the liquidation fee. Lost is what stays owed when nothing is left.",
-        "Amounts are whole dollars, rounded group by group. Which groups are called and sold is exact.",
+        tell(
+            "Prices start at today's last good ones, however old, and move as the scenario says, one"
+            " step after the other."
+        ),
+        tell(
+            "A coin that it does not name {others}; a pegged coin or a currency that it does not name"
+            " stays where it is, and a coin that is redeemed for another follows that one.",
+            others=others,
+        ),
+        tell(
+            "Nobody reacts: no deposit, no repayment, no rule of a borrower, no delay, no grace, no"
+            " pause, no interest."
+        ),
+        tell(
+            "Groups are {when}. Sold whole they leave the book; sold in steps they stop at their"
+            " target and stay in it.",
+            when=when,
+        ),
+        tell(
+            "A sale brings the price of its step less {value:f} %; a coin that is itself owed is set"
+            " off without. Debts come first, then the liquidation fee. Lost is what stays owed when"
+            " nothing is left.",
+            value=(100 * slippage).normalize(),
+        ),
+        tell("Amounts are whole dollars, rounded group by group. Which groups are called and sold is exact."),
     ]

@@ -14,6 +14,7 @@ from accounts.errors import Refused
 from accounts.ledger import Overdrawn
 from accounts.models import LedgerAccount
 from accounts.money import MAX_AMOUNT, ZERO, exact, round_down
+from accounts.words import joined, tell
 from risk import cures, freezes, groups, moves, parameters, prices, prospects
 from risk.book import GroupState
 from risk.cure import DUST_USD
@@ -161,7 +162,7 @@ def _answer(state: GroupState, change: Change, *, at: datetime) -> tuple[Answer,
 
 def _top_up(state: GroupState, change: TopUp, at: datetime) -> GroupState:
     if change.uid not in state.members:
-        raise NotPossible(f"Account {change.uid} is not a collateral account of this group.")
+        raise NotPossible(tell("Account {uid} is not a collateral account of this group.", uid=change.uid))
     return state.changed(balances={(change.uid, change.asset): change.amount})
 
 
@@ -169,14 +170,26 @@ def _repay(state: GroupState, change: Repayment, at: datetime) -> GroupState:
     """As a repayment of the loan would be taken: to the full, or leaving no dust. R-GEN-51, R-GEN-52, R-VIP-31"""
     row = next((row for row in state.debts if row.debt.pk == change.debt_id), None)
     if row is None:
-        raise NotPossible("This loan is repaid; nothing is owed on it.")
+        raise NotPossible(tell("This loan is repaid; nothing is owed on it."))
     coin, total = row.debt.asset_id, row.parts.total
     closed = freezes.repay_closed(coin, at)
     if closed is not None:
-        raise NotPossible(f"The desk takes no repayments in {coin} until {closed.ends_at:%-d %B %H:%M} UTC.")
+        raise NotPossible(
+            tell(
+                "The desk takes no repayments in {coin} until {ends_at:%-d %B %H:%M} UTC.",
+                coin=coin,
+                ends_at=closed.ends_at,
+            )
+        )
     payoff = total + cures.first_day(row.debt, at=at)
     if change.amount > payoff:
-        raise NotPossible(f"{payoff.normalize():f} {coin} closes this loan; you cannot repay more.")
+        raise NotPossible(
+            tell(
+                "{payoff:f} {coin} closes this loan; you cannot repay more.",
+                payoff=payoff.normalize(),
+                coin=coin,
+            )
+        )
     if change.amount < payoff:
         paid = allocate(amount=min(change.amount, total), owed=row.parts)
         _refuse_dust(state, coin, row.parts.principal - paid.principal, payoff)
@@ -207,7 +220,12 @@ def _refuse_dust(state: GroupState, coin: str, left: Decimal, payoff: Decimal) -
     quote = state.quotes.get(coin)
     if left == 0 or (quote is not None and left * quote.price < DUST_USD):
         raise NotPossible(
-            f"That would leave less than {DUST_USD} USD of principal; {payoff.normalize():f} {coin} closes the loan."
+            tell(
+                "That would leave less than {dust_usd} USD of principal; {payoff:f} {coin} closes the loan.",
+                dust_usd=DUST_USD,
+                payoff=payoff.normalize(),
+                coin=coin,
+            )
         )
 
 
@@ -216,17 +234,28 @@ def _trade(state: GroupState, change: Trade, at: datetime) -> GroupState:
         coin for coin in (change.sell, change.buy) if coin not in state.quotes or not state.quotes[coin].fresh
     ]
     if stale:
-        raise groups.PriceTooOld(f"There is no fresh price of {' and '.join(stale)} to trade at.")
+        raise groups.PriceTooOld(
+            tell("There is no fresh price of {stale} to trade at.", stale=joined(tell(" and "), stale))
+        )
     got = _bought(state, change)
     if change.sell == change.buy or not ZERO < got < MAX_AMOUNT:
-        raise moves.BadTrade(f"{change.amount:f} {change.sell} cannot be traded for {change.buy}.")
+        raise moves.BadTrade(
+            tell(
+                "{amount:f} {sell} cannot be traded for {buy}.",
+                amount=change.amount,
+                sell=change.sell,
+                buy=change.buy,
+            )
+        )
     _refuse_frozen(state, Action.TRADE, change.uid, [change.sell, change.buy], at)
     _refuse_overdrawn(state, change.uid, change.sell, change.amount)
     after = state.changed(balances={(change.uid, change.sell): -change.amount, (change.uid, change.buy): got})
     groups.permit(action=Action.TRADE, before=state, after=after, at=at)
     pool = LedgerAccount.objects.house(LedgerAccount.Kind.POOL).filter(asset=change.buy).first()
     if pool is None or pool.balance < got:
-        raise moves.DeskShort(f"The desk has too little {change.buy} to sell {got:f} just now.")
+        raise moves.DeskShort(
+            tell("The desk has too little {buy} to sell {got:f} just now.", buy=change.buy, got=got)
+        )
     return after
 
 
@@ -241,7 +270,7 @@ def _withdraw(state: GroupState, change: Withdrawal, at: datetime) -> GroupState
 def _borrow(state: GroupState, change: Borrowing, at: datetime) -> GroupState:
     """By collateral alone: limits and the pool are looked at by the request. R-VIP-13, R-ADM-04"""
     if change.asset not in state.quotes or not state.quotes[change.asset].fresh:
-        raise groups.PriceTooOld(f"There is no fresh price of {change.asset} to borrow at.")
+        raise groups.PriceTooOld(tell("There is no fresh price of {asset} to borrow at.", asset=change.asset))
     group = state.group
     uids = [*state.members, *([group.receiver_id] if group else [])]
     freezes.refuse_frozen(action=Action.BORROW, uids=uids, group=group, assets=[change.asset], at=at)
@@ -275,7 +304,14 @@ def _refuse_frozen(state: GroupState, action: Action, uid: int, assets: list[str
 def _refuse_overdrawn(state: GroupState, uid: int, asset: str, amount: Decimal) -> None:
     held = next((row.balance for row in state.wallets if (row.uid, row.asset) == (uid, asset)), ZERO)
     if held < amount:
-        raise Overdrawn(f"This wallet holds {held.normalize():f} {asset}, less than {amount:f}.")
+        raise Overdrawn(
+            tell(
+                "This wallet holds {held:f} {asset}, less than {amount:f}.",
+                held=held.normalize(),
+                asset=asset,
+                amount=amount,
+            )
+        )
 
 
 # --- Private --------------------------------------------------------------------------------------------------

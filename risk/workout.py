@@ -22,6 +22,7 @@ from accounts.errors import Refused
 from accounts.exchange import Fill
 from accounts.models import Asset, JournalEntry, User
 from accounts.money import ZERO, divide_down, exact, round_down
+from accounts.words import tell
 from risk.models import MarketDepth, Sale
 
 NETTING, TAKEOVER = "netting", "takeover"  # venues that are no market
@@ -131,12 +132,21 @@ def release_workout(
     """
     coin = Asset.objects.filter(symbol=asset).first()
     if coin is None:
-        raise BadRelease(f"There is no coin {asset!r}.")
+        raise BadRelease(tell("There is no coin {asset!r}.", asset=asset))
     if amount <= 0 or round_down(amount, coin.places) != amount:
-        raise BadRelease(f"Release an amount above 0 with at most {coin.places} decimals.")
+        raise BadRelease(
+            tell("Release an amount above 0 with at most {places} decimals.", places=coin.places)
+        )
     workout = books.workout(coin)
     if amount > workout.balance:
-        raise BadRelease(f"Only {workout.balance:f} {coin} lie in workout; {amount:f} cannot be released.")
+        raise BadRelease(
+            tell(
+                "Only {balance:f} {coin} lie in workout; {amount:f} cannot be released.",
+                balance=workout.balance,
+                coin=coin,
+                amount=amount,
+            )
+        )
     number = JournalEntry.objects.filter(kind=RELEASE).count() + 1
     line = ledger.Line(debit=books.pool(coin), credit=workout, amount=amount)
     return ledger.post(kind=RELEASE, reference=f"workout:{coin}:{number}", lines=[line], at=at)

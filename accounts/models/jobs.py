@@ -3,6 +3,8 @@
 from django.db import models
 from django.db.models import Q
 
+from accounts.words import tell
+
 
 class JobRun(models.Model):
     """The last run of one job of the timetable, named as there: one row a job, written over (accounts/jobs.py).
@@ -11,8 +13,8 @@ class JobRun(models.Model):
     """
 
     class Outcome(models.TextChoices):
-        DONE = "done"
-        FAILED = "failed"
+        DONE = "done", tell("Done")
+        FAILED = "failed", tell("Failed")
 
     name = models.CharField(max_length=200, primary_key=True)
     task = models.CharField(max_length=200)

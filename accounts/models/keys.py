@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models.people import Account, User
+from accounts.words import tell
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
@@ -29,10 +30,10 @@ class ApiKey(models.Model):
     """
 
     class Kind(models.TextChoices):
-        HMAC = "hmac", "HMAC-SHA256"
+        HMAC = "hmac", tell("HMAC-SHA256")
         RSA = "rsa", "RSA"
-        ED25519 = "ed25519", "Ed25519"
-        TOKEN = "token", "bearer token"  # noqa: S105  of our own API only
+        ED25519 = "ed25519", tell("Ed25519")
+        TOKEN = "token", tell("bearer token")  # noqa: S105  of our own API only
 
     PERMISSIONS: ClassVar = ("can_read", "can_borrow", "can_transfer", "can_withdraw")
 
@@ -68,7 +69,7 @@ class ApiKey(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.label} ({self.key[:8]}…)"
+        return tell("{label} ({key}…)", label=self.label, key=self.key[:8])
 
 
 class ApiKeyUse(models.Model):
@@ -79,7 +80,7 @@ class ApiKeyUse(models.Model):
     address = models.CharField(max_length=45)
 
     def __str__(self) -> str:
-        return f"{self.api_key_id} at {self.at:%Y-%m-%d %H:%M}"
+        return tell("{api_key} at {at:%Y-%m-%d %H:%M}", api_key=self.api_key_id, at=self.at)
 
 
 class UsedSignature(models.Model):
@@ -100,4 +101,4 @@ class UsedSignature(models.Model):
         indexes = (models.Index(fields=["at"], name="used_signature_age"),)
 
     def __str__(self) -> str:
-        return f"{self.api_key_id}: {self.digest[:12]}"
+        return tell("{api_key}: {digest}", api_key=self.api_key_id, digest=self.digest[:12])

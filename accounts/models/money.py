@@ -8,15 +8,16 @@ from django.db.models import F, Q
 
 from accounts.models.fields import ClockTimestamp, amount_field
 from accounts.models.people import Account, User
+from accounts.words import tell
 
 
 class Asset(models.Model):
     """A coin or currency. `places` is how finely it is booked, and never changes once used."""
 
     class Kind(models.TextChoices):
-        CRYPTO = "crypto"
-        STABLE = "stable"
-        FIAT = "fiat"
+        CRYPTO = "crypto", tell("Crypto")
+        STABLE = "stable", tell("Stable")
+        FIAT = "fiat", tell("Fiat")
 
     symbol = models.CharField(max_length=20, primary_key=True)
     name = models.CharField(max_length=80)
@@ -46,29 +47,35 @@ class LedgerAccount(models.Model):
     """One pile of one asset. `debits` and `credits` only ever grow, and only a trigger moves them."""
 
     class Normal(models.TextChoices):
-        DEBIT = "debit"  # what we hold or are owed
-        CREDIT = "credit"  # what we owe, and income
+        DEBIT = "debit", tell("Debit")  # what we hold or are owed
+        CREDIT = "credit", tell("Credit")  # what we owe, and income
 
     class Kind(models.TextChoices):
-        SPOT = "spot"  # customer wallets: what we owe them, coin for coin
-        FIAT = "fiat"
-        FUNDING = "funding"
-        CUSTODY = "custody"  # customers' coins, held; equals the sum of the wallets
-        POOL = "pool"  # the desk's own coins, free to lend
-        PRINCIPAL = "principal"  # control accounts: equal to the sum of the debts
-        INTEREST = "interest"
-        LATE_FEE = "late_fee"
-        CAPITAL = "capital"  # what finance put into the pools
-        POSITION = "position"  # conversions on the desk's own books; may be short
-        INTEREST_INCOME = "interest_income"
-        LATE_FEE_INCOME = "late_fee_income"
-        FEE_INCOME = "fee_income"  # liquidation fees
-        INSURANCE = "insurance"  # set aside by finance to settle what liquidations leave owing (R-GEN-78)
-        BAD_DEBT = "bad_debt"  # written off
-        WORKOUT = "workout"  # collateral taken over from a thin market, not yet the pool's (R-GEN-79)
-        LENDERS = "lenders"  # what others lent us for the pools (R-ADM-12)
-        COST_OF_FUNDS = "cost_of_funds"  # what that costs
-        COST_OWED = "cost_owed"  # and is not paid yet
+        SPOT = "spot", tell("Spot")  # customer wallets: what we owe them, coin for coin
+        FIAT = "fiat", tell("Fiat")
+        FUNDING = "funding", tell("Funding")
+        CUSTODY = "custody", tell("Custody")  # customers' coins, held; equals the sum of the wallets
+        POOL = "pool", tell("Pool")  # the desk's own coins, free to lend
+        PRINCIPAL = "principal", tell("Principal")  # control accounts: equal to the sum of the debts
+        INTEREST = "interest", tell("Interest")
+        LATE_FEE = "late_fee", tell("Late Fee")
+        CAPITAL = "capital", tell("Capital")  # what finance put into the pools
+        POSITION = "position", tell("Position")  # conversions on the desk's own books; may be short
+        INTEREST_INCOME = "interest_income", tell("Interest Income")
+        LATE_FEE_INCOME = "late_fee_income", tell("Late Fee Income")
+        FEE_INCOME = "fee_income", tell("Fee Income")  # liquidation fees
+        INSURANCE = (
+            "insurance",
+            tell("Insurance"),
+        )  # set aside by finance to settle what liquidations leave owing (R-GEN-78)
+        BAD_DEBT = "bad_debt", tell("Bad Debt")  # written off
+        WORKOUT = (
+            "workout",
+            tell("Workout"),
+        )  # collateral taken over from a thin market, not yet the pool's (R-GEN-79)
+        LENDERS = "lenders", tell("Lenders")  # what others lent us for the pools (R-ADM-12)
+        COST_OF_FUNDS = "cost_of_funds", tell("Cost Of Funds")  # what that costs
+        COST_OWED = "cost_owed", tell("Cost Owed")  # and is not paid yet
 
     WALLETS: ClassVar = (Kind.SPOT, Kind.FIAT, Kind.FUNDING)
     CONTROLS: ClassVar = (Kind.PRINCIPAL, Kind.INTEREST, Kind.LATE_FEE)
@@ -163,7 +170,12 @@ class ControlSum(models.Model):
         constraints = (models.UniqueConstraint(fields=["entry", "account"], name="one_sum_per_control"),)
 
     def __str__(self) -> str:
-        return f"{self.account_id}: {self.ledger} / {self.subledger}"
+        return tell(
+            "{account}: {ledger} / {subledger}",
+            account=self.account_id,
+            ledger=self.ledger,
+            subledger=self.subledger,
+        )
 
 
 class PeriodClose(models.Model):
@@ -186,4 +198,4 @@ class PeriodClose(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"closed through {self.through:%Y-%m-%d}"
+        return tell("closed through {through:%Y-%m-%d}", through=self.through)

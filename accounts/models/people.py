@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models.fields import ClockTimestamp
+from accounts.words import tell
 
 UID_LIMIT = 2**53  # uids travel through JSON numbers
 
@@ -23,13 +24,13 @@ class User(AbstractBaseUser):
     """Someone who signs in. The role says what kind of work they do here; nobody has two."""
 
     class Role(models.TextChoices):
-        BORROWER = "borrower"
-        VIP_MANAGER = "vip_manager", "VIP manager"
-        RISK_OFFICER = "risk_officer"
-        OPS = "ops", "operations"  # keeps the desk running: looks at all of it, and may stop things
-        FINANCE = "finance"
-        AUDITOR = "auditor"
-        ADMIN = "admin"
+        BORROWER = "borrower", tell("Borrower")
+        VIP_MANAGER = "vip_manager", tell("VIP manager")
+        RISK_OFFICER = "risk_officer", tell("Risk Officer")
+        OPS = "ops", tell("operations")  # keeps the desk running: looks at all of it, and may stop things
+        FINANCE = "finance", tell("Finance")
+        AUDITOR = "auditor", tell("Auditor")
+        ADMIN = "admin", tell("Admin")
 
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=120)
@@ -73,8 +74,8 @@ class Customer(models.Model):
     """A person or a firm that borrows. It has one master account; users are its members (R-ADM-09)."""
 
     class Kind(models.TextChoices):
-        PERSON = "person"
-        FIRM = "firm"
+        PERSON = "person", tell("Person")
+        FIRM = "firm", tell("Firm")
 
     name = models.CharField(max_length=120)
     kind = models.CharField(max_length=6, choices=Kind.choices)
@@ -97,10 +98,10 @@ class Membership(models.Model):
     """
 
     class Role(models.TextChoices):
-        SIGNATORY = "signatory"  # everything, and who may do what
-        TREASURER = "treasurer"  # borrows, pledges, repays, moves and withdraws
-        TRADER = "trader"  # trades, and moves coins between the accounts
-        VIEWER = "viewer"  # looks
+        SIGNATORY = "signatory", tell("Signatory")  # everything, and who may do what
+        TREASURER = "treasurer", tell("Treasurer")  # borrows, pledges, repays, moves and withdraws
+        TRADER = "trader", tell("Trader")  # trades, and moves coins between the accounts
+        VIEWER = "viewer", tell("Viewer")  # looks
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="memberships")
     user = models.ForeignKey(User, models.PROTECT, related_name="memberships")
@@ -114,7 +115,7 @@ class Membership(models.Model):
         constraints = (models.UniqueConstraint(fields=["customer", "user"], name="one_membership_per_user"),)
 
     def __str__(self) -> str:
-        return f"{self.user} for {self.customer}"
+        return tell("{user} for {customer}", user=self.user, customer=self.customer)
 
 
 class AccountQuerySet(models.QuerySet["Account"]):
@@ -128,10 +129,10 @@ class Account(models.Model):
     """A node of the account tree: a master, or a sub of exactly one master (R-GEN-10)."""
 
     class Kind(models.TextChoices):
-        MASTER = "master"
-        SUB = "sub"
-        SUB_VIRTUAL = "sub_virtual", "virtual sub"
-        SUB_MANAGED = "sub_managed", "managed sub"
+        MASTER = "master", tell("Master")
+        SUB = "sub", tell("Sub")
+        SUB_VIRTUAL = "sub_virtual", tell("virtual sub")
+        SUB_MANAGED = "sub_managed", tell("managed sub")
 
     uid = models.BigAutoField(primary_key=True)
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="accounts")
@@ -151,7 +152,7 @@ class Account(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.label} ({self.uid})"
+        return tell("{label} ({uid})", label=self.label, uid=self.uid)
 
     @property
     def is_master(self) -> bool:
@@ -181,7 +182,7 @@ class Acceptance(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.customer} accepted {self.agreement}"
+        return tell("{customer} accepted {agreement}", customer=self.customer, agreement=self.agreement)
 
 
 class FirmPolicy(models.Model):
@@ -204,7 +205,11 @@ class FirmPolicy(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"two people at {self.customer_id} from {self.effective_at:%Y-%m-%d}"
+        return tell(
+            "two people at {customer} from {effective_at:%Y-%m-%d}",
+            customer=self.customer_id,
+            effective_at=self.effective_at,
+        )
 
 
 class Screening(models.Model):
@@ -214,13 +219,13 @@ class Screening(models.Model):
     """
 
     class Kind(models.TextChoices):
-        IDENTITY = "identity", "identity (KYB or KYC)"
-        SANCTIONS = "sanctions"
+        IDENTITY = "identity", tell("identity (KYB or KYC)")
+        SANCTIONS = "sanctions", tell("Sanctions")
 
     class Status(models.TextChoices):
-        PENDING = "pending", "being checked"
-        CLEAR = "clear"
-        REFUSED = "refused"
+        PENDING = "pending", tell("being checked")
+        CLEAR = "clear", tell("Clear")
+        REFUSED = "refused", tell("Refused")
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="screenings")
     kind = models.CharField(max_length=9, choices=Kind.choices)
@@ -241,7 +246,9 @@ class Screening(models.Model):
         indexes = (models.Index(fields=["customer", "kind", "-id"], name="screening_latest"),)
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.customer_id}: {self.status}"
+        return tell(
+            "{kind} of {customer}: {status}", kind=self.kind, customer=self.customer_id, status=self.status
+        )
 
 
 class NoticeContact(models.Model):
@@ -252,9 +259,9 @@ class NoticeContact(models.Model):
     """
 
     class Channel(models.TextChoices):
-        EMAIL = "email", "e-mail"
+        EMAIL = "email", tell("e-mail")
         SMS = "sms", "SMS"
-        WEBHOOK = "webhook"
+        WEBHOOK = "webhook", tell("Webhook")
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="notice_contacts")
     name = models.CharField(max_length=80)
@@ -279,4 +286,4 @@ class NoticeContact(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.name} ({self.get_channel_display()})"
+        return tell("{name} ({channel})", name=self.name, channel=self.get_channel_display())

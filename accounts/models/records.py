@@ -9,7 +9,7 @@ from django.db.models import Q
 from accounts import reach
 from accounts.models.fields import ClockTimestamp
 from accounts.models.people import Customer, NoticeContact, User
-from accounts.words import recalled
+from accounts.words import recalled, tell
 
 
 class AuditRecord(models.Model):
@@ -20,11 +20,11 @@ class AuditRecord(models.Model):
     """
 
     class Kind(models.TextChoices):
-        COMMAND = "command"
-        INSERT = "insert"
-        UPDATE = "update"
-        DELETE = "delete"
-        VIEW = "view"  # staff looked at a customer's personal data (R-ADM-07)
+        COMMAND = "command", tell("Command")
+        INSERT = "insert", tell("Insert")
+        UPDATE = "update", tell("Update")
+        DELETE = "delete", tell("Delete")
+        VIEW = "view", tell("View")  # staff looked at a customer's personal data (R-ADM-07)
 
     kind = models.CharField(max_length=8, choices=Kind.choices)
     subject = models.CharField(max_length=120, db_index=True)
@@ -39,7 +39,7 @@ class AuditRecord(models.Model):
         constraints = (models.CheckConstraint(name="audit_names_an_actor", condition=~Q(actor="")),)
 
     def __str__(self) -> str:
-        return f"{self.actor}: {self.kind} {self.subject}"
+        return tell("{actor}: {kind} {subject}", actor=self.actor, kind=self.kind, subject=self.subject)
 
 
 class AuditLink(models.Model):
@@ -53,7 +53,7 @@ class AuditLink(models.Model):
     sha256 = models.CharField(max_length=64)
 
     def __str__(self) -> str:
-        return f"{self.position}: {self.sha256[:12]}"
+        return tell("{position}: {sha256}", position=self.position, sha256=self.sha256[:12])
 
 
 class IdempotencyKey(models.Model):
@@ -70,7 +70,7 @@ class IdempotencyKey(models.Model):
         constraints = (models.UniqueConstraint(fields=["caller", "key"], name="one_effect_per_key"),)
 
     def __str__(self) -> str:
-        return f"{self.caller} {self.key}"
+        return tell("{caller} {key}", caller=self.caller, key=self.key)
 
 
 class NoticeQuerySet(models.QuerySet["Notice"]):
@@ -131,16 +131,16 @@ class Delivery(models.Model):
     """One notice on one outside channel: the row is the queue, at most once, best effort (R-GEN-60)."""
 
     class Channel(models.TextChoices):
-        EMAIL = "email", "e-mail"
+        EMAIL = "email", tell("e-mail")
         SMS = "sms", "SMS"
-        WEBHOOK = "webhook"
+        WEBHOOK = "webhook", tell("Webhook")
 
     class Status(models.TextChoices):
-        PENDING = "pending"
-        SENDING = "sending"
-        SENT = "sent"
-        FAILED = "failed"
-        DROPPED = "dropped"
+        PENDING = "pending", tell("Pending")
+        SENDING = "sending", tell("Sending")
+        SENT = "sent", tell("Sent")
+        FAILED = "failed", tell("Failed")
+        DROPPED = "dropped", tell("Dropped")
 
     notice = models.ForeignKey(Notice, models.PROTECT, related_name="deliveries")
     channel = models.CharField(max_length=7, choices=Channel.choices)
@@ -166,15 +166,15 @@ class Delivery(models.Model):
         indexes = (models.Index(fields=["due_at"], condition=Q(status="pending"), name="delivery_queue"),)
 
     def __str__(self) -> str:
-        return f"{self.channel}: {self.notice}"
+        return tell("{channel}: {notice}", channel=self.channel, notice=self.notice)
 
 
 class NoticePreference(models.Model):
     """How a customer wants to be told. Quiet hours hold back what can wait, never a call or a liquidation."""
 
     class Language(models.TextChoices):
-        ENGLISH = "en", "English"
-        SWEDISH = "sv", "Svenska"
+        ENGLISH = "en", tell("English")
+        SWEDISH = "sv", tell("Svenska")
 
     customer = models.OneToOneField(Customer, models.PROTECT, related_name="notice_preference")
     by_email = models.BooleanField(default=True)
@@ -195,7 +195,7 @@ class NoticePreference(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"how to tell {self.customer_id}"
+        return tell("how to tell {customer}", customer=self.customer_id)
 
 
 class ApprovalPolicy(models.Model):
@@ -217,7 +217,11 @@ class ApprovalPolicy(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.command}: {'four eyes' if self.required else 'one person'}"
+        return tell(
+            "{command}: {which}",
+            command=self.command,
+            which=tell("four eyes") if self.required else tell("one person"),
+        )
 
 
 class Approval(models.Model):
@@ -227,15 +231,15 @@ class Approval(models.Model):
     """
 
     class Status(models.TextChoices):
-        PENDING = "pending", "waiting"
-        RELEASED = "released"
-        REFUSED = "refused"
-        WITHDRAWN = "withdrawn"
-        EXPIRED = "expired"
+        PENDING = "pending", tell("waiting")
+        RELEASED = "released", tell("Released")
+        REFUSED = "refused", tell("Refused")
+        WITHDRAWN = "withdrawn", tell("Withdrawn")
+        EXPIRED = "expired", tell("Expired")
 
     class Side(models.TextChoices):
-        DESK = "desk"
-        FIRM = "firm"  # a firm's own maker and checker (R-ADM-09); `customer` says whose
+        DESK = "desk", tell("Desk")
+        FIRM = "firm", tell("Firm")  # a firm's own maker and checker (R-ADM-09); `customer` says whose
 
     side = models.CharField(max_length=4, choices=Side.choices, default=Side.DESK)
     command = models.CharField(max_length=60)
@@ -279,10 +283,10 @@ class Export(models.Model):
     """A file somebody asked for, made by a job: the row is the queue, shows how far it is and keeps the result."""
 
     class Status(models.TextChoices):
-        QUEUED = "queued", "waiting"
-        RUNNING = "running", "being made"
-        DONE = "done", "ready"
-        FAILED = "failed"
+        QUEUED = "queued", tell("waiting")
+        RUNNING = "running", tell("being made")
+        DONE = "done", tell("ready")
+        FAILED = "failed", tell("Failed")
 
     kind = models.CharField(max_length=40)
     title = models.CharField(max_length=200)

@@ -13,6 +13,7 @@ from accounts import access_review, exports
 from accounts.access_review import Access
 from accounts.models import User
 from accounts.pages.access import user_of
+from accounts.words import joined, tell
 
 REVIEWERS = {User.Role.AUDITOR, User.Role.ADMIN, User.Role.RISK_OFFICER}
 HEADER = (
@@ -32,7 +33,7 @@ class AsOfForm(forms.Form):
     """An empty form means now."""
 
     at = forms.DateTimeField(
-        label="As of (UTC)",
+        label=tell("As of (UTC)"),
         required=False,
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
@@ -41,7 +42,7 @@ class AsOfForm(forms.Form):
     def clean_at(self) -> datetime:
         given: datetime | None = self.cleaned_data["at"]
         if given is not None and given > timezone.now():
-            raise forms.ValidationError("That time is still to come.")
+            raise forms.ValidationError(tell("That time is still to come."))
         return given or timezone.now()
 
 
@@ -76,10 +77,10 @@ def _file(rows: list[Access], instant: datetime) -> HttpResponse:
             row.email,
             row.role,
             "yes" if row.is_active else "no",
-            "; ".join(f"{one.customer} as {one.role} {one.account}".strip() for one in row.acts_for),
-            "; ".join(row.clients),
-            " ".join(row.proposes),
-            " ".join(row.releases),
+            joined("; ", (f"{one.customer} as {one.role} {one.account}".strip() for one in row.acts_for)),
+            joined("; ", row.clients),
+            joined(" ", row.proposes),
+            joined(" ", row.releases),
         )
         for row in rows
     ]

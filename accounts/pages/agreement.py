@@ -12,6 +12,7 @@ from accounts.errors import Refused
 from accounts.models import Customer
 from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 
 
 class AcceptForm(forms.Form):
@@ -38,7 +39,13 @@ def agreement(request: HttpRequest, customer: Customer) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"Version {form.cleaned_data['version']} of the agreement is accepted.")
+            messages.success(
+                request,
+                tell(
+                    "Version {cleaned_data} of the agreement is accepted.",
+                    cleaned_data=form.cleaned_data["version"],
+                ),
+            )
             return redirect("/")
     acceptance = (
         current.acceptances.filter(customer=customer).select_related("user").first() if current else None

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any
 
 from accounts.templatetags import figures
+from accounts.words import capital, joined, tell
 
 SHARES = frozenset(
     {
@@ -35,30 +36,34 @@ def facts_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
         elif value is not None and value != "":
             found.append((label_of(name), _text(name, value)))
     if "effective_at" in arguments and arguments["effective_at"] is None:
-        found.append(("Effective at", "as soon as it is released"))
+        found.append((tell("Effective at"), tell("as soon as it is released")))
     return found
 
 
 def label_of(name: str) -> str:
     words = name.replace("_", " ")
-    return words[:1].upper() + words[1:]
+    return capital(words)
 
 
 def _text(name: str, value: Any) -> str:
     if name == "tiers":
-        return "; ".join(
-            f"{figures.line(ratio)} from {figures.plain(floor, 'USD')}" for floor, ratio in value
+        return joined(
+            "; ",
+            (
+                tell("{ratio} from {floor}", ratio=figures.line(ratio), floor=figures.plain(floor, "USD"))
+                for floor, ratio in value
+            ),
         )
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, Decimal):
         return figures.line(value) if name in SHARES else figures.plain(value)
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M} UTC"
+        return tell("{value:%Y-%m-%d %H:%M} UTC", value=value)
     if isinstance(value, Enum):
         return str(value.value).replace("_", " ")
     if is_dataclass(value) and not isinstance(value, type):
-        return " ".join(_text(part.name, getattr(value, part.name)) for part in fields(value))
+        return joined(" ", (_text(part.name, getattr(value, part.name)) for part in fields(value)))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return ", ".join(_text(name, one) for one in value)
+        return joined(", ", (_text(name, one) for one in value))
     return str(value)

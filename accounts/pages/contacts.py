@@ -16,6 +16,7 @@ from accounts.models import Customer, NoticeContact
 from accounts.pages.access import actor_of, for_customer
 from accounts.pages.forms import REFUSED, key_of, refuse
 from accounts.pages.preferences import CONTACT_IDS, SECRET, ContactForm, form_of, page
+from accounts.words import tell
 
 FIELDS = {
     "bad_contact": "name",
@@ -50,7 +51,7 @@ def add(request: HttpRequest, customer: Customer) -> HttpResponse:
         else:
             if contact.secret:  # shown by the next page, and by no other
                 request.session[SECRET] = {"name": contact.name, "secret": contact.secret}
-            messages.success(request, f"{contact.name} is told from now on.")
+            messages.success(request, tell("{contact} is told from now on.", contact=contact.name))
             return redirect("accounts:preferences")
     return page(request, customer, form_of(customer), contact_form=form, status=REFUSED)
 
@@ -63,14 +64,14 @@ def test(request: HttpRequest, customer: Customer, contact_id: int) -> HttpRespo
         customer,
         contact_id,
         contacts.send_test,
-        "{} is sent a test. Its page among your notices shows the answer.",
+        tell("{} is sent a test. Its page among your notices shows the answer."),
     )
 
 
 @require_POST
 @for_customer
 def remove(request: HttpRequest, customer: Customer, contact_id: int) -> HttpResponse:
-    return _act(request, customer, contact_id, contacts.remove, "{} is told nothing more.")
+    return _act(request, customer, contact_id, contacts.remove, tell("{} is told nothing more."))
 
 
 def _act(

@@ -18,40 +18,46 @@ from accounts import channels
 from accounts.models import Delivery, Notice
 from accounts.money import exact
 from accounts.templatetags import figures
+from accounts.words import tell
 
 KINDS = {
-    "call_ended": "Margin call over",
-    "call_message": "Message from your manager",
-    "grace": "Time after an outage",
-    "soft_step": "De-leveraging",
-    "test": "Test message",
+    "call_ended": tell("Margin call over"),
+    "call_message": tell("Message from your manager"),
+    "grace": tell("Time after an outage"),
+    "soft_step": tell("De-leveraging"),
+    "test": tell("Test message"),
 }
 """Names of kinds that their own words do not say well."""
 
 NAMES = {
     Delivery.Channel.EMAIL.value: "E-mail",
     Delivery.Channel.SMS.value: "SMS",
-    Delivery.Channel.WEBHOOK.value: "Webhook",
+    Delivery.Channel.WEBHOOK.value: tell("Webhook"),
 }
 
 USD = {
-    "debt_usd": "Owed in all",
-    "collateral_usd": "Collateral that counted",
-    "sold_usd": "Sold",
-    "fee_usd": "Fee",
-    "shortfall_usd": "Still owed after the sale",
+    "debt_usd": tell("Owed in all"),
+    "collateral_usd": tell("Collateral that counted"),
+    "sold_usd": tell("Sold"),
+    "fee_usd": tell("Fee"),
+    "shortfall_usd": tell("Still owed after the sale"),
 }
-AMOUNTS = {"paid": "Paid", "owed": "Owed", "left": "Left to pay", "interest_paid": "Interest paid"}
-RATIOS = {"ltv_then": "LTV under what is announced"}
+AMOUNTS = {
+    "paid": tell("Paid"),
+    "owed": tell("Owed"),
+    "left": tell("Left to pay"),
+    "interest_paid": tell("Interest paid"),
+}
+RATIOS = {"ltv_then": tell("LTV under what is announced")}
 TIMES = {
-    "effective_at": "In force from",
-    "grace_until": "Time until",
-    "sold_at": "Collateral is sold at",
-    "ends_at": "Ends at",
-    "due_at": "Due at",
-    "until": "Until",
+    "effective_at": tell("In force from"),
+    "grace_until": tell("Time until"),
+    "sold_at": tell("Collateral is sold at"),
+    "ends_at": tell("Ends at"),
+    "due_at": tell("Due at"),
+    "until": tell("Until"),
 }
-LINES = {"initial": "Initial", "margin_call": "Margin call", "liquidation": "Liquidation"}
+LINES = {"initial": tell("Initial"), "margin_call": tell("Margin call"), "liquidation": tell("Liquidation")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +118,9 @@ def told(facts: Mapping[str, Any]) -> Told:
         found.insert(0, Figure("LTV", figures.ltv(ltv)))
     lines = facts.get("lines")
     if isinstance(lines, Mapping):
-        found += [Figure(f"{one.label} line", one.text) for one in _of(lines, LINES, figures.line)]
+        found += [
+            Figure(tell("{one} line", one=one.label), one.text) for one in _of(lines, LINES, figures.line)
+        ]
     for name, label in TIMES.items():
         instant = _instant(facts.get(name))
         if instant is not None:
@@ -127,8 +135,10 @@ def told(facts: Mapping[str, Any]) -> Told:
 
 def channels_of(notice: Notice, *, for_house: bool) -> list[Channel]:
     """The inbox and every outside channel. What a provider said about its own trouble is for the house only."""
-    read = format_html("read {}", figures.when(notice.read_at)) if notice.read_at else "not opened yet"
-    rows = [Channel("Inbox", "there" if notice.dropped_at is None else "called back", notice.at, read)]
+    read = format_html("read {}", figures.when(notice.read_at)) if notice.read_at else tell("not opened yet")
+    rows = [
+        Channel(tell("Inbox"), "there" if notice.dropped_at is None else tell("called back"), notice.at, read)
+    ]
     prefetch_related_objects([notice], "deliveries__contact")  # does nothing where a list did it for all
     found = sorted(notice.deliveries.all(), key=lambda row: (row.due_at, row.channel, row.pk))
     return rows + [_channel(delivery, for_house=for_house) for delivery in found]
@@ -136,23 +146,27 @@ def channels_of(notice: Notice, *, for_house: bool) -> list[Channel]:
 
 def _channel(delivery: Delivery, *, for_house: bool) -> Channel:
     status, contact = Delivery.Status, delivery.contact
-    until = "until it is due"
+    until = tell("until it is due")
     if contact is not None and contact.after_minutes:
-        until = "until it is due, unless somebody acknowledges it before"
+        until = tell("until it is due, unless somebody acknowledges it before")
     words = {
         status.PENDING: ("waits", delivery.due_at, until),
-        status.SENDING: ("on its way", None, "no answer was noted; it is never sent twice"),
+        status.SENDING: (tell("on its way"), None, tell("no answer was noted; it is never sent twice")),
         status.SENT: ("sent", delivery.sent_at, delivery.answer),
-        status.DROPPED: ("called back", None, delivery.error or "something later overtook it"),
+        status.DROPPED: (tell("called back"), None, delivery.error or tell("something later overtook it")),
     }
-    name = NAMES[delivery.channel] if contact is None else f"{NAMES[delivery.channel]} to {contact.name}"
+    name = (
+        NAMES[delivery.channel]
+        if contact is None
+        else tell("{names} to {contact}", names=NAMES[delivery.channel], contact=contact.name)
+    )
     if delivery.status in words:
         word, at, said = words[Delivery.Status(delivery.status)]
         return Channel(name, word, at, said)
     is_theirs = delivery.error in {channels.NO_ADDRESS, channels.NO_PHONE}
     is_theirs = is_theirs or delivery.channel == Delivery.Channel.WEBHOOK  # their own program's answer
-    shown = delivery.error if for_house or is_theirs else "The provider did not take it."
-    return Channel(name, "not delivered", None, shown)
+    shown = delivery.error if for_house or is_theirs else tell("The provider did not take it.")
+    return Channel(name, tell("not delivered"), None, shown)
 
 
 # --- Reading JSON --------------------------------------------------------------------------------------------

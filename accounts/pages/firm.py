@@ -22,12 +22,13 @@ from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.firm_inbox import send
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from accounts.powers import WORDS, Power, powers_of
+from accounts.words import joined, tell
 
 ACTS = {
-    "apply": "Send a request for a loan, or ask for other terms",
-    "accept": "Accept an offer of the desk",
-    "withdraw": "Withdraw coins",
-    "remove": "Take an account out of the collateral",
+    "apply": tell("Send a request for a loan, or ask for other terms"),
+    "accept": tell("Accept an offer of the desk"),
+    "withdraw": tell("Withdraw coins"),
+    "remove": tell("Take an account out of the collateral"),
 }
 
 
@@ -40,8 +41,8 @@ class PolicyForm(forms.Form):
 
 
 class RoleForm(forms.Form):
-    member = forms.TypedChoiceField(label="Member", coerce=int)
-    role = forms.ChoiceField(label="Role", choices=Membership.Role.choices)
+    member = forms.TypedChoiceField(label=tell("Member"), coerce=int)
+    role = forms.ChoiceField(label=tell("Role"), choices=Membership.Role.choices)
     key = key_field()
 
     def __init__(self, *args: Any, members: list[Membership], **kwargs: Any) -> None:
@@ -86,7 +87,14 @@ def role(request: HttpRequest, customer: Customer) -> HttpResponse:
         name = next(row.user.name for row in members if row.user_id == user_id)
         told = {"customer_id": customer.pk, "user_id": user_id, "role": new}
         try:
-            return _change(request, "firms.set_role", told, title=f"{name} becomes {new}", at=at, form=form)
+            return _change(
+                request,
+                "firms.set_role",
+                told,
+                title=tell("{name} becomes {new}", name=name, new=new),
+                at=at,
+                form=form,
+            )
         except Refused as refusal:
             refuse(form, refusal)
     return _page(request, customer, at=at, role_form=form)
@@ -106,7 +114,7 @@ def _change(
     except NeedsApproval:
         waiting = send(request, command=command, arguments=told, title=title, facts={}, at=at, key=key)
         return redirect("accounts:firm_proposal", waiting.pk)
-    messages.success(request, f"{title}. It counts from now on.")
+    messages.success(request, tell("{title}. It counts from now on.", title=title))
     return redirect("accounts:firm")
 
 
@@ -145,9 +153,13 @@ def _members(customer: Customer) -> list[Membership]:
 def _words(powers: frozenset[Power]) -> str:
     if powers == frozenset(Power):
         return "everything"
-    return "; ".join(WORDS[power] for power in Power if power in powers)
+    return joined("; ", (WORDS[power] for power in Power if power in powers))
 
 
 def _policy_words(told: dict[str, Any]) -> str:
     named = [words.lower() for act, words in ACTS.items() if told[act]]
-    return f"Two people for: {'; '.join(named)}" if named else "One person is enough for everything"
+    return (
+        tell("Two people for: {named}", named=joined("; ", named))
+        if named
+        else tell("One person is enough for everything")
+    )

@@ -22,6 +22,7 @@ from accounts.models import Approval, Customer
 from accounts.pages.access import actor_of, for_member, limited_to, user_of
 from accounts.pages.arguments import facts_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 
 PER_PAGE = 25
 Facts = Mapping[str, str]
@@ -32,17 +33,20 @@ effects: dict[str, Callable[[Mapping[str, Any], datetime], Facts]] = {}
 
 class ReleaseForm(forms.Form):
     reason = forms.CharField(
-        label="Note (optional)", max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2})
+        label=tell("Note (optional)"),
+        max_length=2000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
     )
     key = key_field()
 
 
 class RefuseForm(forms.Form):
     reason = forms.CharField(
-        label="Why not; your colleague reads this",
+        label=tell("Why not; your colleague reads this"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
-        error_messages={"required": "Say why it is refused; your colleague will read it."},
+        error_messages={"required": tell("Say why it is refused; your colleague will read it.")},
     )
     key = key_field()
 
@@ -77,8 +81,13 @@ def send(
     )
     messages.success(
         request,
-        f"{proposal} is sent to your colleagues: {title}. It is done when one of them releases it,"
-        f" until {proposal.expires_at:%-d %B %Y, %H:%M} UTC.",
+        tell(
+            "{proposal} is sent to your colleagues: {title}. It is done when one of them releases it,"
+            " until {expires_at:%-d %B %Y, %H:%M} UTC.",
+            proposal=proposal,
+            title=title,
+            expires_at=proposal.expires_at,
+        ),
     )
     return proposal
 
@@ -112,21 +121,21 @@ def proposal(request: HttpRequest, customer: Customer, approval_id: int) -> Http
 @for_member
 def release(request: HttpRequest, customer: Customer, approval_id: int) -> HttpResponse:
     """Run it as it was proposed; a refusal of the command is shown, and it goes on waiting."""
-    form, done = ReleaseForm(request.POST or None), "{} is released and done."
+    form, done = ReleaseForm(request.POST or None), tell("{} is released and done.")
     return _decide(request, customer, approval_id, form, "releasing", approvals.release, done)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_member
 def reject(request: HttpRequest, customer: Customer, approval_id: int) -> HttpResponse:
-    form, done = RefuseForm(request.POST or None), "{} is refused; nothing was done."
+    form, done = RefuseForm(request.POST or None), tell("{} is refused; nothing was done.")
     return _decide(request, customer, approval_id, form, "refusing", approvals.refuse, done)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_member
 def withdraw(request: HttpRequest, customer: Customer, approval_id: int) -> HttpResponse:
-    form, done = WithdrawForm(request.POST or None), "{} is taken back."
+    form, done = WithdrawForm(request.POST or None), tell("{} is taken back.")
     return _decide(request, customer, approval_id, form, "withdrawing", approvals.withdraw, done)
 
 

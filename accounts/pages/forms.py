@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from accounts.errors import BadAmount, Refused
 from accounts.money import parse_amount
 from accounts.typed import as_sent, as_shown
+from accounts.words import tell
 
 REFUSED = 422
 
@@ -36,17 +37,17 @@ class AmountField(forms.CharField):
         return as_shown(value) if isinstance(value, str) and not isinstance(value, Typed) else value
 
 
-def amount_field(label: str = "Amount", *, required: bool = True) -> forms.CharField:
+def amount_field(label: str = tell("Amount"), *, required: bool = True) -> forms.CharField:
     """An amount as typed; `read_amount` judges it once its asset is known. Spaces are not stripped away."""
     widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
-    long = "An amount has at most 17 digits before the point and 8 after it."
+    long = tell("An amount has at most 17 digits before the point and 8 after it.")
     return AmountField(
         label=label,
         required=required,
         strip=False,
         max_length=60,
         widget=widget,
-        error_messages={"required": "Say how much, such as 1250.50.", "max_length": long},
+        error_messages={"required": tell("Say how much, such as 1250.50."), "max_length": long},
     )
 
 
@@ -67,7 +68,7 @@ def read_amount(form: forms.BaseForm, field: str, *, places: int) -> Decimal | N
 def signature(form: forms.BaseForm) -> str:
     """Names everything a valid form asks for, except its key; a row by its number, since two may be called the same."""
     asked = sorted(
-        (name, f"{value.pk} {value}" if isinstance(value, Model) else str(value))
+        (name, tell("{pk} {value}", pk=value.pk, value=value) if isinstance(value, Model) else str(value))
         for name, value in form.cleaned_data.items()
         if name != "key"
     )

@@ -21,13 +21,14 @@ from accounts.models import Account, ApiKey, Customer, Membership
 from accounts.pages.access import actor_of, for_member, membership_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from accounts.powers import Power, powers_of
+from accounts.words import tell
 
 PER_PAGE = 25
 WORDS = {
-    "can_read": "Read balances, loans and histories",
-    "can_borrow": "Borrow, renew and repay",
-    "can_transfer": "Transfer between accounts, and open sub-accounts",
-    "can_withdraw": "Withdraw",
+    "can_read": tell("Read balances, loans and histories"),
+    "can_borrow": tell("Borrow, renew and repay"),
+    "can_transfer": tell("Transfer between accounts, and open sub-accounts"),
+    "can_withdraw": tell("Withdraw"),
 }
 FIELDS = {"not_for_this_account": "permissions", "too_many_keys": "account"}
 """At which field a refusal is shown."""
@@ -35,38 +36,42 @@ PEM = {"rows": 4, "spellcheck": "false", "autocomplete": "off"}
 
 
 class KeyForm(forms.Form):
-    label = forms.CharField(label="Name", max_length=keys.LONGEST_LABEL, help_text="What the program is")
+    label = forms.CharField(
+        label=tell("Name"), max_length=keys.LONGEST_LABEL, help_text=tell("What the program is")
+    )
     account = forms.TypedChoiceField(
-        label="Account",
+        label=tell("Account"),
         coerce=int,
-        help_text="The master's key reaches every account, a sub-account's its own.",
+        help_text=tell("The master's key reaches every account, a sub-account's its own."),
     )
     kind = forms.ChoiceField(
-        label="Kind",
+        label=tell("Kind"),
         choices=[
-            (ApiKey.Kind.HMAC, "HMAC-SHA256: a key and a secret"),
-            (ApiKey.Kind.RSA, "RSA: you keep the private key"),
-            (ApiKey.Kind.ED25519, "Ed25519: you keep the private key"),
-            (ApiKey.Kind.TOKEN, "Bearer token: for our own API only"),
+            (ApiKey.Kind.HMAC, tell("HMAC-SHA256: a key and a secret")),
+            (ApiKey.Kind.RSA, tell("RSA: you keep the private key")),
+            (ApiKey.Kind.ED25519, tell("Ed25519: you keep the private key")),
+            (ApiKey.Kind.TOKEN, tell("Bearer token: for our own API only")),
         ],
     )
     public_key = forms.CharField(
-        label="Public key, as PEM text",
+        label=tell("Public key, as PEM text"),
         required=False,
         max_length=4000,
         widget=forms.Textarea(attrs=PEM),
-        help_text="For RSA (2048 to 4096 bits) and Ed25519; empty for the others",
+        help_text=tell("For RSA (2048 to 4096 bits) and Ed25519; empty for the others"),
     )
     permissions = forms.MultipleChoiceField(
-        label="It may", required=False, widget=forms.CheckboxSelectMultiple, choices=list(WORDS.items())
+        label=tell("It may"), required=False, widget=forms.CheckboxSelectMultiple, choices=list(WORDS.items())
     )
     networks = forms.CharField(
-        label="Addresses it is used from",
+        label=tell("Addresses it is used from"),
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
-        help_text="One a line, such as 203.0.113.7 or 203.0.113.0/24. A key that may borrow or withdraw needs one;"
-        " any other key without one ends after 90 days.",
+        help_text=tell(
+            "One a line, such as 203.0.113.7 or 203.0.113.0/24. A key that may borrow or"
+            " withdraw needs one; any other key without one ends after 90 days."
+        ),
     )
     key = key_field()
 
@@ -130,7 +135,7 @@ def revoke(request: HttpRequest, customer: Customer, api_key_id: int) -> HttpRes
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{row.label} is revoked: it opens nothing any more.")
+            messages.success(request, tell("{row} is revoked: it opens nothing any more.", row=row.label))
             return redirect("accounts:keys")
     context = {"row": row, "words": _words(row), "networks": _networks(row), "form": form}
     return render(request, "accounts/keys_revoke.html", context, status=REFUSED if form.errors else 200)
@@ -153,7 +158,7 @@ def _visible(request: HttpRequest, customer: Customer) -> Any:
 
 def _made(request: HttpRequest, row: ApiKey) -> HttpResponse:
     if not keys.is_fresh(row):
-        words = (
+        words = tell(
             "That form was sent before: {} is in the list. Its secret was shown once, and is not shown again."
         )
         messages.warning(request, words.format(row.label))
@@ -161,7 +166,7 @@ def _made(request: HttpRequest, row: ApiKey) -> HttpResponse:
     context = {
         "row": row,
         "words": _words(row),
-        "heading": "Copy it now" if row.secret else "Your key",
+        "heading": tell("Copy it now") if row.secret else tell("Your key"),
         "secret": keys.secret_of(row) if row.secret else "",
         "base": request.build_absolute_uri("/").rstrip("/"),
     }

@@ -24,6 +24,7 @@ from accounts.models import Customer, Notice
 from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.facts import channels_of, kind_name, told
 from accounts.pages.forms import REFUSED
+from accounts.words import tell
 
 PER_PAGE = 25
 FRESH: Final = timedelta(hours=72)  # an older one asks for no answer on the first pages any more
@@ -62,7 +63,7 @@ def acknowledge(request: HttpRequest, customer: Customer, notice_id: int) -> Htt
         messages.error(request, refusal.message)
         return render(request, "accounts/notice.html", detail(row, for_house=False), status=REFUSED)
     messages.success(
-        request, "Acknowledged: your manager sees it, and nobody else of yours is called for it."
+        request, tell("Acknowledged: your manager sees it, and nobody else of yours is called for it.")
     )
     back = request.POST.get("next", "")
     if url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):

@@ -16,6 +16,7 @@ from accounts.errors import Refused
 from accounts.models import Customer, NoticeContact, NoticePreference
 from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 
 FIELDS = {
     "bad_phone_number": "phone",
@@ -32,29 +33,31 @@ SECRET = "webhook_secret"  # noqa: S105  the name of a place, not what it holds
 
 
 class PreferenceForm(forms.Form):
-    by_email = forms.BooleanField(label="E-mail", required=False)
+    by_email = forms.BooleanField(label=tell("E-mail"), required=False)
     by_sms = forms.BooleanField(label="SMS", required=False)
     phone = forms.CharField(
-        label="Phone number",
+        label=tell("Phone number"),
         required=False,
         max_length=40,
-        help_text="With the country, such as +41 79 123 45 67",
+        help_text=tell("With the country, such as +41 79 123 45 67"),
         widget=forms.TextInput(attrs={"autocomplete": "tel", "inputmode": "tel"}),
     )
     quiet_from = forms.TimeField(
-        label="Quiet from", required=False, widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M")
-    )
-    quiet_until = forms.TimeField(
-        label="Quiet until",
+        label=tell("Quiet from"),
         required=False,
         widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
-        help_text="Both empty: no quiet hours",
+    )
+    quiet_until = forms.TimeField(
+        label=tell("Quiet until"),
+        required=False,
+        widget=forms.TimeInput(attrs={"type": "time"}, format="%H:%M"),
+        help_text=tell("Both empty: no quiet hours"),
     )
     time_zone = forms.ChoiceField(
-        label="Your time zone", help_text="Quiet hours are in this time; all else is UTC"
+        label=tell("Your time zone"), help_text=tell("Quiet hours are in this time; all else is UTC")
     )
     language = forms.ChoiceField(
-        label="Language of e-mail and SMS", choices=NoticePreference.Language.choices, required=False
+        label=tell("Language of e-mail and SMS"), choices=NoticePreference.Language.choices, required=False
     )
     key = key_field()
 
@@ -68,26 +71,28 @@ class PreferenceForm(forms.Form):
 
 class ContactForm(forms.Form):
     name = forms.CharField(
-        label="Who",
+        label=tell("Who"),
         max_length=LONGEST_NAME,
-        help_text="Such as Night desk, or Risk robot",
-        error_messages={"required": "Say who it is, such as Night desk."},
+        help_text=tell("Such as Night desk, or Risk robot"),
+        error_messages={"required": tell("Say who it is, such as Night desk.")},
     )
-    channel = forms.ChoiceField(label="Reached by", choices=NoticeContact.Channel.choices, initial="email")
+    channel = forms.ChoiceField(
+        label=tell("Reached by"), choices=NoticeContact.Channel.choices, initial="email"
+    )
     address = forms.CharField(
-        label="Address",
+        label=tell("Address"),
         max_length=300,
-        help_text="An e-mail address, a number such as +41 79 123 45 67, or https://…",
+        help_text=tell("An e-mail address, a number such as +41 79 123 45 67, or https://…"),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
-        error_messages={"required": "Say where: an e-mail address, a number or an https address."},
+        error_messages={"required": tell("Say where: an e-mail address, a number or an https address.")},
     )
-    urgent_only = forms.BooleanField(label="Only what is urgent", required=False, initial=True)
+    urgent_only = forms.BooleanField(label=tell("Only what is urgent"), required=False, initial=True)
     after_minutes = forms.IntegerField(
-        label="Minutes to wait for an acknowledgement",
+        label=tell("Minutes to wait for an acknowledgement"),
         required=False,
         initial=0,
-        help_text="0: told at once. More: told only if nobody has acknowledged the notice by then",
-        error_messages={"invalid": "Write whole minutes, such as 15; 0 is at once."},
+        help_text=tell("0: told at once. More: told only if nobody has acknowledged the notice by then"),
+        error_messages={"invalid": tell("Write whole minutes, such as 15; 0 is at once.")},
     )
     key = key_field()
 
@@ -113,7 +118,7 @@ def preference(request: HttpRequest, customer: Customer) -> HttpResponse:
             else:
                 refuse(form, refusal)
         else:
-            messages.success(request, "Saved. It counts for every notice from now on.")
+            messages.success(request, tell("Saved. It counts for every notice from now on."))
             return redirect("accounts:preferences")
     return page(request, customer, form)
 
@@ -132,7 +137,9 @@ def send_test(request: HttpRequest, customer: Customer) -> HttpResponse:
         form = form_of(customer)
         messages.error(request, refusal.message)
         return page(request, customer, form, status=REFUSED)
-    messages.success(request, "On its way. Its page among your notices shows what each channel answered.")
+    messages.success(
+        request, tell("On its way. Its page among your notices shows what each channel answered.")
+    )
     return redirect("accounts:preferences")
 
 

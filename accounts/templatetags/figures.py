@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from accounts.models import Asset
 from accounts.money import exact
 from accounts.tongue import NARROW_SPACE, SWEDISH, month, reads
-from accounts.words import figure, tell
+from accounts.words import figure, joined, tell
 
 register = template.Library()
 
@@ -29,7 +29,7 @@ RATE_PLACES_SHOWN: Final = 10  # a rate keeps 12 decimals as a fraction, so 10 a
 TIME_FORMS: Final = {
     "": r"j M Y, H:i \U\T\C",
     "seconds": r"j M Y, H:i:s \U\T\C",
-    "day": "j M Y",
+    "day": tell("j M Y"),
     "clock": r"H:i:s \U\T\C",
     "time": "H:i:s",
 }
@@ -220,7 +220,11 @@ def hours(value: int | str | None) -> str:
     """So many whole hours as people say it: 7 are "7 h", 71 are "2 d 23 h"."""
     if isinstance(value, BLANK):
         return ""
-    return _span(timedelta(hours=value)).removesuffix(f" 0{NBSP}min") if value else f"under 1{NBSP}h"
+    return (
+        _span(timedelta(hours=value)).removesuffix(f" 0{NBSP}min")
+        if value
+        else tell("under 1{nbsp}h", nbsp=NBSP)
+    )
 
 
 # --- How digits are written -----------------------------------------------------------------------------
@@ -296,7 +300,7 @@ def _markup(digits: str, asset: Asset | str) -> SafeString:
 def _dated(value: date, form: str) -> str:
     """Swedish writes "22 nov. 2026 14:05 UTC"."""
     if reads(SWEDISH):
-        name = "".join(f"\\{letter}" for letter in month(value, short=True))
+        name = joined("", (f"\\{letter}" for letter in month(value, short=True)))
         form = form.replace("M", name, 1).replace(",", "")
     return dateformat.format(value, form)
 
@@ -323,5 +327,9 @@ def _span(left: timedelta) -> str:
     hours, minutes = divmod(minutes, 60)
     if hours >= COUNTDOWN_UNDER // timedelta(hours=1):
         days, hours = divmod(hours, 24)
-        return f"{days}{NBSP}d {hours}{NBSP}h"
-    return f"{hours}{NBSP}h {minutes}{NBSP}min" if hours else f"{minutes}{NBSP}min"
+        return tell("{days}{nbsp}d {hours}{nbsp}h", days=days, nbsp=NBSP, hours=hours)
+    return (
+        tell("{hours}{nbsp}h {minutes}{nbsp}min", hours=hours, nbsp=NBSP, minutes=minutes)
+        if hours
+        else f"{minutes}{NBSP}min"
+    )

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 
 from accounts.models import Asset
 from accounts.money import ZERO
+from accounts.words import tell
 from loans.histories.scope import Asked, Part, Scope, part
 from loans.models import Loan, LoanEvent
 from risk.interest import DAYS_PER_YEAR
@@ -70,10 +71,15 @@ class InterestRow:
         """How the figure comes about, as a person would write it down."""
         if self.basis is None or self.annual_rate is None:
             return "one day at least"
-        day = f"{_plain(self.basis)} x {_plain(self.annual_rate)} / {DAYS_PER_YEAR}"
+        day = tell(
+            "{basis} x {annual_rate} / {days_per_year}",
+            basis=_plain(self.basis),
+            annual_rate=_plain(self.annual_rate),
+            days_per_year=DAYS_PER_YEAR,
+        )
         if not self.late_fee:
-            return f"{day}, rounded up"
-        return f"{day} rounded up, and the late multiple of it less that"
+            return tell("{day}, rounded up", day=day)
+        return tell("{day} rounded up, and the late multiple of it less that", day=day)
 
 
 def repayments(scope: Scope, asked: Asked) -> Part[Repayment]:

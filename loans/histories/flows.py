@@ -18,6 +18,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.exchange import SEIZURE
 from accounts.models import LedgerAccount, Transfer
+from accounts.words import tell
 from loans.histories.charges import CHARGES, PAYING, WAYS
 from loans.histories.scope import Asked, Part, Scope
 from risk import pledged
@@ -210,7 +211,7 @@ def _given_back(row: Transfer) -> Flow:
         group=paid.debt.group_id,
         loan=None if loan is None else loan.pk,
         entry_id=row.entry_id,
-        note="a liquidation fee given back",
+        note=tell("a liquidation fee given back"),
         order=row.pk,
     )
 
@@ -310,11 +311,11 @@ def _change(change: Change, closed_at: datetime | None) -> Flow:
         amount=abs(change.amount),
         group=change.span.group,
         account=change.span.account,
-        note="began to count",
+        note=tell("began to count"),
         order=change.span.wallet,
     )
     if change.amount > 0:
         return flow
     if closed_at == change.at:
-        return replace(flow, type=Income.COLLATERAL_RETURN, note="free again: the group owes nothing")
-    return replace(flow, type=Income.REMOVE_COLLATERAL, note="ceased to count")
+        return replace(flow, type=Income.COLLATERAL_RETURN, note=tell("free again: the group owes nothing"))
+    return replace(flow, type=Income.REMOVE_COLLATERAL, note=tell("ceased to count"))

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 
 from accounts.errors import Refused
 from accounts.models import Account, Customer
+from accounts.words import tell
 from loans.models import Loan
 from risk.models import CollateralGroup
 
@@ -77,9 +78,11 @@ class Asked:
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= MOST_ROWS:
-            raise BadPage(f"A page has 1 to {MOST_ROWS} rows, not {self.size}.")
+            raise BadPage(
+                tell("A page has 1 to {most_rows} rows, not {size}.", most_rows=MOST_ROWS, size=self.size)
+            )
         if not 1 <= self.page <= 10**6:
-            raise BadPage("Pages are counted from 1.")
+            raise BadPage(tell("Pages are counted from 1."))
 
     @property
     def span(self) -> slice:
@@ -108,9 +111,11 @@ def period(
     last = at if until is None else until
     first = last - timedelta(days=min(DEFAULT_DAYS, most_days)) if since is None else since
     if first >= last:
-        raise BadPeriod("The first day is after the last; swap them.")
+        raise BadPeriod(tell("The first day is after the last; swap them."))
     if last - first > timedelta(days=most_days):
-        raise TooLong(f"Choose at most {most_days} days; ask twice for a longer time.")
+        raise TooLong(
+            tell("Choose at most {most_days} days; ask twice for a longer time.", most_days=most_days)
+        )
     return first, last
 
 

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import Account, Asset, Customer, User, amount_field, rate_field
+from accounts.words import tell
 from loans.models.products import RateType
 from risk.models import ProductCode
 
@@ -25,16 +26,16 @@ class Application(models.Model):
     """A request for one or more loans into one receiving account (R-VIP-10…12)."""
 
     class Status(models.TextChoices):
-        DRAFT = "draft"
-        SUBMITTED = "submitted", "in review"
-        NEGOTIATING = "negotiating", "in negotiation"
-        OFFERED = "offered", "an offer waits for you"
-        APPROVED = "approved"
-        PARTIALLY_APPROVED = "partially_approved", "approved in part"
-        REJECTED = "rejected"
-        CANCELLED = "cancelled"
-        EXPIRED = "expired"
-        DISBURSED = "disbursed", "paid out"
+        DRAFT = "draft", tell("Draft")
+        SUBMITTED = "submitted", tell("in review")
+        NEGOTIATING = "negotiating", tell("in negotiation")
+        OFFERED = "offered", tell("an offer waits for you")
+        APPROVED = "approved", tell("Approved")
+        PARTIALLY_APPROVED = "partially_approved", tell("approved in part")
+        REJECTED = "rejected", tell("Rejected")
+        CANCELLED = "cancelled", tell("Cancelled")
+        EXPIRED = "expired", tell("Expired")
+        DISBURSED = "disbursed", tell("paid out")
 
     product = models.CharField(max_length=12, choices=ProductCode.choices)
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="applications")
@@ -113,7 +114,7 @@ class ApplicationLine(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.amount} {self.asset_id}"
+        return tell("{amount} {asset}", amount=self.amount, asset=self.asset_id)
 
 
 class Offer(models.Model):
@@ -124,16 +125,16 @@ class Offer(models.Model):
     """
 
     class Side(models.TextChoices):
-        BORROWER = "borrower"
-        DESK = "desk"
+        BORROWER = "borrower", tell("Borrower")
+        DESK = "desk", tell("Desk")
 
     class Status(models.TextChoices):
-        OPEN = "open", "waiting for an answer"
-        ACCEPTED = "accepted"
-        DECLINED = "declined"
-        COUNTERED = "countered"
-        WITHDRAWN = "withdrawn"
-        EXPIRED = "expired"
+        OPEN = "open", tell("waiting for an answer")
+        ACCEPTED = "accepted", tell("Accepted")
+        DECLINED = "declined", tell("Declined")
+        COUNTERED = "countered", tell("Countered")
+        WITHDRAWN = "withdrawn", tell("Withdrawn")
+        EXPIRED = "expired", tell("Expired")
 
     application = models.ForeignKey(Application, models.PROTECT, related_name="offers")
     version = models.PositiveIntegerField()
@@ -157,7 +158,7 @@ class Offer(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"version {self.version} of {self.application}"
+        return tell("version {version} of {application}", version=self.version, application=self.application)
 
 
 class SignedSheet(models.Model):
@@ -190,9 +191,9 @@ class Enquiry(models.Model):
     """A wish that the form for requests cannot take: no VIP level, or unlisted terms (R-VIP-17)."""
 
     class Status(models.TextChoices):
-        OPEN = "open", "waiting for a manager"
-        ANSWERED = "answered"
-        CLOSED = "closed"
+        OPEN = "open", tell("waiting for a manager")
+        ANSWERED = "answered", tell("Answered")
+        CLOSED = "closed", tell("Closed")
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="enquiries")
     asked_by = models.ForeignKey(User, models.PROTECT, related_name="enquiries")

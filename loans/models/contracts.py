@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Asset, ClockTimestamp, Customer, User, amount_field, rate_field
+from accounts.words import tell
 from loans.models.applications import Application, ApplicationLine, SignedSheet
 from loans.models.products import RateType
 from risk.models import CollateralGroup, Debt, ProductCode
@@ -79,4 +80,4 @@ class LoanEvent(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.kind} at {self.at:%Y-%m-%d %H:%M}"
+        return tell("{kind} at {at:%Y-%m-%d %H:%M}", kind=self.kind, at=self.at)

@@ -4,18 +4,19 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import Customer, User
+from accounts.words import tell
 
 
 class ClientNote(models.Model):
     """A note, a contact, a promise or a next action about a client (R-ADM-02, R-FTR-16). Its text never changes."""
 
     class Kind(models.TextChoices):
-        NOTE = "note"
-        CALL = "call", "phone call"
-        EMAIL = "email", "e-mail"
-        MEETING = "meeting"
-        PROMISE = "promise", "promise to pay"
-        TASK = "task", "next action"
+        NOTE = "note", tell("Note")
+        CALL = "call", tell("phone call")
+        EMAIL = "email", tell("e-mail")
+        MEETING = "meeting", tell("Meeting")
+        PROMISE = "promise", tell("promise to pay")
+        TASK = "task", tell("next action")
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="notes")
     kind = models.CharField(max_length=7, choices=Kind.choices, default=Kind.NOTE)
@@ -37,7 +38,9 @@ class ClientNote(models.Model):
         indexes = (models.Index(fields=["customer", "-at"], name="client_notes"),)
 
     def __str__(self) -> str:
-        return f"{self.kind} about {self.customer_id} of {self.at:%Y-%m-%d}"
+        return tell(
+            "{kind} about {customer} of {at:%Y-%m-%d}", kind=self.kind, customer=self.customer_id, at=self.at
+        )
 
 
 class ClientDocument(models.Model):
@@ -81,9 +84,9 @@ class BalanceConfirmation(models.Model):
     """What we say a customer holds and owes at an instant, for them to confirm or dispute (R-ADM-11)."""
 
     class Status(models.TextChoices):
-        WAITING = "waiting", "waiting for an answer"
-        CONFIRMED = "confirmed"
-        DISPUTED = "disputed"
+        WAITING = "waiting", tell("waiting for an answer")
+        CONFIRMED = "confirmed", tell("Confirmed")
+        DISPUTED = "disputed", tell("Disputed")
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="balance_confirmations")
     as_of = models.DateTimeField()

@@ -3,6 +3,7 @@
 from django.db import models
 
 from accounts.models import Customer, User
+from accounts.words import tell
 
 
 class ApplicationDraft(models.Model):
@@ -23,4 +24,4 @@ class ApplicationDraft(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"draft of {self.user}"
+        return tell("draft of {user}", user=self.user)

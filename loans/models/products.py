@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Asset, Customer, User, rate_field
+from accounts.words import tell
 from risk.models import ProductCode, usd_field
 
 
@@ -33,12 +34,12 @@ class Product(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.code} from {self.effective_at:%Y-%m-%d}"
+        return tell("{code} from {effective_at:%Y-%m-%d}", code=self.code, effective_at=self.effective_at)
 
 
 class RateType(models.TextChoices):
-    FIXED = "fixed"
-    FLEXIBLE = "flexible"
+    FIXED = "fixed", tell("Fixed")
+    FLEXIBLE = "flexible", tell("Flexible")
 
 
 class RateCard(models.Model):
@@ -67,7 +68,13 @@ class RateCard(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.asset_id} {self.term_days} d VIP {self.vip_level}: {self.annual_rate:.4%}"
+        return tell(
+            "{asset} {term_days} d VIP {vip_level}: {annual_rate:.4%}",
+            asset=self.asset_id,
+            term_days=self.term_days,
+            vip_level=self.vip_level,
+            annual_rate=self.annual_rate,
+        )
 
 
 class ClientTerms(models.Model):
@@ -103,7 +110,11 @@ class ClientTerms(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"terms of {self.customer_id} from {self.starts_at:%Y-%m-%d}"
+        return tell(
+            "terms of {customer} from {starts_at:%Y-%m-%d}",
+            customer=self.customer_id,
+            starts_at=self.starts_at,
+        )
 
 
 class Authority(models.Model):
@@ -138,4 +149,8 @@ class Authority(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"authority of {self.manager_id} from {self.effective_at:%Y-%m-%d}"
+        return tell(
+            "authority of {manager} from {effective_at:%Y-%m-%d}",
+            manager=self.manager_id,
+            effective_at=self.effective_at,
+        )

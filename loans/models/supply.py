@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Asset, User, amount_field, rate_field
+from accounts.words import tell
 from loans.models.contracts import Loan
 from risk.models import ProductCode
 
@@ -66,4 +67,4 @@ class SupplyTake(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.amount} of {self.order_id}"
+        return tell("{amount} of {order}", amount=self.amount, order=self.order_id)

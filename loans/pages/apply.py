@@ -23,6 +23,7 @@ from accounts.pages.access import actor_of, for_customer, lacks, user_of
 from accounts.pages.forms import REFUSED, is_look, key_of, refuse
 from accounts.powers import Power
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from loans import drafts, ratecards
 from loans.models import Application, ApplicationDraft
 from loans.pages import second_person
@@ -158,7 +159,13 @@ def _answer(
     want = None if satisfied else _want(request, sheet)
     agreement = people.needs_agreement(customer=customer, at=at)
     if agreement is not None and request.POST.get(AGREEMENT) != agreement.version:
-        form.add_error(None, f"Tick that you accept version {agreement.version} of the borrowing agreement.")
+        form.add_error(
+            None,
+            tell(
+                "Tick that you accept version {version} of the borrowing agreement.",
+                version=agreement.version,
+            ),
+        )
         return _sheet_page(request, form, choices, sheet, want=want)
     if want is not None and not want.is_valid():
         return _sheet_page(request, form, choices, sheet, want=want)
@@ -206,12 +213,14 @@ def _sent(
         told |= {"wanted": want.wanted(), "message": want.message_text}
         return applications.negotiate(**told, actor=actor, at=at, key=key)
     except NeedsApproval:
-        coins = ", ".join(figures.plain(line.amount, line.asset) for line in sheet.accepted_lines)
+        coins = joined(", ", (figures.plain(line.amount, line.asset) for line in sheet.accepted_lines))
         return firm_inbox.send(
             request,
             command="vip.submit" if want is None else "vip.negotiate",
             arguments=told,
-            title=f"Borrow {coins}" if want is None else f"Ask for {coins} on other terms",
+            title=tell("Borrow {coins}", coins=coins)
+            if want is None
+            else tell("Ask for {coins} on other terms", coins=coins),
             facts=second_person.of_sheet(sheet) | facts,
             at=at,
             key=key,
@@ -227,10 +236,12 @@ def _want(request: HttpRequest, sheet: TermSheet) -> WantedForm | None:
 
 def _said(row: Application) -> str:
     if row.status == Application.Status.DISBURSED:
-        return f"{row} is approved and paid out."
+        return tell("{row} is approved and paid out.", row=row)
     if row.status == Application.Status.NEGOTIATING:
-        return f"{row} is with your VIP manager: they accept your terms or answer with an offer."
-    return f"{row} is sent to your VIP manager. You will be told when it is decided."
+        return tell(
+            "{row} is with your VIP manager: they accept your terms or answer with an offer.", row=row
+        )
+    return tell("{row} is sent to your VIP manager. You will be told when it is decided.", row=row)
 
 
 # --- Pages ------------------------------------------------------------------------------------------------
@@ -299,5 +310,9 @@ def _sheet_page(
 def _accept_words(sheet: TermSheet) -> str:
     named = [figures.plain(line.amount, line.asset) for line in sheet.accepted_lines]
     if len(named) == 1:
-        return f"Accept {named[0]} at {figures.rate(sheet.accepted_lines[0].annual_rate)}"
-    return f"Accept {', '.join(named[:-1])} and {named[-1]}"
+        return tell(
+            "Accept {named} at {annual_rate}",
+            named=named[0],
+            annual_rate=figures.rate(sheet.accepted_lines[0].annual_rate),
+        )
+    return tell("Accept {named} and {named2}", named=joined(", ", named[:-1]), named2=named[-1])

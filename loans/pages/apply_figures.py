@@ -11,6 +11,7 @@ from typing import Final
 
 from accounts.models import Asset, LedgerAccount
 from accounts.money import ONE, ZERO, exact
+from accounts.words import tell
 from loans import limits, rates
 from loans.pages.apply_form import ApplyForm, Choices
 from loans.pages.apply_group import Drawing, barred_from, drawing_of
@@ -112,7 +113,7 @@ def figures_of(form: ApplyForm, choices: Choices, *, at: datetime) -> Figures:
     barred = barred_from(choices, receiver=asked.receiver_uid, at=at)
     names = {account.pk: account for account in choices.accounts}
     refused = [
-        Problem("account_uids", "barred", f"{names[u]}: {barred[u]}")
+        Problem("account_uids", "barred", tell("{names}: {barred}", names=names[u], barred=barred[u]))
         for u in asked.account_uids
         if u in barred
     ]
@@ -225,7 +226,7 @@ def _rates(
 
 def _falls(state: GroupState, moves: Mapping[str, Decimal], *, at: datetime) -> tuple[Fallen, ...]:
     """What was typed first, then all prices that move down together by three steps. R-FTR-01"""
-    own = [_fallen(state, moves, "As you typed", at=at)] if moves else []
+    own = [_fallen(state, moves, tell("As you typed"), at=at)] if moves else []
     common = (_fallen(state, {"all": fall}, "", at=at) for fall in FALLS)
     return (*own, *common)
 
@@ -260,10 +261,10 @@ def _line_prices(state: book.GroupState, next_price: NextPrice | None) -> tuple[
         return ()
     lines = state.lines
     named = (
-        ("WATCH", lines.initial, "No withdrawals, no new loans"),
-        ("CALL", lines.margin_call, "Margin call; only moves that lower LTV"),
-        ("LIQ", lines.liquidation, "Collateral is sold, with a fee"),
-        ("", lines.cutoff, "Above it, sold at once"),
+        ("WATCH", lines.initial, tell("No withdrawals, no new loans")),
+        ("CALL", lines.margin_call, tell("Margin call; only moves that lower LTV")),
+        ("LIQ", lines.liquidation, tell("Collateral is sold, with a fee")),
+        ("", lines.cutoff, tell("Above it, sold at once")),
     )
     holdings, owed = state.holdings(permission=False), state.owed()
     found = []

@@ -14,6 +14,7 @@ from accounts.models import Account, Asset, Customer, LedgerAccount, User
 from accounts.money import ZERO
 from accounts.pages.forms import amount_field, key_field, read_amount
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from loans.models import RateType
 from loans.vip.terms import Problem, Request, Wish
 from risk import groups
@@ -21,7 +22,7 @@ from risk.models import CollateralGroup, LoanLimit, ProductCode
 
 AGREEMENT: Final = "agreed"
 OPEN: Final = "open"
-TERMS: Final = [("30", "30 days"), ("60", "60 days"), (OPEN, "Open")]
+TERMS: Final = [("30", tell("30 days")), ("60", tell("60 days")), (OPEN, tell("Open"))]
 MANY: Final = ("accounts", "coins")
 MOST_FALLS: Final = 4  # coins with a price of their own in the what-if
 FALL: Final = "fall_"
@@ -84,11 +85,11 @@ class Choices:
         }
 
     def secured_label(self, account: Account) -> str:
-        holds = ", ".join(self.coins_by_account.get(account.pk, ())) or "nothing in Spot"
+        holds = joined(", ", self.coins_by_account.get(account.pk, ())) or tell("nothing in Spot")
         group = self.pledged.get(account.pk)
         if group is None:
-            return f"{account}, {holds}"
-        return f"{account}, {holds}, secures {group.name}"
+            return tell("{account}, {holds}", account=account, holds=holds)
+        return tell("{account}, {holds}, secures {group}", account=account, holds=holds, group=group.name)
 
     @property
     def moving(self) -> list[str]:
@@ -98,7 +99,11 @@ class Choices:
 
     def coin_label(self, symbol: str) -> str:
         held = self.held.get(symbol, ZERO)
-        return f"{symbol}, {figures.plain(held)} in Spot" if held else f"{symbol}, none held"
+        return (
+            tell("{symbol}, {held} in Spot", symbol=symbol, held=figures.plain(held))
+            if held
+            else tell("{symbol}, none held", symbol=symbol)
+        )
 
 
 def choices_of(customer: Customer, user: User, *, at: datetime) -> Choices:
@@ -135,47 +140,56 @@ def choices_of(customer: Customer, user: User, *, at: datetime) -> Choices:
 class ApplyForm(forms.Form):
     """`rows` pairs of coin and amount, then the rest. Whether it may be granted is the terms check's question."""
 
-    term = forms.ChoiceField(label="Term", choices=TERMS, widget=forms.RadioSelect)
-    rate_type = forms.ChoiceField(label="Rate", choices=RateType.choices, widget=forms.RadioSelect)
-    receiver = forms.TypedChoiceField(label="Receiving account", coerce=int)
+    term = forms.ChoiceField(label=tell("Term"), choices=TERMS, widget=forms.RadioSelect)
+    rate_type = forms.ChoiceField(label=tell("Rate"), choices=RateType.choices, widget=forms.RadioSelect)
+    receiver = forms.TypedChoiceField(label=tell("Receiving account"), coerce=int)
     accounts = forms.TypedMultipleChoiceField(
-        label="Collateral accounts",
+        label=tell("Collateral accounts"),
         coerce=int,
         widget=forms.CheckboxSelectMultiple,
         required=False,
-        help_text="Their Spot wallets secure the loan. Tick none when the receiver's group has its accounts already.",
+        help_text=tell(
+            "Their Spot wallets secure the loan. Tick none when the receiver's group has"
+            " its accounts already."
+        ),
     )
     coins = forms.MultipleChoiceField(
-        label="Collateral coins", widget=forms.CheckboxSelectMultiple, help_text="Only these count."
+        label=tell("Collateral coins"),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=tell("Only these count."),
     )
-    manager = forms.TypedChoiceField(label="VIP manager", coerce=int, empty_value=None, required=False)
-    contact = forms.CharField(label="Contact", max_length=200)
-    purpose = forms.CharField(label="Purpose", max_length=2000, widget=forms.Textarea(attrs={"rows": 3}))
+    manager = forms.TypedChoiceField(label=tell("VIP manager"), coerce=int, empty_value=None, required=False)
+    contact = forms.CharField(label=tell("Contact"), max_length=200)
+    purpose = forms.CharField(
+        label=tell("Purpose"), max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
+    )
     all_or_nothing = forms.BooleanField(
-        label="All or nothing",
+        label=tell("All or nothing"),
         required=False,
-        help_text="If one coin cannot be lent, lend none. Otherwise the other coins go on.",
+        help_text=tell("If one coin cannot be lent, lend none. Otherwise the other coins go on."),
     )
     auto_repay = forms.BooleanField(
-        label="Repay at expiry from the receiving account’s Spot",
+        label=tell("Repay at expiry from the receiving account’s Spot"),
         required=False,
-        help_text="You can switch it until the loan expires.",
+        help_text=tell("You can switch it until the loan expires."),
     )
     key = key_field()
 
     def __init__(self, *args: Any, choices: Choices, rows: int, most: int, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.choices, self.rows, self.most = choices, rows, most
-        coins = [("", "Choose a coin"), *((symbol, symbol) for symbol in choices.loanable)]
+        coins = [("", tell("Choose a coin")), *((symbol, symbol) for symbol in choices.loanable)]
         for number in range(1, rows + 1):
-            self.fields[f"asset_{number}"] = forms.ChoiceField(label="Coin", choices=coins, required=False)
+            self.fields[f"asset_{number}"] = forms.ChoiceField(
+                label=tell("Coin"), choices=coins, required=False
+            )
             self.fields[f"amount_{number}"] = amount_field(required=False)
         for name in ("all", *choices.moving):
             self.fields[f"{FALL}{name}"] = _fall_field(name)
         self._offer("receiver", [(account.pk, str(account)) for account in choices.receivers])
         self._offer("accounts", [(a.pk, choices.secured_label(a)) for a in choices.secure])
         self._offer("coins", [(symbol, choices.coin_label(symbol)) for symbol in choices.collateral])
-        self._offer("manager", [("", "None"), *((m.pk, m.name) for m in choices.managers)])
+        self._offer("manager", [("", tell("None")), *((m.pk, m.name) for m in choices.managers)])
         self.wishes: dict[int, Wish] = {}
 
     def _offer(self, name: str, choices: list[tuple[Any, str]]) -> None:
@@ -196,7 +210,11 @@ class ApplyForm(forms.Form):
     def typed_errors(self) -> list[str]:
         """What is wrong in single fields, named: for where they are told away from the field."""
         fields = ((self[name], errors) for name, errors in self.errors.items() if name in self.fields)
-        return [f"{field.label}: {error}" for field, errors in fields for error in errors]
+        return [
+            tell("{field}: {error}", field=field.label, error=error)
+            for field, errors in fields
+            for error in errors
+        ]
 
     @property
     def moves(self) -> dict[str, Decimal]:
@@ -218,14 +236,14 @@ class ApplyForm(forms.Form):
         for number in range(1, self.rows + 1):
             self._read_wish(number)
         if not self.wishes and not self.errors:
-            self.add_error("amount_1", "Say which coin to borrow, and how much of it.")
+            self.add_error("amount_1", tell("Say which coin to borrow, and how much of it."))
 
     def _read_wish(self, number: int) -> None:
         coin, amount = f"asset_{number}", f"amount_{number}"
         asset = self.choices.loanable.get(self.cleaned_data.get(coin, ""))
         typed = self.cleaned_data.get(amount)
         if asset is None and typed:
-            self.add_error(coin, "Choose the coin of this amount.")
+            self.add_error(coin, tell("Choose the coin of this amount."))
         if asset is None:
             return
         read = read_amount(self, amount, places=asset.places)
@@ -262,7 +280,7 @@ class ApplyForm(forms.Form):
         for name in empty:
             del self.errors[name]
         named = [str(self[name].label) for name in empty if name in ("contact", "purpose", "receiver")]
-        return named if self.wishes else ["Coin and amount", *named]
+        return named if self.wishes else [tell("Coin and amount"), *named]
 
     def asked(self, *, customer_id: int, applicant_id: int) -> Request:
         """The request as the terms check reads it; for a valid form."""
@@ -342,7 +360,7 @@ def with_coin(values: dict[str, Any], symbol: str, *, most: int) -> dict[str, An
 
 def _fall_field(name: str) -> forms.DecimalField:
     field = forms.DecimalField(
-        label="All that move" if name == "all" else name,
+        label=tell("All that move") if name == "all" else name,
         required=False,
         min_value=-99,
         max_value=100,

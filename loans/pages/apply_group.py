@@ -8,6 +8,7 @@ from typing import Final
 
 from accounts.models import Account, Asset
 from accounts.money import ZERO, divide_down, exact
+from accounts.words import joined, tell
 from loans.pages.apply_form import Choices
 from risk import freezes
 from risk.book import GroupState
@@ -15,7 +16,7 @@ from risk.pages.holdings import AccountRow, account_rows
 from risk.pages.standing import coin_rows
 
 WIDE: Final = 100  # per cent of the bar
-EMPTY: Final = "Its Spot wallet is empty, so it would add nothing. Move coins there first."
+EMPTY: Final = tell("Its Spot wallet is empty, so it would add nothing. Move coins there first.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +89,18 @@ def _parts(rows: Sequence[AccountRow], total: Decimal) -> Iterator[Part]:
 def _why_not(choices: Choices, account: Account, receiver: int | None) -> str:
     group = choices.pledged.get(account.pk)
     if account.kind == Account.Kind.SUB_MANAGED:
-        return "A managed sub-account can neither receive nor secure a loan."
+        return tell("A managed sub-account can neither receive nor secure a loan.")
     if account.pk == receiver:
-        return "It receives this loan, so it cannot secure it. Choose another receiving account to use it."
+        return tell(
+            "It receives this loan, so it cannot secure it. Choose another receiving account to use it."
+        )
     if group is not None and group.receiver_id != receiver:
-        return (
-            f"It already secures {group.name}. An account backs one group at a time; take it out there first."
+        return tell(
+            "It already secures {group}. An account backs one group at a time; take it out there first.",
+            group=group.name,
         )
     return ""
 
 
 def _holds(choices: Choices, account: Account) -> str:
-    return ", ".join(choices.coins_by_account.get(account.pk, ()))
+    return joined(", ", choices.coins_by_account.get(account.pk, ()))

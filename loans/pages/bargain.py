@@ -17,6 +17,7 @@ from accounts.models import Asset
 from accounts.money import exact
 from accounts.pages.forms import key_field
 from accounts.templatetags import figures
+from accounts.words import tell
 from loans import dealing
 from loans.models import Application, Offer, RateType
 from loans.pages.desk_waiting import before_and_after
@@ -26,27 +27,27 @@ from loans.vip.terms import LEVELS, TermSheet
 from risk.pages.track import Track
 
 LABELS: Final = {
-    "initial": "Initial LTV",
-    "margin_call": "Margin call at",
-    "liquidation": "Liquidation at",
-    "cutoff": "Immediate above",
-    "fee": "Liquidation fee",
+    "initial": tell("Initial LTV"),
+    "margin_call": tell("Margin call at"),
+    "liquidation": tell("Liquidation at"),
+    "cutoff": tell("Immediate above"),
+    "fee": tell("Liquidation fee"),
 }
-RATE: Final = "Rate, "
+RATE: Final = tell("Rate, ")
 SHOWN: Final = 6  # versions side by side; older ones are counted
 
 
 def percent_field(label: str, *, least: int = 0) -> forms.DecimalField:
     return forms.DecimalField(
-        label=f"{label}, %",
+        label=tell("{label}, %", label=label),
         min_value=least,
         max_value=100,
         max_digits=13,
         decimal_places=10,
         widget=forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"}),
         error_messages={
-            "required": "Say how many percent, such as 7.75.",
-            "invalid": "Write a number, such as 7.75.",
+            "required": tell("Say how many percent, such as 7.75."),
+            "invalid": tell("Write a number, such as 7.75."),
         },
     )
 
@@ -56,10 +57,12 @@ class WantedForm(forms.Form):
 
     use_required_attribute = False  # on the term sheet it stands beside the button that accepts
 
-    term = forms.IntegerField(label="Term, days", required=False, min_value=1, max_value=365)
-    overdue = forms.IntegerField(label="Overdue period, hours", min_value=1, max_value=sheets.LONGEST_OVERDUE)
+    term = forms.IntegerField(label=tell("Term, days"), required=False, min_value=1, max_value=365)
+    overdue = forms.IntegerField(
+        label=tell("Overdue period, hours"), min_value=1, max_value=sheets.LONGEST_OVERDUE
+    )
     message = forms.CharField(
-        label="Message to the other side",
+        label=tell("Message to the other side"),
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -70,11 +73,15 @@ class WantedForm(forms.Form):
         self.coins = [rate.asset for rate in base.rates]
         is_fixed = rate_type == RateType.FIXED
         for coin in self.coins:
-            label = f"{coin}, fixed rate a year" if is_fixed else f"{coin}, on top of the flexible rate"
+            label = (
+                tell("{coin}, fixed rate a year", coin=coin)
+                if is_fixed
+                else tell("{coin}, on top of the flexible rate", coin=coin)
+            )
             self.fields[f"rate_{coin}"] = percent_field(label, least=0 if is_fixed else -100)
         for name in LEVELS:
             self.fields[name] = percent_field(LABELS[name])
-        self.fields["term"].help_text = "" if is_fixed else "Leave it empty for a loan without expiry."
+        self.fields["term"].help_text = "" if is_fixed else tell("Leave it empty for a loan without expiry.")
 
     @property
     def rate_fields(self) -> list[forms.BoundField]:
@@ -104,11 +111,11 @@ class DeskWantedForm(WantedForm):
     """The manager's: with a word for the second person, when looser terms need one."""
 
     why = forms.CharField(
-        label="For a second person, when one has to release it",
+        label=tell("For a second person, when one has to release it"),
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
-        help_text="Lines above the published ones, or a lower fee, are proposed first.",
+        help_text=tell("Lines above the published ones, or a lower fee, are proposed first."),
     )
 
 
@@ -239,8 +246,8 @@ def left_until(end: datetime | None, *, at: datetime) -> str:
     if end is None:
         return ""
     if end - at < figures.COUNTDOWN_UNDER:
-        return f"{strip_tags(figures.countdown(end, at))} left"
-    return f"until {strip_tags(figures.when(end))}"
+        return tell("{end} left", end=strip_tags(figures.countdown(end, at)))
+    return tell("until {end}", end=strip_tags(figures.when(end)))
 
 
 def _versions(offers: Sequence[Offer]) -> Iterable[Version]:
@@ -285,8 +292,10 @@ def terms_told(body: Mapping[str, Any]) -> dict[str, str]:
         {f"{RATE}{loan['asset']}": rate_text(loan) for loan in body["loans"]}
         | {LABELS[name]: figures.line(Decimal(lines[name])) for name in LEVELS}
         | {
-            "Term": "open" if term is None else f"{term} days",
-            "Overdue period": f"{body['overdue_hours']} h at {body['late_multiplier']} × interest",
+            "Term": "open" if term is None else tell("{term} days", term=term),
+            "Overdue period": tell(
+                "{body} h at {body2} × interest", body=body["overdue_hours"], body2=body["late_multiplier"]
+            ),
         }
         | dict(sheet_pdf.process_of(body.get("handling", {})))
     )
@@ -299,4 +308,6 @@ def rate_text(loan: Mapping[str, str]) -> str:
     spread = Decimal(loan["spread"])
     if not spread:
         return "flexible"
-    return f"flexible {'+' if spread > 0 else '−'} {figures.rate(abs(spread))}"
+    return tell(
+        "flexible {which} {spread}", which="+" if spread > 0 else "−", spread=figures.rate(abs(spread))
+    )

@@ -14,6 +14,7 @@ from django.db.models import Q, QuerySet
 from accounts.models import Customer, Notice
 from accounts.money import ZERO
 from accounts.pages.facts import Channel, channels_of, kind_name
+from accounts.words import tell
 from loans import book_sums
 from risk import book, call_records, call_stages, delays
 from risk.book import GroupState
@@ -30,11 +31,11 @@ MOST_ROWS: Final = 50
 BANDS: Final = (Band.LIQ, Band.CALL, Band.WATCH, Band.SAFE)  # worst first
 
 FILTERS: Final[Mapping[str, str]] = {
-    "called": "Called",
-    "acknowledged": "Acknowledged",
-    "promised": "Promised",
-    "broken": "Promise broken",
-    "unanswered": "Not acknowledged for 30 min",
+    "called": tell("Called"),
+    "acknowledged": tell("Acknowledged"),
+    "promised": tell("Promised"),
+    "broken": tell("Promise broken"),
+    "unanswered": tell("Not acknowledged for 30 min"),
 }
 
 

@@ -6,6 +6,7 @@ from django import forms
 from django.db.models import QuerySet
 
 from accounts.models import Customer
+from accounts.words import joined, tell
 
 MOST_NAMED: Final = 5
 LONGEST_NUMBER: Final = 18  # digits; the database has no larger one
@@ -23,7 +24,7 @@ class ClientField(_Choice):
     widget = forms.TextInput
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **({"help_text": "Name, part of it, or number"} | kwargs))
+        super().__init__(*args, **({"help_text": tell("Name, part of it, or number")} | kwargs))
 
     def to_python(self, value: Any) -> Customer | None:
         text = "" if value is None else str(value).replace("\0", "").strip()
@@ -37,11 +38,15 @@ class ClientField(_Choice):
                 self._rows().filter(name__icontains=text).order_by("name", "pk")[: MOST_NAMED + 1]
             )
         if not found:
-            raise forms.ValidationError("There is no such client; type another part of the name.")
+            raise forms.ValidationError(tell("There is no such client; type another part of the name."))
         if len(found) > 1:
-            named = "; ".join(f"{row.pk} {row.name}" for row in found[:MOST_NAMED])
-            more = ", and more" if len(found) > MOST_NAMED else ""
-            raise forms.ValidationError(f"Several clients are called so: {named}{more}. Type the number.")
+            named = joined(
+                "; ", (tell("{row} {row2}", row=row.pk, row2=row.name) for row in found[:MOST_NAMED])
+            )
+            more = tell(", and more") if len(found) > MOST_NAMED else ""
+            raise forms.ValidationError(
+                tell("Several clients are called so: {named}{more}. Type the number.", named=named, more=more)
+            )
         return found[0]
 
     def _rows(self) -> "QuerySet[Customer]":

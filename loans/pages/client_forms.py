@@ -12,6 +12,7 @@ from django import forms
 from accounts.models import Asset, Customer
 from accounts.money import RATE_PLACES, exact
 from accounts.pages.forms import key_field
+from accounts.words import tell
 from risk.handling import CallTrades, FeeBase, Mode
 from risk.levels import Lines
 from risk.models import HandlingRule, ProductCode
@@ -37,10 +38,10 @@ class NowForm(forms.Form):
     """What holds from this moment on; the trail keeps when and why."""
 
     reason = forms.CharField(
-        label="Why",
+        label=tell("Why"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
-        error_messages={"required": "Say why; it is kept with the change."},
+        error_messages={"required": tell("Say why; it is kept with the change.")},
     )
     what = forms.CharField(widget=forms.HiddenInput())
     key = key_field()
@@ -49,8 +50,8 @@ class NowForm(forms.Form):
 class ClientForm(NowForm):
     """What every change with dates has: from when, until when, and why."""
 
-    starts_at = instant_field("From (UTC); now when empty")
-    ends_at = instant_field("Until (UTC); without end when empty")
+    starts_at = instant_field(tell("From (UTC); now when empty"))
+    ends_at = instant_field(tell("Until (UTC); without end when empty"))
 
     def dates(self) -> tuple[datetime | None, datetime | None]:
         starts, ends = self.cleaned_data.get("starts_at"), self.cleaned_data.get("ends_at")
@@ -60,33 +61,35 @@ class ClientForm(NowForm):
 class TermsForm(ClientForm):
     """The whole row is replaced, so it is shown filled in with what is in force."""
 
-    asset = forms.ChoiceField(label="Coin", required=False)
-    spread = percent_field("Spread on the published rate, % a year", least=-99, most=99, required=False)
-    overdue_hours = forms.IntegerField(label="Hours from expiry to forced sale", required=False, min_value=1)
+    asset = forms.ChoiceField(label=tell("Coin"), required=False)
+    spread = percent_field(tell("Spread on the published rate, % a year"), least=-99, most=99, required=False)
+    overdue_hours = forms.IntegerField(
+        label=tell("Hours from expiry to forced sale"), required=False, min_value=1
+    )
     max_exposure_usd = forms.DecimalField(
-        label="Most that may be owed, USD", required=False, min_value=0, max_digits=20, decimal_places=2
+        label=tell("Most that may be owed, USD"), required=False, min_value=0, max_digits=20, decimal_places=2
     )
     is_uncapped = forms.BooleanField(
-        label="No maximum per order and coin: good credit history", required=False
+        label=tell("No maximum per order and coin: good credit history"), required=False
     )
     coins = forms.ChoiceField(
-        label="Coins it may borrow",
+        label=tell("Coins it may borrow"),
         choices=[
-            (EVERY_COIN, "Every loan coin"),
-            (TICKED_COINS, "Only those ticked; none is no loan at all"),
+            (EVERY_COIN, tell("Every loan coin")),
+            (TICKED_COINS, tell("Only those ticked; none is no loan at all")),
         ],
         required=False,
         widget=forms.RadioSelect,
     )
     allowed_coins = forms.MultipleChoiceField(
-        label="Ticked coins", required=False, widget=forms.CheckboxSelectMultiple
+        label=tell("Ticked coins"), required=False, widget=forms.CheckboxSelectMultiple
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         lent = list(Asset.objects.filter(loanable=True).order_by("pk").values_list("pk", flat=True))
         for name, choices in (
-            ("asset", [("", "Every coin"), *((symbol, symbol) for symbol in lent)]),
+            ("asset", [("", tell("Every coin")), *((symbol, symbol) for symbol in lent)]),
             ("allowed_coins", [(symbol, symbol) for symbol in lent]),
         ):
             field = self.fields[name]
@@ -111,7 +114,7 @@ class TermsForm(ClientForm):
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
         if found.get("coins") == EVERY_COIN and found.get("allowed_coins"):
-            self.add_error("coins", "Untick the coins, or choose “only those ticked”.")
+            self.add_error("coins", tell("Untick the coins, or choose “only those ticked”."))
         return found
 
     def _allowed(self) -> tuple[str, ...] | None:
@@ -122,10 +125,10 @@ class TermsForm(ClientForm):
 
 class LinesForm(ClientForm):
     initial_line = percent_field("Initial, %", least=0, most=100)
-    margin_call = percent_field("Margin call, %", least=0, most=100)
+    margin_call = percent_field(tell("Margin call, %"), least=0, most=100)
     liquidation = percent_field("Liquidation, %", least=0, most=100)
     cutoff = percent_field("Cut-off, %", least=0, most=100)
-    fee = percent_field("Liquidation fee, %", least=0, most=100)
+    fee = percent_field(tell("Liquidation fee, %"), least=0, most=100)
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
@@ -156,16 +159,18 @@ class LinesForm(ClientForm):
 
 
 class HandlingForm(ClientForm):
-    mode = forms.ChoiceField(label="Liquidation", choices=HandlingRule.Mode.choices)
+    mode = forms.ChoiceField(label=tell("Liquidation"), choices=HandlingRule.Mode.choices)
     target = percent_field(
-        "Steps stop at LTV, %; the initial line when empty", least=1, most=99, required=False
+        tell("Steps stop at LTV, %; the initial line when empty"), least=1, most=99, required=False
     )
-    step_share = percent_field("Largest step, % of the debt", least=1, most=100)
+    step_share = percent_field(tell("Largest step, % of the debt"), least=1, most=100)
     full_below_usd = forms.DecimalField(
-        label="Debt repaid whole below, USD", min_value=0, max_digits=20, decimal_places=2
+        label=tell("Debt repaid whole below, USD"), min_value=0, max_digits=20, decimal_places=2
     )
-    fee_base = forms.ChoiceField(label="Fee taken on", choices=HandlingRule.FeeBase.choices)
-    call_trades = forms.ChoiceField(label="Trades in a margin call", choices=HandlingRule.CallTrades.choices)
+    fee_base = forms.ChoiceField(label=tell("Fee taken on"), choices=HandlingRule.FeeBase.choices)
+    call_trades = forms.ChoiceField(
+        label=tell("Trades in a margin call"), choices=HandlingRule.CallTrades.choices
+    )
 
     def arguments(self, customer: Customer, at: datetime) -> dict[str, Any]:
         starts_at, ends_at = self.dates()
@@ -186,7 +191,9 @@ class HandlingForm(ClientForm):
 
 class WhitelistForm(NowForm):
     whitelisted = forms.TypedChoiceField(
-        choices=[("1", "in"), ("0", "out")], coerce=lambda value: value == "1", widget=forms.HiddenInput()
+        choices=[("1", tell("in")), ("0", tell("out"))],
+        coerce=lambda value: value == "1",
+        widget=forms.HiddenInput(),
     )
 
 

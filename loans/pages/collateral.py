@@ -23,6 +23,7 @@ from accounts.pages.access import actor_of, for_customer, lacks
 from accounts.pages.forms import REFUSED, is_confirmed, key_field, key_of, refuse, signature
 from accounts.powers import Power
 from accounts.templatetags import figures
+from accounts.words import tell
 from loans import ratecards
 from risk import book, groups, pledges
 from risk.models import CollateralGroup
@@ -32,7 +33,7 @@ ADD, REMOVE = "add", "remove"
 
 
 class AccountForm(forms.Form):
-    account = forms.TypedChoiceField(label="Account", coerce=int)
+    account = forms.TypedChoiceField(label=tell("Account"), coerce=int)
     what = forms.CharField(widget=forms.HiddenInput())
     key = key_field()
 
@@ -78,8 +79,8 @@ def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpR
     context = {
         "group": group,
         "forms": [
-            (ADD, "Add an account", forms_by_name[ADD]),
-            (REMOVE, "Remove an account", forms_by_name[REMOVE]),
+            (ADD, tell("Add an account"), forms_by_name[ADD]),
+            (REMOVE, tell("Remove an account"), forms_by_name[REMOVE]),
         ],
         "what": what,
         "change": change,
@@ -102,7 +103,7 @@ def _change(
         return _remove(request, {"group_id": group.pk, "uid": uid}, at=at, key=key)
     most = ratecards.product_at(group.product, at=at).max_accounts
     groups.add_account(group_id=group.pk, uid=uid, max_accounts=most, actor=actor, at=at, key=key)
-    messages.success(request, _confirmed(uid, group.pk, "is added", at))
+    messages.success(request, _confirmed(uid, group.pk, tell("is added"), at))
     return redirect("risk:group", group.pk)
 
 
@@ -116,19 +117,21 @@ def _remove(request: HttpRequest, asked: dict[str, Any], *, at: datetime, key: s
             request,
             command="groups.remove_account",
             arguments=asked,
-            title=f"Take {account} out of the collateral",
+            title=tell("Take {account} out of the collateral", account=account),
             facts=_removal_now(asked, at),
             at=at,
             key=key,
         )
         return redirect("accounts:firm_proposal", waiting.pk)
-    messages.success(request, _confirmed(asked["uid"], asked["group_id"], "is removed", at))
+    messages.success(request, _confirmed(asked["uid"], asked["group_id"], tell("is removed"), at))
     return redirect("risk:group", asked["group_id"])
 
 
 def _confirmed(uid: int, group_id: int, done: str, at: datetime) -> str:
     state = book.state_of(CollateralGroup.objects.get(pk=group_id), at=at)
-    return f"{Account.objects.get(pk=uid)} {done}. {standing_words(state)}"
+    return tell(
+        "{get} {done}. {state}", get=Account.objects.get(pk=uid), done=done, state=standing_words(state)
+    )
 
 
 def _removal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
@@ -137,7 +140,7 @@ def _removal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
     change = pledges.preview_remove(group=group, uid=asked["uid"], at=at)
     return {
         "Loan group": group.name,
-        "Possible": f"no: {change.reason}" if change.reason else "yes",
+        "Possible": tell("no: {reason}", reason=change.reason) if change.reason else "yes",
         "LTV before": figures.ltv(change.ltv_before),
         "LTV after": figures.ltv(change.ltv_after),
     }
@@ -169,11 +172,16 @@ def _closed(group: CollateralGroup) -> list[Closed]:
     for account in mine:
         other = used.get(account.pk)
         if account.pk == group.receiver_id:
-            found.append(Closed(account, "receives the loans of this group"))
+            found.append(Closed(account, tell("receives the loans of this group")))
         elif account.kind == Account.Kind.SUB_MANAGED:
-            found.append(Closed(account, "is a managed sub-account, which cannot be collateral"))
+            found.append(Closed(account, tell("is a managed sub-account, which cannot be collateral")))
         elif other is not None and other.pk != group.pk:
-            found.append(Closed(account, f"already in use: it secures {other.name} ({other})"))
+            found.append(
+                Closed(
+                    account,
+                    tell("already in use: it secures {other} ({other2})", other=other.name, other2=other),
+                )
+            )
     return found
 
 

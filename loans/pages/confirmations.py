@@ -19,6 +19,7 @@ from accounts.models import Account, Customer
 from accounts.pages.access import actor_of, for_customer, lacks, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from accounts.powers import Power
+from accounts.words import tell
 from loans import confirmations
 from loans.models import BalanceConfirmation
 from loans.pages.client_field import ClientField
@@ -30,24 +31,24 @@ PER_PAGE = 25
 
 class AnswerForm(forms.Form):
     says = forms.ChoiceField(
-        label="Your answer",
-        choices=[("right", "It is right"), ("wrong", "Something is not right")],
+        label=tell("Your answer"),
+        choices=[("right", tell("It is right")), ("wrong", tell("Something is not right"))],
         widget=forms.RadioSelect,
     )
     words = forms.CharField(
-        label="What is not right",
+        label=tell("What is not right"),
         required=False,
         max_length=confirmations.LONGEST_ANSWER,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Which figure, and what it should be",
+        help_text=tell("Which figure, and what it should be"),
     )
     key = key_field()
 
 
 class AskForm(forms.Form):
-    customer = ClientField(label="Client", queryset=Customer.objects.all())
+    customer = ClientField(label=tell("Client"), queryset=Customer.objects.all())
     as_of = forms.DateTimeField(
-        label="As of (UTC)",
+        label=tell("As of (UTC)"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
         input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"],
     )
@@ -86,7 +87,9 @@ def detail(request: HttpRequest, customer: Customer, row_id: int) -> HttpRespons
             refuse(form, refusal)
         else:
             is_good = row.status == confirmations.Status.CONFIRMED
-            said = "Thank you. It is confirmed." if is_good else "Thank you. The desk looks into it."
+            said = (
+                tell("Thank you. It is confirmed.") if is_good else tell("Thank you. The desk looks into it.")
+            )
             messages.success(request, said)
             return redirect("loans:confirmation", row.pk)
     context = {
@@ -134,7 +137,7 @@ def desk_index(request: HttpRequest) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{row} is with {row.customer.name}.")
+            messages.success(request, tell("{row} is with {customer}.", row=row, customer=row.customer.name))
             return redirect("loans:desk_confirmation", row.pk)
     rows = confirmations.visible_to(user_of(request)).select_related("customer", "requested_by")
     status = request.GET.get("status", "")

@@ -22,6 +22,7 @@ from accounts.money import ONE, exact
 from accounts.pages.access import actor_of, customer_of, for_customer, lacks, limited_to, user_of
 from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
 from accounts.powers import Power
+from accounts.words import tell
 from loans import cure_plans, cure_rules
 from loans.cure_plans import Rehearsed
 from loans.cure_rules import LEAST_COOLING, MOST_COOLING, MOST_RULES
@@ -35,28 +36,32 @@ PERCENT_PLACES: Final = 8  # of what is typed; kept as a fraction with two more
 RUNS_SHOWN: Final = 25
 FALLS: Final = (Decimal(0), Decimal("-0.1"), Decimal("-0.2"), Decimal("-0.3"))
 Kind = CureRule.Kind
-KINDS: Final = [(Kind.TOP_UP.value, "Add"), (Kind.REPAY.value, "Repay"), (Kind.SWAP.value, "Swap")]
+KINDS: Final = [
+    (Kind.TOP_UP.value, tell("Add")),
+    (Kind.REPAY.value, tell("Repay")),
+    (Kind.SWAP.value, tell("Swap")),
+]
 
 
 class RuleForm(forms.Form):
     """One form for the three kinds; what a kind does not need is left as it is."""
 
     kind = forms.ChoiceField(
-        label="What it does", choices=KINDS, widget=forms.RadioSelect, initial=Kind.REPAY
+        label=tell("What it does"), choices=KINDS, widget=forms.RadioSelect, initial=Kind.REPAY
     )
-    asset = forms.ChoiceField(label="Coin")
-    source = forms.ChoiceField(label="Add: taken from", required=False)
-    account = forms.TypedChoiceField(label="Add, swap: in the account", coerce=int, required=False)
-    buy = forms.ChoiceField(label="Swap: buys", required=False)
-    trigger = amount_field("Starts at LTV")
-    target = amount_field("Until LTV is")
-    most_each = amount_field("At most each time", required=False)
-    most_daily = amount_field("At most in 24 hours", required=False)
+    asset = forms.ChoiceField(label=tell("Coin"))
+    source = forms.ChoiceField(label=tell("Add: taken from"), required=False)
+    account = forms.TypedChoiceField(label=tell("Add, swap: in the account"), coerce=int, required=False)
+    buy = forms.ChoiceField(label=tell("Swap: buys"), required=False)
+    trigger = amount_field(tell("Starts at LTV"))
+    target = amount_field(tell("Until LTV is"))
+    most_each = amount_field(tell("At most each time"), required=False)
+    most_daily = amount_field(tell("At most in 24 hours"), required=False)
     cooling = forms.IntegerField(
-        label="Rests for", min_value=LEAST_COOLING, max_value=MOST_COOLING, initial=60
+        label=tell("Rests for"), min_value=LEAST_COOLING, max_value=MOST_COOLING, initial=60
     )
-    place = forms.TypedChoiceField(label="Place", coerce=int)
-    dry_run = forms.BooleanField(label="Only write down what it would do", required=False)
+    place = forms.TypedChoiceField(label=tell("Place"), coerce=int)
+    dry_run = forms.BooleanField(label=tell("Only write down what it would do"), required=False)
     key = key_field()
 
     def __init__(self, *args: Any, state: GroupState, **kwargs: Any) -> None:
@@ -65,7 +70,10 @@ class RuleForm(forms.Form):
         assert group is not None
         accounts = list(Account.objects.filter(customer=group.customer_id).order_by("pk"))
         wallets = [
-            (f"{account.pk} {wallet}", f"{account}, {LedgerAccount.Kind(wallet).label}")
+            (
+                tell("{account} {wallet}", account=account.pk, wallet=wallet),
+                tell("{account}, {wallet}", account=account, wallet=LedgerAccount.Kind(wallet).label),
+            )
             for account in accounts
             for wallet in LedgerAccount.WALLETS
             if not (wallet == book.WALLET and account.pk in state.members)
@@ -158,7 +166,7 @@ def rules(request: HttpRequest, group_id: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, "Rule set. It is looked at before every valuation.")
+            messages.success(request, tell("Rule set. It is looked at before every valuation."))
             return redirect("loans:cure_rules", group.pk)
     live = cure_rules.live_rules(group)
     context = {
@@ -194,7 +202,7 @@ def remove(request: HttpRequest, customer: Any, group_id: int) -> HttpResponse:
     except Refused as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, "Rule removed.")
+        messages.success(request, tell("Rule removed."))
     return redirect("loans:cure_rules", group.pk)
 
 

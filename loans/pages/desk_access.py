@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 
 from accounts.models import Customer, User
 from accounts.pages.access import user_of
+from accounts.words import tell
 
 View = Callable[..., HttpResponseBase]
 Page = Callable[..., HttpResponseBase]
@@ -60,7 +61,9 @@ def for_roles(roles: Container[str], closed: str) -> Callable[[View], Page]:
     return for_those(lambda user: user.is_staff and user.role in roles, closed)
 
 
-for_manager = for_those(is_manager, "The queue is the VIP managers' work; the console shows it to staff.")
+for_manager = for_those(
+    is_manager, tell("The queue is the VIP managers' work; the console shows it to staff.")
+)
 
 
 def for_the_house(view: View) -> Page:

@@ -15,6 +15,7 @@ from accounts.models import Account
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, is_confirmed, key_field, key_of, refuse, signature
 from accounts.templatetags import figures
+from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house
 from risk import pledges
 from risk.models import CollateralGroup
@@ -22,8 +23,10 @@ from risk.pages.track import track
 
 
 class ForceForm(forms.Form):
-    account = forms.TypedChoiceField(label="Account", coerce=int)
-    reason = forms.CharField(label="Reason", max_length=500, help_text="The second person reads it.")
+    account = forms.TypedChoiceField(label=tell("Account"), coerce=int)
+    reason = forms.CharField(
+        label=tell("Reason"), max_length=500, help_text=tell("The second person reads it.")
+    )
     key = key_field()
 
     def __init__(self, *args: Any, accounts: list[Account], **kwargs: Any) -> None:
@@ -70,7 +73,9 @@ def _propose(
     waiting = approvals.run_or_propose(
         command="groups.force_remove",
         arguments={"group_id": group.pk, "uid": uid},
-        title=f"Take account {uid} out of {group} of {group.customer}",
+        title=tell(
+            "Take account {uid} out of {group} of {customer}", uid=uid, group=group, customer=group.customer
+        ),
         preview={"LTV before": figures.ltv(change.ltv_before), "LTV after": figures.ltv(change.ltv_after)},
         reason=form.cleaned_data["reason"],
         actor=actor_of(request),
@@ -78,6 +83,10 @@ def _propose(
         customer=group.customer,
         key=key_of(form),
     )
-    done = f"{waiting} waits for a second person." if waiting else "The account is out of the group."
+    done = (
+        tell("{waiting} waits for a second person.", waiting=waiting)
+        if waiting
+        else tell("The account is out of the group.")
+    )
     messages.success(request, done)
     return redirect("risk:group", group.pk)

@@ -19,6 +19,7 @@ from accounts.models import Approval
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.arguments import facts_of, label_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import joined, tell
 from loans.pages.desk_access import for_the_house
 from risk.parameters import preview
 from risk.regimes import PROPOSALS
@@ -29,17 +30,20 @@ PER_PAGE = 25
 
 class ReleaseForm(forms.Form):
     reason = forms.CharField(
-        label="Note (optional)", max_length=2000, required=False, widget=forms.Textarea(attrs={"rows": 2})
+        label=tell("Note (optional)"),
+        max_length=2000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2}),
     )
     key = key_field()
 
 
 class RefuseForm(forms.Form):
     reason = forms.CharField(
-        label="Why not; the proposer reads this",
+        label=tell("Why not; the proposer reads this"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
-        error_messages={"required": "Say why it is refused; the proposer will read it."},
+        error_messages={"required": tell("Say why it is refused; the proposer will read it.")},
     )
     key = key_field()
 
@@ -83,7 +87,7 @@ def release(request: HttpRequest, approval_id: int) -> HttpResponse:
         ReleaseForm(request.POST or None),
         name="releasing",
         call=approvals.release,
-        done="{} is released and done.",
+        done=tell("{} is released and done."),
     )
 
 
@@ -96,7 +100,7 @@ def reject(request: HttpRequest, approval_id: int) -> HttpResponse:
         RefuseForm(request.POST or None),
         name="refusing",
         call=approvals.refuse,
-        done="{} is refused; nothing was done.",
+        done=tell("{} is refused; nothing was done."),
     )
 
 
@@ -109,7 +113,7 @@ def withdraw(request: HttpRequest, approval_id: int) -> HttpResponse:
         WithdrawForm(request.POST or None),
         name="withdrawing",
         call=approvals.withdraw,
-        done="{} is taken back.",
+        done=tell("{} is taken back."),
     )
 
 
@@ -204,7 +208,7 @@ def for_page(found: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A preview that is a list of figures in words, as the page that proposed it wrote them."""
     return [
-        (label_of(name), ", ".join(map(str, value)) if isinstance(value, list) else str(value))
+        (label_of(name), joined(", ", map(str, value)) if isinstance(value, list) else str(value))
         for name, value in found.items()
         if value is not None and value != ""
     ]

@@ -17,34 +17,35 @@ from accounts.errors import Refused
 from accounts.models import Approval, User
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans import authority
 from loans.pages.client_forms import fraction, instant_field, percent_field
 from loans.pages.desk_access import for_the_house, is_manager
 
 PER_PAGE = 25
-NONE = "as far as the desk’s own lines"
+NONE = tell("as far as the desk’s own lines")
 
 
 class AuthorityForm(forms.Form):
     """The whole row is set; an empty field is no limit of its own."""
 
     manager = forms.ModelChoiceField(
-        label="Manager",
+        label=tell("Manager"),
         queryset=User.objects.filter(role=User.Role.VIP_MANAGER, is_active=True).order_by("name", "pk"),
-        empty_label="Choose a manager",
+        empty_label=tell("Choose a manager"),
     )
     max_amount_usd = forms.DecimalField(
-        label="Largest decision, with what was lent in 24 h",
+        label=tell("Largest decision, with what was lent in 24 h"),
         required=False,
         min_value=0,
         max_digits=20,
         decimal_places=2,
     )
-    max_ltv = percent_field("Highest LTV after paying out", least=0, most=99, required=False)
-    max_discount = percent_field("Largest discount a year", least=0, most=99, required=False)
-    effective_at = instant_field("From (UTC); when it is released, when empty")
-    ends_at = instant_field("Until (UTC); without end when empty")
-    reason = forms.CharField(label="Why", max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    max_ltv = percent_field(tell("Highest LTV after paying out"), least=0, most=99, required=False)
+    max_discount = percent_field(tell("Largest discount a year"), least=0, most=99, required=False)
+    effective_at = instant_field(tell("From (UTC); when it is released, when empty"))
+    ends_at = instant_field(tell("Until (UTC); without end when empty"))
+    reason = forms.CharField(label=tell("Why"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
     key = key_field()
 
     def arguments(self) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def _proposed(request: HttpRequest, form: AuthorityForm, at: datetime) -> bool:
         proposal = approvals.run_or_propose(
             command=authority.COMMAND,
             arguments=arguments,
-            title=f"Authority of {manager.name}",
+            title=tell("Authority of {manager}", manager=manager.name),
             preview={
                 "Manager": manager.name,
                 "Until now": authority.in_words(before) if before else NONE,
@@ -115,8 +116,8 @@ def _proposed(request: HttpRequest, form: AuthorityForm, at: datetime) -> bool:
     except Refused as refusal:
         refuse(form, refusal)
         return False
-    done = f"The authority of {manager.name} is set."
-    waits = f"{proposal} is proposed; it holds when another person releases it."
+    done = tell("The authority of {manager} is set.", manager=manager.name)
+    waits = tell("{proposal} is proposed; it holds when another person releases it.", proposal=proposal)
     messages.success(request, done if proposal is None else waits)
     return True
 

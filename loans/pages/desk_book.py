@@ -22,6 +22,7 @@ from accounts.models import Asset, Customer, LedgerAccount, Transfer
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
 from accounts.pages.tables import Column, Filter, Table
+from accounts.words import tell
 from loans import book_snapshot, dashboard, queries
 from loans.dashboard import BUCKETS, Book, Bucket, ClientExposure
 from loans.models import Loan
@@ -175,21 +176,23 @@ def _transfers_of(account: LedgerAccount) -> Table:
     return Table(
         name=f"account-{account.code}",
         columns=(
-            Column("entry", "Entry", text=lambda row: f"J-{row.entry_id}"),
-            Column("what", "What", text=lambda row: row.entry.kind, sort=("entry__kind",)),
-            Column("reference", "Reference", text=lambda row: row.entry.reference, on_page=False),
-            Column("other", "Other side", text=lambda row: _other(row, account).code),
-            Column("effective", "Effective", text=lambda row: row.entry.at, sort=("entry__at",), n=True),
-            Column("change", "Change", text=lambda row: row.change, sort=("change",), n=True),
+            Column("entry", tell("Entry"), text=lambda row: f"J-{row.entry_id}"),
+            Column("what", tell("What"), text=lambda row: row.entry.kind, sort=("entry__kind",)),
+            Column("reference", tell("Reference"), text=lambda row: row.entry.reference, on_page=False),
+            Column("other", tell("Other side"), text=lambda row: _other(row, account).code),
+            Column(
+                "effective", tell("Effective"), text=lambda row: row.entry.at, sort=("entry__at",), n=True
+            ),
+            Column("change", tell("Change"), text=lambda row: row.change, sort=("change",), n=True),
         ),
         order=("-pk",),
         search=("entry__kind", "entry__reference", "debit__code", "credit__code"),
-        finds="by kind, reference or account",
+        finds=tell("by kind, reference or account"),
         filters=(
             Filter(
                 "side",
-                "Side",
-                {"debit": ("Debits", Q(debit=account)), "credit": ("Credits", Q(credit=account))},
+                tell("Side"),
+                {"debit": (tell("Debits"), Q(debit=account)), "credit": (tell("Credits"), Q(credit=account))},
             ),
         ),
         per_page=PER_PAGE,

@@ -27,6 +27,7 @@ from accounts.models import Approval, Asset, JournalEntry, LedgerAccount, Period
 from accounts.money import ZERO
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans import confirmations
 from loans.models import BalanceConfirmation
 from loans.pages.desk_access import for_roles
@@ -36,32 +37,32 @@ MONTHS = 12  # to a page
 COMMANDS = ("books.close", "corrections.reverse")
 DAY = timedelta(days=1)
 FILES = [
-    (journal.JOURNAL, "Journal: every transfer"),
-    (entries.DEBT_ENTRIES, "Debt entries"),
-    (journal.TRIAL_BALANCE, "Trial balance at the end"),
+    (journal.JOURNAL, tell("Journal: every transfer")),
+    (entries.DEBT_ENTRIES, tell("Debt entries")),
+    (journal.TRIAL_BALANCE, tell("Trial balance at the end")),
 ]
 
-for_books = for_roles(confirmations.ASKERS, "Finance, auditors and admins read the books.")
+for_books = for_roles(confirmations.ASKERS, tell("Finance, auditors and admins read the books."))
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(label="Why", max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    reason = forms.CharField(label=tell("Why"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
     key = key_field()
 
 
 class ExportForm(forms.Form):
     """Days are whole: from the 00:00 that begins the first to the 00:00 that ends the last."""
 
-    kind = forms.ChoiceField(label="File", choices=FILES)
-    first = forms.DateField(label="From", widget=forms.DateInput(attrs={"type": "date"}))
-    last = forms.DateField(label="Through", widget=forms.DateInput(attrs={"type": "date"}))
+    kind = forms.ChoiceField(label=tell("File"), choices=FILES)
+    first = forms.DateField(label=tell("From"), widget=forms.DateInput(attrs={"type": "date"}))
+    last = forms.DateField(label=tell("Through"), widget=forms.DateInput(attrs={"type": "date"}))
     key = key_field()
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
         first, last = found.get("first"), found.get("last")
         if first and last and not date(2009, 1, 1) <= first <= last <= date(2999, 12, 30):
-            self.add_error("last", "The last day comes after the first.")
+            self.add_error("last", tell("The last day comes after the first."))
         return found
 
     def arguments(self) -> dict[str, str]:
@@ -70,7 +71,12 @@ class ExportForm(forms.Form):
 
     def title(self) -> str:
         name = dict(FILES)[self.cleaned_data["kind"]].partition(":")[0]
-        return f"{name}, {self.cleaned_data['first']:%-d %B %Y} to {self.cleaned_data['last']:%-d %B %Y}"
+        return tell(
+            "{name}, {cleaned_data:%-d %B %Y} to {cleaned_data2:%-d %B %Y}",
+            name=name,
+            cleaned_data=self.cleaned_data["first"],
+            cleaned_data2=self.cleaned_data["last"],
+        )
 
 
 @dataclass(slots=True)
@@ -152,7 +158,7 @@ def close(request: HttpRequest, year: int, month: int) -> HttpResponse:
             approval = approvals.run_or_propose(
                 command="books.close",
                 arguments={"through": through},
-                title=f"Close the books through {_last_day(through)}",
+                title=tell("Close the books through {through}", through=_last_day(through)),
                 preview=_preview(through),
                 reason=form.cleaned_data["reason"],
                 actor=actor_of(request),
@@ -162,9 +168,11 @@ def close(request: HttpRequest, year: int, month: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            done = f"The books are closed through {_last_day(through)}."
+            done = tell("The books are closed through {through}.", through=_last_day(through))
             said = (
-                f"{approval} is proposed; it happens when another person releases it." if approval else done
+                tell("{approval} is proposed; it happens when another person releases it.", approval=approval)
+                if approval
+                else done
             )
             messages.success(request, said)
             return redirect("loans:books")
@@ -259,8 +267,8 @@ def _preview(through: datetime) -> dict[str, str]:
     if last is not None:
         booked = booked.filter(at__gt=last)
     return {
-        "Closes through": f"{_last_day(through)}, 24:00 UTC",
-        "Closed so far": "nothing" if last is None else f"through {_last_day(last)}",
+        "Closes through": tell("{through}, 24:00 UTC", through=_last_day(through)),
+        "Closed so far": "nothing" if last is None else tell("through {last}", last=_last_day(last)),
         "Entries in it": str(booked.count()),
     }
 

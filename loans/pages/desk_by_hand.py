@@ -24,6 +24,7 @@ from accounts.models import Asset, JournalEntry, LedgerAccount, User
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from loans.pages.desk_access import for_the_house
 from risk import steps, workout
 from risk.handling import Mode
@@ -32,28 +33,28 @@ from risk.models import CollateralGroup, Liquidation, Sale
 from risk.steps import Outlook
 
 NEWEST = 20
-MODES = [(Mode.STEPPED.value, "In steps"), (Mode.FULL.value, "Everything at once")]
+MODES = [(Mode.STEPPED.value, tell("In steps")), (Mode.FULL.value, tell("Everything at once"))]
 
 
 class SellForm(forms.Form):
     mode = forms.ChoiceField(
-        label="How",
+        label=tell("How"),
         choices=MODES,
         widget=forms.RadioSelect,
         initial=Mode.STEPPED.value,
-        error_messages={"required": "Say how: in steps, or everything at once."},
+        error_messages={"required": tell("Say how: in steps, or everything at once.")},
     )
     reason = forms.CharField(
-        label="Why, for the person who releases it",
+        label=tell("Why, for the person who releases it"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3}),
-        error_messages={"required": "Say why; another person decides on it."},
+        error_messages={"required": tell("Say why; another person decides on it.")},
     )
     key = key_field()
 
 
 class ReleaseForm(forms.Form):
-    asset = forms.ModelChoiceField(label="Coin", queryset=Asset.objects.none())
+    asset = forms.ModelChoiceField(label=tell("Coin"), queryset=Asset.objects.none())
     amount = amount_field()
     key = key_field()
 
@@ -97,7 +98,12 @@ def _propose(request: HttpRequest, form: SellForm, group: CollateralGroup, at: d
     waiting = approvals.run_or_propose(
         command=BY_HAND,
         arguments={"group_id": group.pk, "mode": mode},
-        title=f"Sell collateral of {group} of {group.customer} at LTV {figures.ltv(ahead.ltv)}",
+        title=tell(
+            "Sell collateral of {group} of {customer} at LTV {ltv}",
+            group=group,
+            customer=group.customer,
+            ltv=figures.ltv(ahead.ltv),
+        ),
         preview=_preview(ahead),
         reason=form.cleaned_data["reason"],
         actor=actor_of(request),
@@ -106,8 +112,10 @@ def _propose(request: HttpRequest, form: SellForm, group: CollateralGroup, at: d
         key=key_of(form),
     )
     if waiting is None:
-        return f"Collateral of {group} is being sold."
-    return f"{waiting} proposes the sale; nothing is sold before another person releases it."
+        return tell("Collateral of {group} is being sold.", group=group)
+    return tell(
+        "{waiting} proposes the sale; nothing is sold before another person releases it.", waiting=waiting
+    )
 
 
 def _shown(group: CollateralGroup, mode: str, at: datetime) -> Outlook:
@@ -119,10 +127,13 @@ def _preview(ahead: Outlook) -> dict[str, str]:
     return {
         "LTV before": figures.ltv(ahead.ltv),
         "LTV after": figures.ltv(ahead.ltv_after),
-        "Would be sold": ", ".join(f"{amount:f} {coin}" for coin, amount in ahead.sold.items()) or "nothing",
-        "Worth": f"{ahead.sold_usd:,.2f} USD",
-        "Repays": f"{ahead.repaid_usd:,.2f} USD",
-        "Fee": f"{ahead.fee_usd:,.2f} USD",
+        "Would be sold": joined(
+            ", ", (tell("{amount:f} {coin}", amount=amount, coin=coin) for coin, amount in ahead.sold.items())
+        )
+        or "nothing",
+        "Worth": tell("{sold_usd:,.2f} USD", sold_usd=ahead.sold_usd),
+        "Repays": tell("{repaid_usd:,.2f} USD", repaid_usd=ahead.repaid_usd),
+        "Fee": tell("{fee_usd:,.2f} USD", fee_usd=ahead.fee_usd),
     }
 
 
@@ -177,4 +188,4 @@ def _release(request: HttpRequest, form: ReleaseForm) -> str:
     except Refused as refusal:
         refuse(form, refusal)
         return ""
-    return f"{amount:f} {asset} went to the pool."
+    return tell("{amount:f} {asset} went to the pool.", amount=amount, asset=asset)

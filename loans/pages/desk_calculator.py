@@ -15,6 +15,7 @@ from django.http import HttpRequest
 
 from accounts.models import Asset
 from accounts.money import ZERO, exact
+from accounts.words import tell
 from loans import dealing
 from loans.dealing import Outcome, Position, Yield
 from loans.models import Application, Offer, RateType
@@ -38,10 +39,10 @@ class DealForm(forms.Form):
 
     use_required_attribute = False
 
-    term = forms.IntegerField(label="Term, days", required=False, min_value=1, max_value=365)
-    fee = percent_field("Liquidation fee")
-    fall = percent_field("Collateral falls by")
-    cost = percent_field("Cost of funds a year")
+    term = forms.IntegerField(label=tell("Term, days"), required=False, min_value=1, max_value=365)
+    fee = percent_field(tell("Liquidation fee"))
+    fall = percent_field(tell("Collateral falls by"))
+    cost = percent_field(tell("Cost of funds a year"))
 
     def __init__(self, *args: Any, base: Wanted, rate_type: str, **kwargs: Any) -> None:
         super().__init__(*args, **(kwargs | {"initial": _initial(base), "prefix": PREFIX}))
@@ -49,14 +50,16 @@ class DealForm(forms.Form):
         is_fixed = rate_type == RateType.FIXED
         for rate in base.rates:
             label = (
-                f"{rate.asset}, fixed rate a year"
+                tell("{asset}, fixed rate a year", asset=rate.asset)
                 if is_fixed
-                else f"{rate.asset}, on top of the flexible rate"
+                else tell("{asset}, on top of the flexible rate", asset=rate.asset)
             )
             self.fields[f"rate_{rate.asset}"] = percent_field(label, least=0 if is_fixed else -100)
-        self.fields["term"].help_text = "" if is_fixed else f"Empty is open, looked at over {OPEN_DAYS} days."
+        self.fields["term"].help_text = (
+            "" if is_fixed else tell("Empty is open, looked at over {open_days} days.", open_days=OPEN_DAYS)
+        )
         self.fields["cost"].required = False
-        self.fields["cost"].help_text = "Empty: not counted."
+        self.fields["cost"].help_text = tell("Empty: not counted.")
 
     @property
     def rate_fields(self) -> list[forms.BoundField]:
@@ -115,10 +118,10 @@ def calculator_of(request: HttpRequest, application: Application, last: Offer, *
     [row] = looked_at(Application.objects.filter(pk=application.pk), at=at)
     slippage = parameters.settings_at(at).slippage
     deal = _Deal(application, row, fall=fall, cost=cost, slippage=slippage, at=at)
-    cases = [deal.case(f"As in version {last.version}", base)]
+    cases = [deal.case(tell("As in version {version}", version=last.version), base)]
     typed = form.wanted() if is_told else None
     if typed is not None and typed != base:
-        cases.append(deal.case("As typed", typed))
+        cases.append(deal.case(tell("As typed"), typed))
     return Calculator(
         row, form, fall=fall, cost=cost, cases=tuple(cases), slippage=slippage, wanted=typed or base
     )

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 from accounts.errors import Refused
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans import queries
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, for_the_house
@@ -20,19 +21,19 @@ from loans.vip import calling
 
 class CallForm(forms.Form):
     due_at = forms.DateTimeField(
-        label="Repay by, UTC",
+        label=tell("Repay by, UTC"),
         input_formats=["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"],
         widget=forms.DateTimeInput(format="%Y-%m-%d %H:%M", attrs={"autocomplete": "off"}),
         error_messages={
-            "required": "Say by when, such as 2026-02-01 10:00.",
-            "invalid": "Write the time in UTC as 2026-02-01 10:00.",
+            "required": tell("Say by when, such as 2026-02-01 10:00."),
+            "invalid": tell("Write the time in UTC as 2026-02-01 10:00."),
         },
     )
     reason = forms.CharField(
-        label="Why; the client reads this",
+        label=tell("Why; the client reads this"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3}),
-        error_messages={"required": "Say why the loan is called; the client will read it."},
+        error_messages={"required": tell("Say why the loan is called; the client will read it.")},
     )
     key = key_field()
 
@@ -65,7 +66,12 @@ def call(request: HttpRequest, loan_id: int) -> HttpResponse:
             refuse(form, refusal)
         else:
             messages.success(
-                request, f"{row} is called for {form.cleaned_data['due_at']:%-d %b %Y, %H:%M} UTC."
+                request,
+                tell(
+                    "{row} is called for {cleaned_data:%-d %b %Y, %H:%M} UTC.",
+                    row=row,
+                    cleaned_data=form.cleaned_data["due_at"],
+                ),
             )
             return redirect("loans:loan", row.pk)
     context = {

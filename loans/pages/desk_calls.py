@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.errors import Refused
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans.pages.call_rows import FILTERS, CallRow, is_open, row_of, story_of, workbench
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from loans.pages.desk_delays import time_field
@@ -30,9 +31,9 @@ from risk.models import CallRecord, MarginCall
 PER_PAGE = 25
 CONTACTED, PROMISED, NOTE = CallRecord.Kind.CONTACTED, CallRecord.Kind.PROMISED, CallRecord.Kind.NOTE
 TEMPLATES = {
-    Template.REMINDER: "Reminder",
-    Template.HELP: "Offer of help",
-    Template.LAST_WARNING: "Last warning before the line",
+    Template.REMINDER: tell("Reminder"),
+    Template.HELP: tell("Offer of help"),
+    Template.LAST_WARNING: tell("Last warning before the line"),
 }
 FIELDS = {"bad_promise": "promised_by", "bad_call_record": "note"}
 """At which field a refusal is shown."""
@@ -40,15 +41,19 @@ FIELDS = {"bad_promise": "promised_by", "bad_call_record": "note"}
 
 class RecordForm(forms.Form):
     kind = forms.ChoiceField(
-        label="What",
-        choices=[(CONTACTED, "Spoke, or tried to"), (PROMISED, "They promised"), (NOTE, "Note")],
+        label=tell("What"),
+        choices=[
+            (CONTACTED, tell("Spoke, or tried to")),
+            (PROMISED, tell("They promised")),
+            (NOTE, tell("Note")),
+        ],
         initial=CONTACTED,
         widget=forms.RadioSelect,
     )
-    way = forms.ChoiceField(label="How", choices=CallRecord.Way.choices, initial=CallRecord.Way.PHONE)
-    promised_by = time_field("Cured by, UTC; for a promise", required=False)
+    way = forms.ChoiceField(label=tell("How"), choices=CallRecord.Way.choices, initial=CallRecord.Way.PHONE)
+    promised_by = time_field(tell("Cured by, UTC; for a promise"), required=False)
     note = forms.CharField(
-        label="What was said",
+        label=tell("What was said"),
         required=False,
         max_length=call_records.LONGEST_NOTE,
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -58,7 +63,7 @@ class RecordForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
         if data.get("kind") == PROMISED and not data.get("promised_by") and "promised_by" not in self.errors:
-            self.add_error("promised_by", "Say by when, such as 2026-02-01 10:00.")
+            self.add_error("promised_by", tell("Say by when, such as 2026-02-01 10:00."))
         return data
 
 
@@ -108,7 +113,7 @@ def record(request: HttpRequest, call_id: int) -> HttpResponse:
             else:
                 refuse(form, refusal)
         else:
-            messages.success(request, "Written down.")
+            messages.success(request, tell("Written down."))
             return redirect("loans:margin_call", call.pk)
     return _page(request, call, form)
 
@@ -148,7 +153,11 @@ def message(request: HttpRequest, call_id: int, template: str) -> HttpResponse:
             refuse(form, refusal)
         else:
             messages.success(
-                request, f"Sent to {call.group.customer}. What each channel answers is shown here."
+                request,
+                tell(
+                    "Sent to {customer}. What each channel answers is shown here.",
+                    customer=call.group.customer,
+                ),
             )
             return redirect("loans:margin_call", call.pk)
     context = {

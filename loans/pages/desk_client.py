@@ -18,6 +18,7 @@ from accounts.models import Customer, User
 from accounts.money import ZERO
 from accounts.pages.access import user_of
 from accounts.pages.tables import Column, Filter, Table
+from accounts.words import tell
 from loans import client_file, limits, queries, timeline
 from loans.happenings import Entry, Topic
 from loans.models import Application, Loan
@@ -31,16 +32,16 @@ LINES_PER_PAGE = 50
 MOST_ACTIONS = 50
 
 TOPICS = {
-    Topic.NOTES: "Notes and promises",
-    Topic.DOCUMENTS: "Documents",
-    Topic.REQUESTS: "Requests",
-    Topic.LOANS: "Loans",
-    Topic.RISK: "Calls and sales",
-    Topic.APPROVALS: "Four eyes",
-    Topic.TERMS: "Policy",
-    Topic.NOTICES: "Notices",
-    Topic.MOVEMENTS: "Movements",
-    Topic.PAPERS: "Checks and statements",
+    Topic.NOTES: tell("Notes and promises"),
+    Topic.DOCUMENTS: tell("Documents"),
+    Topic.REQUESTS: tell("Requests"),
+    Topic.LOANS: tell("Loans"),
+    Topic.RISK: tell("Calls and sales"),
+    Topic.APPROVALS: tell("Four eyes"),
+    Topic.TERMS: tell("Policy"),
+    Topic.NOTICES: tell("Notices"),
+    Topic.MOVEMENTS: tell("Movements"),
+    Topic.PAPERS: tell("Checks and statements"),
 }
 ADDRESSES = {
     "request": "loans:desk_request",
@@ -60,37 +61,37 @@ _OWING = Loan.objects.filter(customer=OuterRef("pk"), debt__closed_at__isnull=Tr
 CLIENTS = Table(
     name="clients",
     columns=(
-        Column("client", "Client", text=lambda row: row.name, sort=("name",)),
-        Column("kind", "Kind", text=lambda row: row.kind, on_page=False),
+        Column("client", tell("Client"), text=lambda row: row.name, sort=("name",)),
+        Column("kind", tell("Kind"), text=lambda row: row.kind, on_page=False),
         Column("level", "VIP", text=lambda row: row.vip_level, sort=("vip_level",), n=True),
-        Column("band", "Worst band"),
-        Column("track", "Track"),
-        Column("ltv", "LTV", n=True),
-        Column("debt", "Debt", n=True),
-        Column("groups", "Groups", n=True),
+        Column("band", tell("Worst band")),
+        Column("track", tell("Track")),
+        Column("ltv", tell("LTV"), n=True),
+        Column("debt", tell("Debt"), n=True),
+        Column("groups", tell("Groups"), n=True),
         Column(
             "manager",
-            "Manager",
+            tell("Manager"),
             text=lambda row: row.manager.name if row.manager else "",
             sort=("manager__name",),
         ),
-        Column("joined", "Joined", text=lambda row: row.joined_at, sort=("joined_at",), n=True),
+        Column("joined", tell("Joined"), text=lambda row: row.joined_at, sort=("joined_at",), n=True),
     ),
     order=("name", "pk"),
     search=("name",),
-    finds="by name",
+    finds=tell("by name"),
     filters=(
         Filter(
             "kind",
-            "Kind",
+            tell("Kind"),
             {kind.value: (str(kind.label).capitalize(), Q(kind=kind)) for kind in Customer.Kind},
         ),
         Filter(
             "owes",
-            "Loans",
+            tell("Loans"),
             {
-                "yes": ("Owes", Q(Exists(_OWING))),
-                "no": ("Owes nothing", ~Q(Exists(_OWING))),
+                "yes": (tell("Owes"), Q(Exists(_OWING))),
+                "no": (tell("Owes nothing"), ~Q(Exists(_OWING))),
             },
         ),
     ),

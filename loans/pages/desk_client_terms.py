@@ -19,6 +19,7 @@ from accounts.errors import Refused
 from accounts.models import Approval, AuditRecord, Customer
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
+from accounts.words import tell
 from loans import clients, limits, ratecards
 from loans.models import ClientTerms
 from loans.pages.client_forms import (
@@ -50,9 +51,9 @@ class Dated:
 
 
 DATED: Final = {
-    "terms": Dated(TermsForm, clients.COMMAND, "Own terms"),
-    "lines": Dated(LinesForm, "risk.publish_limits", "Own LTV lines"),
-    "handling": Dated(HandlingForm, "risk.publish_handling", "Own handling"),
+    "terms": Dated(TermsForm, clients.COMMAND, tell("Own terms")),
+    "lines": Dated(LinesForm, "risk.publish_limits", tell("Own LTV lines")),
+    "handling": Dated(HandlingForm, "risk.publish_handling", tell("Own handling")),
 }
 
 
@@ -97,7 +98,7 @@ def _settled(request: HttpRequest, customer: Customer, what: str, form: DatedFor
         proposal = approvals.run_or_propose(
             command=one.command,
             arguments=arguments,
-            title=f"{one.title} of {customer.name}",
+            title=tell("{one} of {customer}", one=one.title, customer=customer.name),
             preview=preview.of(one.command, arguments, at=at),
             reason=form.cleaned_data["reason"],
             actor=actor_of(request),
@@ -109,10 +110,14 @@ def _settled(request: HttpRequest, customer: Customer, what: str, form: DatedFor
         refuse(form, refusal)
         return False
     if proposal is None:
-        messages.success(request, f"{one.title} of {customer.name}: done.")
+        messages.success(request, tell("{one} of {customer}: done.", one=one.title, customer=customer.name))
     else:
         messages.success(
-            request, f"{proposal} waits for a second person; it takes effect when they release it."
+            request,
+            tell(
+                "{proposal} waits for a second person; it takes effect when they release it.",
+                proposal=proposal,
+            ),
         )
     return True
 
@@ -130,7 +135,7 @@ def _let_in(request: HttpRequest, customer: Customer, form: WhitelistForm, at: d
     except Refused as refusal:
         refuse(form, refusal)
         return False
-    messages.success(request, "Done.")
+    messages.success(request, tell("Done."))
     return True
 
 

@@ -15,6 +15,7 @@ from accounts.models import JournalEntry
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from loans.pages.desk_books import ReasonForm, for_books
 from risk import corrections, insurance
 from risk.models import DebtEntry
@@ -33,7 +34,9 @@ def reverse(request: HttpRequest, entry_id: int) -> HttpResponse:
             approval = approvals.run_or_propose(
                 command="corrections.reverse",
                 arguments={"entry_id": row.pk},
-                title=f"Reverse J-{row.pk}: {row.kind}, {row.reference}",
+                title=tell(
+                    "Reverse J-{row}: {kind}, {reference}", row=row.pk, kind=row.kind, reference=row.reference
+                ),
                 preview=dict(_effects(row)),
                 reason=form.cleaned_data["reason"],
                 actor=actor_of(request),
@@ -43,9 +46,11 @@ def reverse(request: HttpRequest, entry_id: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            done = f"J-{row.pk} is reversed."
+            done = tell("J-{row} is reversed.", row=row.pk)
             said = (
-                f"{approval} is proposed; it happens when another person releases it." if approval else done
+                tell("{approval} is proposed; it happens when another person releases it.", approval=approval)
+                if approval
+                else done
             )
             messages.success(request, said)
             return redirect("loans:ledger_entry", row.pk)
@@ -61,11 +66,20 @@ def reverse(request: HttpRequest, entry_id: int) -> HttpResponse:
 def _effects(row: JournalEntry) -> Iterator[tuple[str, str]]:
     """By how much the mirror would change each account and each debt."""
     for account, delta in corrections.deltas(corrections.mirrored(row)).items():
-        owner = f", {account.account.customer.name}" if account.account else ""
+        owner = tell(", {customer}", customer=account.account.customer.name) if account.account else ""
         yield f"{account.code}{owner}", f"{'+' if delta > 0 else ''}{figures.plain(delta, account.asset_id)}"
     for entry in (
         DebtEntry.objects.filter(entry=row).select_related("debt__asset", "debt__customer").order_by("pk")
     ):
-        parts = (("principal", entry.principal), ("interest", entry.interest), ("late fee", entry.late_fee))
-        moved = ", ".join(f"{-delta:+,f} {name}" for name, delta in parts if delta)
-        yield f"{entry.debt} of {entry.debt.customer.name}", f"{moved} {entry.debt.asset_id}"
+        parts = (
+            ("principal", entry.principal),
+            ("interest", entry.interest),
+            (tell("late fee"), entry.late_fee),
+        )
+        moved = joined(
+            ", ", (tell("{delta:+,f} {name}", delta=-delta, name=name) for name, delta in parts if delta)
+        )
+        yield (
+            tell("{debt} of {customer}", debt=entry.debt, customer=entry.debt.customer.name),
+            tell("{moved} {asset}", moved=moved, asset=entry.debt.asset_id),
+        )

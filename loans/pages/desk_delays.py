@@ -17,6 +17,7 @@ from accounts.errors import Refused
 from accounts.models import Customer
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house
 from risk import book, delays, extensions
 from risk.models import CollateralGroup, DelayEnrolment, LiquidationDelay
@@ -24,8 +25,8 @@ from risk.pages.standing import standing_of
 
 END, KEEP = "end", "keep"
 COMMANDS: dict[str, tuple[Callable[..., DelayEnrolment], str]] = {
-    END: (delays.end_enrolment, "The enrolment is ended; a delay that runs keeps its time."),
-    KEEP: (delays.keep_enrolment, "Reviewed; the enrolment stays."),
+    END: (delays.end_enrolment, tell("The enrolment is ended; a delay that runs keeps its time.")),
+    KEEP: (delays.keep_enrolment, tell("Reviewed; the enrolment stays.")),
 }
 
 
@@ -37,36 +38,36 @@ def time_field(label: str, *, required: bool = True) -> forms.DateTimeField:
         input_formats=["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"],
         widget=forms.DateTimeInput(format="%Y-%m-%d %H:%M", attrs={"autocomplete": "off"}),
         error_messages={
-            "required": "Say until when, such as 2026-02-01 10:00.",
-            "invalid": "Write the time in UTC as 2026-02-01 10:00.",
+            "required": tell("Say until when, such as 2026-02-01 10:00."),
+            "invalid": tell("Write the time in UTC as 2026-02-01 10:00."),
         },
     )
 
 
 def why_field() -> forms.CharField:
     return forms.CharField(
-        label="Why",
+        label=tell("Why"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
-        error_messages={"required": "Say why; whoever looks at it later will ask."},
+        error_messages={"required": tell("Say why; whoever looks at it later will ask.")},
     )
 
 
 class EnrolForm(forms.Form):
-    starts_at = time_field("From, UTC; empty is now", required=False)
-    ends_at = time_field("Until, UTC; empty is until ended", required=False)
+    starts_at = time_field(tell("From, UTC; empty is now"), required=False)
+    ends_at = time_field(tell("Until, UTC; empty is until ended"), required=False)
     reason = why_field()
     key = key_field()
 
 
 class ChangeForm(forms.Form):
     enrolment = forms.IntegerField(widget=forms.HiddenInput())
-    what = forms.ChoiceField(choices=[(END, "End"), (KEEP, "Keep")], widget=forms.HiddenInput())
+    what = forms.ChoiceField(choices=[(END, tell("End")), (KEEP, tell("Keep"))], widget=forms.HiddenInput())
     key = key_field()
 
 
 class MoreTimeForm(forms.Form):
-    until = time_field("Until, UTC")
+    until = time_field(tell("Until, UTC"))
     reason = why_field()
     key = key_field()
 
@@ -92,7 +93,7 @@ def enrolments(request: HttpRequest, client_id: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{client} is enrolled for delayed liquidation.")
+            messages.success(request, tell("{client} is enrolled for delayed liquidation.", client=client))
             return redirect("loans:desk_delays", client.pk)
     status = REFUSED if form.errors else 200
     return render(request, "loans/desk_delays.html", _enrolments(client, form, at), status=status)
@@ -118,10 +119,10 @@ def _changes(row: DelayEnrolment, at: datetime) -> list[tuple[str, ChangeForm]]:
     """The buttons of an enrolment in force: end it, and keep it where a review is due."""
     if row.ends_at is not None and row.ends_at <= at:
         return []
-    offered = [(KEEP, "Keep it")] if row.review_since else []
+    offered = [(KEEP, tell("Keep it"))] if row.review_since else []
     return [
         (words, ChangeForm(initial={"enrolment": row.pk, "what": what}))
-        for what, words in [*offered, (END, "End it now")]
+        for what, words in [*offered, (END, tell("End it now"))]
     ]
 
 
@@ -158,9 +159,9 @@ def more_time(request: HttpRequest, group_id: int) -> HttpResponse:
             refuse(form, refusal)
         else:
             done = (
-                "Proposed: it counts once a second person releases it."
+                tell("Proposed: it counts once a second person releases it.")
                 if waiting
-                else "The time is extended."
+                else tell("The time is extended.")
             )
             messages.success(request, done)
             return redirect("loans:desk_calls")
@@ -184,7 +185,12 @@ def _propose(form: MoreTimeForm, group: CollateralGroup, actor: Actor, at: datet
     proposal = approvals.run_or_propose(
         command="risk.extend_grace",
         arguments={"group_id": group.pk, "until": until},
-        title=f"More time for {group.customer}, {group}: until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC",
+        title=tell(
+            "More time for {customer}, {group}: until {utc:%Y-%m-%d %H:%M} UTC",
+            customer=group.customer,
+            group=group,
+            utc=until.astimezone(UTC),
+        ),
         preview={"ends now": ends_at.isoformat() if ends_at else None, "would end": until.isoformat()},
         reason=form.cleaned_data["reason"],
         actor=actor,

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.errors import Refused
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans import enquiries
 from loans.enquiries import LONGEST_ANSWER
 from loans.models import Enquiry
@@ -22,10 +23,10 @@ PER_PAGE = 25
 
 class AnswerForm(forms.Form):
     text = forms.CharField(
-        label="Your answer; the client reads this",
+        label=tell("Your answer; the client reads this"),
         max_length=LONGEST_ANSWER,
         widget=forms.Textarea(attrs={"rows": 5}),
-        error_messages={"required": "Write an answer; the client will read it."},
+        error_messages={"required": tell("Write an answer; the client will read it.")},
     )
     key = key_field()
 
@@ -59,7 +60,10 @@ def detail(request: HttpRequest, enquiry_id: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{row} is answered; {row.customer.name} has been told.")
+            messages.success(
+                request,
+                tell("{row} is answered; {customer} has been told.", row=row, customer=row.customer.name),
+            )
             return redirect("loans:desk_enquiries")
     context = {
         "enquiry": row,
@@ -79,7 +83,9 @@ def take(request: HttpRequest, enquiry_id: int) -> HttpResponse:
     except Refused as refusal:
         messages.error(request, refusal.message)
         return redirect("loans:desk_enquiries")
-    messages.success(request, f"{row} is yours, and so is {row.customer.name}.")
+    messages.success(
+        request, tell("{row} is yours, and so is {customer}.", row=row, customer=row.customer.name)
+    )
     return redirect("loans:desk_enquiry", row.pk)
 
 

@@ -19,6 +19,7 @@ from accounts.errors import Refused
 from accounts.models import Customer, User
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans import client_file
 from loans.client_file import Action
 from loans.models import ClientDocument, ClientNote
@@ -30,28 +31,28 @@ MOST_DOCUMENTS = 200
 
 
 class NoteForm(forms.Form):
-    kind = forms.ChoiceField(label="What", choices=ClientNote.Kind.choices)
+    kind = forms.ChoiceField(label=tell("What"), choices=ClientNote.Kind.choices)
     text = forms.CharField(
-        label="In words",
+        label=tell("In words"),
         max_length=client_file.LONGEST_TEXT,
         widget=forms.Textarea(attrs={"rows": 3}),
-        error_messages={"required": "Write something; the next reader was not there."},
+        error_messages={"required": tell("Write something; the next reader was not there.")},
     )
-    due_at = instant_field("By when (UTC); for a promise or a next action")
+    due_at = instant_field(tell("By when (UTC); for a promise or a next action"))
     what = forms.CharField(widget=forms.HiddenInput(), initial="note")
     key = key_field()
 
 
 class DocumentForm(forms.Form):
     title = forms.CharField(
-        label="Title",
+        label=tell("Title"),
         max_length=client_file.LONGEST_TITLE,
-        error_messages={"required": "Give it a title, such as “Board resolution”."},
+        error_messages={"required": tell("Give it a title, such as “Board resolution”.")},
     )
     file = forms.FileField(
-        label="File",
-        help_text="PDF, PNG, JPEG, text, CSV or XLSX without macros, at most 5 MB.",
-        error_messages={"required": "Choose a file.", "empty": "The file is empty."},
+        label=tell("File"),
+        help_text=tell("PDF, PNG, JPEG, text, CSV or XLSX without macros, at most 5 MB."),
+        error_messages={"required": tell("Choose a file."), "empty": tell("The file is empty.")},
     )
     what = forms.CharField(widget=forms.HiddenInput(), initial="document")
     key = key_field()
@@ -124,7 +125,7 @@ def _noted(request: HttpRequest, customer: Customer, form: NoteForm, at: datetim
     except Refused as refusal:
         refuse(form, refusal)
         return False
-    messages.success(request, "Written down.")
+    messages.success(request, tell("Written down."))
     return True
 
 
@@ -145,7 +146,7 @@ def _kept(request: HttpRequest, customer: Customer, form: DocumentForm, at: date
     except Refused as refusal:
         refuse(form, refusal)
         return False
-    messages.success(request, f"“{row.title}” is in the file.")
+    messages.success(request, tell("“{row}” is in the file.", row=row.title))
     return True
 
 
@@ -162,9 +163,9 @@ def done(request: HttpRequest, note_id: int) -> HttpResponse:
         except Refused as refusal:
             messages.error(request, refusal.message)
         else:
-            messages.success(request, "Ticked off.")
+            messages.success(request, tell("Ticked off."))
     else:
-        messages.error(request, "The form was damaged on its way; press the button again.")
+        messages.error(request, tell("The form was damaged on its way; press the button again."))
     back = request.POST.get("back", "")
     if back and url_has_allowed_host_and_scheme(back, allowed_hosts=None):
         return redirect(back)
@@ -180,6 +181,6 @@ def document(request: HttpRequest, document_id: int) -> HttpResponse:
     answer = HttpResponse(bytes(row.content), content_type=row.content_type)
     answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=row.file_name)
     answer["X-Content-Type-Options"] = "nosniff"
-    answer["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    answer["Cache-Control"] = "private, no-store"
+    answer["Content-Security-Policy"] = tell("sandbox; default-src 'none'")
+    answer["Cache-Control"] = tell("private, no-store")
     return answer

@@ -17,24 +17,37 @@ from accounts.errors import Refused
 from accounts.models import Account, Asset, User
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from risk import freezes
 from risk.models import CollateralGroup, Freeze
 
 PER_PAGE = 25
-HOURS = [(1, "1 hour"), (4, "4 hours"), (24, "24 hours"), (72, "3 days"), (168, "7 days"), (720, "30 days")]
+HOURS = [
+    (1, tell("1 hour")),
+    (4, tell("4 hours")),
+    (24, tell("24 hours")),
+    (72, tell("3 days")),
+    (168, tell("7 days")),
+    (720, tell("30 days")),
+]
 
 
 class FreezeForm(forms.Form):
     """Where it holds is one of three, or nowhere in particular: everywhere."""
 
-    what = forms.ChoiceField(label="Stop", choices=Freeze.What.choices)
-    account_uid = forms.IntegerField(label="Account (uid)", required=False, min_value=1, max_value=2**53)
-    group_id = forms.IntegerField(label="Group (number)", required=False, min_value=1, max_value=2**53)
-    asset = forms.ChoiceField(label="Coin", required=False)
-    hours = forms.TypedChoiceField(label="For", coerce=int, choices=HOURS, initial=24)
+    what = forms.ChoiceField(label=tell("Stop"), choices=Freeze.What.choices)
+    account_uid = forms.IntegerField(
+        label=tell("Account (uid)"), required=False, min_value=1, max_value=2**53
+    )
+    group_id = forms.IntegerField(label=tell("Group (number)"), required=False, min_value=1, max_value=2**53)
+    asset = forms.ChoiceField(label=tell("Coin"), required=False)
+    hours = forms.TypedChoiceField(label=tell("For"), coerce=int, choices=HOURS, initial=24)
     reason = forms.CharField(
-        label="Reason", max_length=500, help_text="Those it stops are told the reason.", widget=forms.Textarea
+        label=tell("Reason"),
+        max_length=500,
+        help_text=tell("Those it stops are told the reason."),
+        widget=forms.Textarea,
     )
     key = key_field()
 
@@ -42,13 +55,17 @@ class FreezeForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.clients = clients
         coins = Asset.objects.order_by("pk").values_list("pk", flat=True)
-        self.fields["asset"].choices = [("", "no coin in particular"), *((c, c) for c in coins)]  # type: ignore[attr-defined]
+        self.fields["asset"].choices = [("", tell("no coin in particular")), *((c, c) for c in coins)]  # type: ignore[attr-defined]
 
     def clean_account_uid(self) -> int | None:
-        return self._known(Account, "account_uid", "There is no such account among those you look after.")
+        return self._known(
+            Account, "account_uid", tell("There is no such account among those you look after.")
+        )
 
     def clean_group_id(self) -> int | None:
-        return self._known(CollateralGroup, "group_id", "There is no such group among those you look after.")
+        return self._known(
+            CollateralGroup, "group_id", tell("There is no such group among those you look after.")
+        )
 
     def clean_asset(self) -> str | None:
         return self.cleaned_data["asset"] or None
@@ -61,7 +78,7 @@ class FreezeForm(forms.Form):
 
 
 class LiftForm(forms.Form):
-    reason = forms.CharField(label="Why it may end now", max_length=500)
+    reason = forms.CharField(label=tell("Why it may end now"), max_length=500)
     key = key_field()
 
 
@@ -90,7 +107,12 @@ def freezes_page(request: HttpRequest) -> HttpResponse:
             refuse(form, refusal)
         else:
             messages.success(
-                request, f"Frozen for {freezes.scope_of(row)} until {row.ends_at:%-d %b %Y, %H:%M} UTC."
+                request,
+                tell(
+                    "Frozen for {row} until {ends_at:%-d %b %Y, %H:%M} UTC.",
+                    row=freezes.scope_of(row),
+                    ends_at=row.ends_at,
+                ),
             )
             return redirect("loans:desk_freezes")
     return _page(request, at, form=form)
@@ -109,7 +131,7 @@ def lift(request: HttpRequest, freeze_id: int) -> HttpResponse:
             waiting = approvals.run_or_propose(
                 command="risk.unfreeze",
                 arguments={"freeze_id": row.pk},
-                title=f"Lift the freeze of {scope}: {row.get_what_display()}",
+                title=tell("Lift the freeze of {scope}: {what}", scope=scope, what=row.get_what_display()),
                 preview={
                     "what": row.what,
                     "where": scope,
@@ -125,7 +147,11 @@ def lift(request: HttpRequest, freeze_id: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            done = f"{waiting} waits for a second person." if waiting else "The freeze is lifted."
+            done = (
+                tell("{waiting} waits for a second person.", waiting=waiting)
+                if waiting
+                else tell("The freeze is lifted.")
+            )
             messages.success(request, done)
             return redirect("loans:desk_freezes")
     return _page(request, at, lift_form=form, lifting=row.pk)

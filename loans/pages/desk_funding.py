@@ -24,6 +24,7 @@ from accounts.models import Approval, Asset, LedgerAccount
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
 from accounts.templatetags import figures
+from accounts.words import tell
 from loans.pages.client_forms import fraction, instant_field, percent_field
 from loans.pages.desk_access import Page, View, for_the_house
 from risk import funding, pools
@@ -37,15 +38,17 @@ COMMANDS: Final = ("funding.fund", "funding.draw", "funding.pay_cost")
 
 class FundForm(forms.Form):
     asset = forms.ModelChoiceField(
-        label="Coin", queryset=Asset.objects.filter(loanable=True).order_by("pk"), empty_label="Choose a coin"
+        label=tell("Coin"),
+        queryset=Asset.objects.filter(loanable=True).order_by("pk"),
+        empty_label=tell("Choose a coin"),
     )
     amount = amount_field()
     lender = forms.CharField(
-        label="Lender; own capital when empty", required=False, max_length=funding.LONGEST_NAME
+        label=tell("Lender; own capital when empty"), required=False, max_length=funding.LONGEST_NAME
     )
-    annual_rate = percent_field("Cost a year", least=0, most=999, required=False)
-    matures_at = instant_field("To be given back at (UTC); no date when empty")
-    reason = forms.CharField(label="Why", max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    annual_rate = percent_field(tell("Cost a year"), least=0, most=999, required=False)
+    matures_at = instant_field(tell("To be given back at (UTC); no date when empty"))
+    reason = forms.CharField(label=tell("Why"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
     key = key_field()
 
 
@@ -53,13 +56,13 @@ class MoveForm(forms.Form):
     """Give back, or pay cost: some of it, or all."""
 
     way = forms.ChoiceField(
-        label="What",
-        choices=[("draw", "Give back"), ("pay_cost", "Pay cost")],
+        label=tell("What"),
+        choices=[("draw", tell("Give back")), ("pay_cost", tell("Pay cost"))],
         widget=forms.RadioSelect,
         initial="draw",
     )
-    amount = amount_field("Amount; all of it when empty", required=False)
-    reason = forms.CharField(label="Why", max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    amount = amount_field(tell("Amount; all of it when empty"), required=False)
+    reason = forms.CharField(label=tell("Why"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
     key = key_field()
 
 
@@ -207,9 +210,9 @@ def _funded(request: HttpRequest, form: FundForm, at: datetime) -> bool:
         "annual_rate": Decimal(0) if rate is None else fraction(rate),
         "matures_at": None if matures_at is None else matures_at.astimezone(UTC),
     }
-    whose = lender or "own capital"
+    whose = lender or tell("own capital")
     preview = {"Free now": figures.plain(pools.pool_of(asset).free, asset), "From": whose}
-    title = f"Fund {figures.plain(amount, asset)} from {whose}"
+    title = tell("Fund {amount} from {whose}", amount=figures.plain(amount, asset), whose=whose)
     return _proposed(request, form, "funding.fund", arguments, title=title, preview=preview, at=at)
 
 
@@ -222,9 +225,13 @@ def _moved(request: HttpRequest, row: Tranche, form: MoveForm, at: datetime) -> 
             return False
     [left] = pools.funded([row], at=at)
     said = "all" if amount is None else figures.plain(amount, asset)
-    title = f"Give back {said} of {row}" if way == "draw" else f"Pay {said} of the cost of {row}"
+    title = (
+        tell("Give back {said} of {row}", said=said, row=row)
+        if way == "draw"
+        else tell("Pay {said} of the cost of {row}", said=said, row=row)
+    )
     preview = {
-        "Lender": row.lender or "own capital",
+        "Lender": row.lender or tell("own capital"),
         "Left of it now": figures.plain(left.principal, asset),
         "Cost owed now": figures.plain(left.cost, asset),
         "Free in the pool now": figures.plain(pools.pool_of(asset).free, asset),
@@ -258,6 +265,6 @@ def _proposed(
     except Refused as refusal:
         refuse(form, refusal)
         return False
-    waits = f"{approval} is proposed; it happens when another person releases it."
-    messages.success(request, waits if approval else f"{title}: done.")
+    waits = tell("{approval} is proposed; it happens when another person releases it.", approval=approval)
+    messages.success(request, waits if approval else tell("{title}: done.", title=title))
     return True

@@ -17,6 +17,7 @@ from accounts.money import ZERO
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
 from accounts.templatetags import figures
+from accounts.words import tell
 from loans.pages.desk_access import for_the_house
 from risk import insurance
 
@@ -26,16 +27,18 @@ COMMANDS = {"fund": "insurance.fund", "draw_back": "insurance.draw_back"}
 
 class FundForm(forms.Form):
     way = forms.ChoiceField(
-        label="What",
-        choices=[("fund", "Set aside"), ("draw_back", "Draw back")],
+        label=tell("What"),
+        choices=[("fund", tell("Set aside")), ("draw_back", tell("Draw back"))],
         widget=forms.RadioSelect,
         initial="fund",
     )
     asset = forms.ModelChoiceField(
-        label="Coin", queryset=Asset.objects.filter(loanable=True).order_by("pk"), empty_label="Choose a coin"
+        label=tell("Coin"),
+        queryset=Asset.objects.filter(loanable=True).order_by("pk"),
+        empty_label=tell("Choose a coin"),
     )
     amount = amount_field()
-    reason = forms.CharField(label="Why", max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    reason = forms.CharField(label=tell("Why"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
     key = key_field()
 
 
@@ -86,7 +89,11 @@ def _change(request: HttpRequest, form: FundForm, at: datetime) -> str:
         approval = approvals.run_or_propose(
             command=COMMANDS[way],
             arguments={"asset": asset.pk, "amount": amount},
-            title=f"{'Set aside' if way == 'fund' else 'Draw back'} {shown}: insurance fund",
+            title=tell(
+                "{which} {shown}: insurance fund",
+                which=tell("Set aside") if way == "fund" else tell("Draw back"),
+                shown=shown,
+            ),
             preview={"Fund now": figures.plain(now, asset), "Fund after": figures.plain(after, asset)},
             reason=form.cleaned_data["reason"],
             actor=actor_of(request),
@@ -96,5 +103,11 @@ def _change(request: HttpRequest, form: FundForm, at: datetime) -> str:
     except Refused as refusal:
         refuse(form, refusal)
         return ""
-    done = f"{shown} was {'set aside' if way == 'fund' else 'drawn back'}."
-    return f"{approval} is proposed; it happens when another person releases it." if approval else done
+    done = tell(
+        "{shown} was {which}.", shown=shown, which=tell("set aside") if way == "fund" else tell("drawn back")
+    )
+    return (
+        tell("{approval} is proposed; it happens when another person releases it.", approval=approval)
+        if approval
+        else done
+    )

@@ -23,6 +23,7 @@ from accounts.models import Asset, JournalEntry, Transfer, User
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
 from accounts.pages.tables import Column, Filter, Table
+from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
 from risk import corrections, insurance, pace
 from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
@@ -81,22 +82,24 @@ def visible_to(user: User) -> QuerySet[Liquidation]:
 LIQUIDATIONS = Table(
     name="liquidations",
     columns=(
-        Column("liquidation", "Liquidation", text=str),
-        Column("cause", "Cause", text=lambda row: row.get_cause_display(), sort=("cause",)),
-        Column("result", "Result", text=lambda row: row.get_status_display(), sort=("status",)),
-        Column("ltv", "LTV", text=lambda row: row.ltv, sort=("ltv",), n=True),
-        Column("sold", "Sold", text=lambda row: row.sold_usd, sort=("sold_usd",), n=True),
-        Column("fee", "Fee", text=lambda row: row.fee_usd, sort=("fee_usd",), n=True),
-        Column("owed", "Still owed", text=lambda row: row.shortfall_usd, sort=("shortfall_usd",), n=True),
-        Column("started", "Started", text=lambda row: row.started_at, sort=("started_at",), n=True),
+        Column("liquidation", tell("Liquidation"), text=str),
+        Column("cause", tell("Cause"), text=lambda row: row.get_cause_display(), sort=("cause",)),
+        Column("result", tell("Result"), text=lambda row: row.get_status_display(), sort=("status",)),
+        Column("ltv", tell("LTV"), text=lambda row: row.ltv, sort=("ltv",), n=True),
+        Column("sold", tell("Sold"), text=lambda row: row.sold_usd, sort=("sold_usd",), n=True),
+        Column("fee", tell("Fee"), text=lambda row: row.fee_usd, sort=("fee_usd",), n=True),
+        Column(
+            "owed", tell("Still owed"), text=lambda row: row.shortfall_usd, sort=("shortfall_usd",), n=True
+        ),
+        Column("started", tell("Started"), text=lambda row: row.started_at, sort=("started_at",), n=True),
     ),
     order=("-started_at", "-pk"),
     search=("group__customer__name", "group__name"),
-    finds="by client or group",
+    finds=tell("by client or group"),
     filters=(
         Filter(
             "cause",
-            "Cause",
+            tell("Cause"),
             {
                 cause.value: (str(cause.label).capitalize(), Q(cause=cause))
                 for cause in Liquidation.Cause
@@ -105,7 +108,7 @@ LIQUIDATIONS = Table(
         ),
         Filter(
             "result",
-            "Result",
+            tell("Result"),
             {
                 status.value: (str(status.label).capitalize(), Q(status=status))
                 for status in Liquidation.Status

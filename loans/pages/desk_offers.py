@@ -17,6 +17,7 @@ from accounts.errors import Refused
 from accounts.models import Approval
 from accounts.pages.access import actor_of
 from accounts.pages.forms import key_of, refuse
+from accounts.words import tell
 from loans.models import Application, ApplicationLine, Offer
 from loans.pages.bargain import AnswerForm, DeskWantedForm
 from loans.pages.desk_access import for_manager
@@ -30,7 +31,7 @@ MOST_ROWS = 100  # of a list that should be short
 class AcceptForm(AnswerForm):
     """The button under the client's wish, with a word for the second person when one is needed."""
 
-    why = forms.CharField(label="For a second person", required=False, max_length=2000)
+    why = forms.CharField(label=tell("For a second person"), required=False, max_length=2000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def counter_offer(request: HttpRequest, request_id: int) -> HttpResponse:
             proposal = approvals.run_or_propose(
                 command="vip.counter_offer",
                 arguments=arguments,
-                title=f"Offer {application} other terms",
+                title=tell("Offer {application} other terms", application=application),
                 preview=_preview(last, want),
                 reason=want.cleaned_data["why"],
                 actor=actor_of(request),
@@ -100,7 +101,7 @@ def counter_offer(request: HttpRequest, request_id: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            done = f"The offer is sent to {application.customer.name}."
+            done = tell("The offer is sent to {customer}.", customer=application.customer.name)
             messages.success(request, _said(proposal, done))
             return redirect("loans:desk_request", request_id=application.pk)
     return page_of(request, application_of(request, request_id), at=at, answer=form, want=want)
@@ -120,7 +121,9 @@ def accept_counter(request: HttpRequest, request_id: int) -> HttpResponse:
             proposal = approvals.run_or_propose(
                 command="vip.accept_counter",
                 arguments={"application_id": application.pk, "version": version},
-                title=f"Accept version {version} of {application}",
+                title=tell(
+                    "Accept version {version} of {application}", version=version, application=application
+                ),
                 preview={},
                 reason=form.cleaned_data["why"],
                 actor=actor_of(request),
@@ -131,7 +134,7 @@ def accept_counter(request: HttpRequest, request_id: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            done = f"Version {version} is accepted; now decide the request."
+            done = tell("Version {version} is accepted; now decide the request.", version=version)
             messages.success(request, _said(proposal, done))
             return redirect("loans:desk_request", request_id=application.pk)
     return page_of(request, application_of(request, request_id), at=at, answer=form)
@@ -139,7 +142,9 @@ def accept_counter(request: HttpRequest, request_id: int) -> HttpResponse:
 
 def _said(proposal: Approval | None, done: str) -> str:
     return (
-        done if proposal is None else f"{proposal} is proposed; it is done when another person releases it."
+        done
+        if proposal is None
+        else tell("{proposal} is proposed; it is done when another person releases it.", proposal=proposal)
     )
 
 

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from accounts.commands import registered
 from accounts.models import Customer, User
 from accounts.money import exact
+from accounts.words import joined, tell
 from loans import ratecards
 from loans.pages.client_field import ClientField
 from loans.pages.desk_price_forms import FeedRuleForm, PriceForm, RedemptionForm, price_rule_now
@@ -22,47 +23,51 @@ from risk.levels import Lines
 from risk.models import ProductCode
 
 LINE_LABELS = {
-    "initial": "Initial (%)",
-    "margin_call": "Margin call (%)",
-    "liquidation": "Liquidation (%)",
+    "initial": tell("Initial (%)"),
+    "margin_call": tell("Margin call (%)"),
+    "liquidation": tell("Liquidation (%)"),
     "cutoff": "Cut-off (%)",
-    "fee": "Liquidation fee (%)",
+    "fee": tell("Liquidation fee (%)"),
 }
 
 
 def _product() -> forms.ChoiceField:
-    return forms.ChoiceField(label="Product", choices=ProductCode.choices)
+    return forms.ChoiceField(label=tell("Product"), choices=ProductCode.choices)
 
 
 def _customer() -> ClientField:
     return ClientField(
         Customer.objects.none(),
-        label="Client",
+        label=tell("Client"),
         required=False,
-        help_text="Name, part of it, or number; nobody in particular is everybody",
+        help_text=tell("Name, part of it, or number; nobody in particular is everybody"),
     )
 
 
 def _ends_at() -> forms.DateTimeField:
     return forms.DateTimeField(
-        label="Until (UTC)", required=False, help_text="For a client only; then the product's count again."
+        label=tell("Until (UTC)"),
+        required=False,
+        help_text=tell("For a client only; then the product's count again."),
     )
 
 
 class RatiosForm(ProposalForm):
-    asset = forms.ChoiceField(label="Coin")
+    asset = forms.ChoiceField(label=tell("Coin"))
     tiers = forms.CharField(
-        label="Tiers",
+        label=tell("Tiers"),
         widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="One per line: floor in USD, then the ratio in per cent, such as “0 95” and “1000000 80”.",
+        help_text=tell(
+            "One per line: floor in USD, then the ratio in per cent, such as “0 95” and “1000000 80”."
+        ),
     )
-    rank = forms.IntegerField(label="Sold in this order", min_value=0, max_value=9999, initial=100)
+    rank = forms.IntegerField(label=tell("Sold in this order"), min_value=0, max_value=9999, initial=100)
     ramp_days = forms.IntegerField(
-        label="In daily steps over this many days",
+        label=tell("In daily steps over this many days"),
         min_value=0,
         max_value=365,
         initial=0,
-        help_text="0 is at once; otherwise LTVs move a little every day until the target.",
+        help_text=tell("0 is at once; otherwise LTVs move a little every day until the target."),
     )
 
     def clean_tiers(self) -> list[tuple[Decimal, Decimal]]:
@@ -77,7 +82,7 @@ class RatiosForm(ProposalForm):
 
 class LinesForm(ProposalForm):
     product = _product()
-    asset = forms.ChoiceField(label="Coin", required=False)
+    asset = forms.ChoiceField(label=tell("Coin"), required=False)
     customer = _customer()
     initial_line = PercentField(label=LINE_LABELS["initial"])
     margin_call = PercentField(label=LINE_LABELS["margin_call"])
@@ -100,45 +105,49 @@ class LinesForm(ProposalForm):
 
 class CapForm(ProposalForm):
     product = _product()
-    asset = forms.ChoiceField(label="Coin")
+    asset = forms.ChoiceField(label=tell("Coin"))
     platform_borrow = UsdField(
-        label="Lent by the desk at most (USD)", required=False, help_text="Empty is no cap."
+        label=tell("Lent by the desk at most (USD)"), required=False, help_text=tell("Empty is no cap.")
     )
-    user_collateral = UsdField(label="Collateral of one client at most (USD)", required=False)
-    platform_collateral = UsdField(label="Collateral of all clients at most (USD)", required=False)
+    user_collateral = UsdField(label=tell("Collateral of one client at most (USD)"), required=False)
+    platform_collateral = UsdField(label=tell("Collateral of all clients at most (USD)"), required=False)
 
 
 class LoanLimitForm(ProposalForm):
     product = _product()
-    asset = forms.ChoiceField(label="Coin")
+    asset = forms.ChoiceField(label=tell("Coin"))
     vip_level = forms.IntegerField(
-        label="VIP level",
+        label=tell("VIP level"),
         min_value=0,
         max_value=9,
         required=False,
-        help_text="Empty is every level without its own.",
+        help_text=tell("Empty is every level without its own."),
     )
-    minimum = UsdField(label="Least of one order (USD)")
-    maximum = UsdField(label="Most of one order (USD)")
-    user_maximum = UsdField(label="One client may owe at most (USD)", required=False)
+    minimum = UsdField(label=tell("Least of one order (USD)"))
+    maximum = UsdField(label=tell("Most of one order (USD)"))
+    user_maximum = UsdField(label=tell("One client may owe at most (USD)"), required=False)
 
 
 class HandlingForm(ProposalForm):
     product = _product()
     customer = _customer()
     mode = forms.TypedChoiceField(
-        label="Sold", coerce=Mode, choices=[("full", "all at once"), ("stepped", "in steps")]
+        label=tell("Sold"),
+        coerce=Mode,
+        choices=[("full", tell("all at once")), ("stepped", tell("in steps"))],
     )
     target = PercentField(
-        label="Steps stop at LTV (%)", required=False, help_text="Empty is the initial line."
+        label=tell("Steps stop at LTV (%)"), required=False, help_text=tell("Empty is the initial line.")
     )
-    step_share = PercentField(label="One step is at most (% of the debt)", initial=50)
-    full_below_usd = UsdField(label="A rest is repaid whole below (USD)", initial=200)
+    step_share = PercentField(label=tell("One step is at most (% of the debt)"), initial=50)
+    full_below_usd = UsdField(label=tell("A rest is repaid whole below (USD)"), initial=200)
     fee_base = forms.TypedChoiceField(
-        label="Fee on", coerce=FeeBase, choices=[(one.value, one.value.replace("_", " ")) for one in FeeBase]
+        label=tell("Fee on"),
+        coerce=FeeBase,
+        choices=[(one.value, one.value.replace("_", " ")) for one in FeeBase],
     )
     call_trades = forms.TypedChoiceField(
-        label="Trades in a margin call",
+        label=tell("Trades in a margin call"),
         coerce=CallTrades,
         choices=[(one.value, one.value.replace("_", " ")) for one in CallTrades],
         initial=CallTrades.LOWERING,
@@ -148,56 +157,72 @@ class HandlingForm(ProposalForm):
 
 class FlexibleRateForm(ProposalForm):
     product = _product()
-    asset = forms.ChoiceField(label="Coin")
-    annual_rate = PercentField(label="Annual rate (%)")
-    effective_at = forms.DateTimeField(label="From (00:00 UTC)", help_text="YYYY-MM-DD, not in the past.")
+    asset = forms.ChoiceField(label=tell("Coin"))
+    annual_rate = PercentField(label=tell("Annual rate (%)"))
+    effective_at = forms.DateTimeField(
+        label=tell("From (00:00 UTC)"), help_text=tell("YYYY-MM-DD, not in the past.")
+    )
 
 
 class RateCardForm(FlexibleRateForm):
     term_days = forms.TypedChoiceField(
-        label="Term", coerce=int, choices=[(days, f"{days} days") for days in ratecards.FIXED_TERMS]
+        label=tell("Term"),
+        coerce=int,
+        choices=[(days, tell("{days} days", days=days)) for days in ratecards.FIXED_TERMS],
     )
-    vip_level = forms.IntegerField(label="VIP level", min_value=0, max_value=9)
+    vip_level = forms.IntegerField(label=tell("VIP level"), min_value=0, max_value=9)
 
 
 class DepthForm(ProposalForm):
-    asset = forms.ChoiceField(label="Coin")
-    volume_usd = UsdField(label="Volume of 24 h (USD)")
-    max_share = PercentField(label="One sale is at most (% of it)", initial=10)
+    asset = forms.ChoiceField(label=tell("Coin"))
+    volume_usd = UsdField(label=tell("Volume of 24 h (USD)"))
+    max_share = PercentField(label=tell("One sale is at most (% of it)"), initial=10)
 
 
 class PaceForm(ProposalForm):
-    asset = forms.ChoiceField(label="Coin")
+    asset = forms.ChoiceField(label=tell("Coin"))
     most_usd = UsdField(
-        label="Sold by liquidations at most (USD)", required=False, help_text="Empty is no limit."
+        label=tell("Sold by liquidations at most (USD)"), required=False, help_text=tell("Empty is no limit.")
     )
-    span_seconds = forms.IntegerField(label="In a span of (s)", min_value=1, max_value=86_400, initial=600)
+    span_seconds = forms.IntegerField(
+        label=tell("In a span of (s)"), min_value=1, max_value=86_400, initial=600
+    )
 
 
 class SettingsForm(ProposalForm):
     """Empty stays as it is."""
 
-    confirm_seconds = forms.IntegerField(label="Second reading after (s)", min_value=0, required=False)
-    outage_seconds = forms.IntegerField(label="Outage from (s)", min_value=0, required=False)
-    outage_grace_seconds = forms.IntegerField(label="Grace after an outage (s)", min_value=0, required=False)
-    call_hold_seconds = forms.IntegerField(label="Hold a call notice back (s)", min_value=0, required=False)
-    call_repeat_seconds = forms.IntegerField(label="Repeat a call every (s)", min_value=0, required=False)
-    hysteresis = PercentField(label="Hysteresis (% points)", required=False)
-    slippage = PercentField(label="Slippage of the venue (%)", required=False)
-    delay_hours = forms.IntegerField(label="Delayed liquidation waits (h)", min_value=1, required=False)
-    delay_rest_hours = forms.IntegerField(label="At most one delay in (h)", min_value=1, required=False)
-    soft_start_least = PercentField(label="De-leveraging may begin from LTV (%)", required=False)
-    soft_start_most = PercentField(label="De-leveraging may begin up to LTV (%)", required=False)
-    soft_fee = PercentField(label="Fee of de-leveraging (% of the debt repaid)", required=False)
-    soft_step_seconds = forms.IntegerField(label="Between two steps of it (s)", min_value=0, required=False)
+    confirm_seconds = forms.IntegerField(label=tell("Second reading after (s)"), min_value=0, required=False)
+    outage_seconds = forms.IntegerField(label=tell("Outage from (s)"), min_value=0, required=False)
+    outage_grace_seconds = forms.IntegerField(
+        label=tell("Grace after an outage (s)"), min_value=0, required=False
+    )
+    call_hold_seconds = forms.IntegerField(
+        label=tell("Hold a call notice back (s)"), min_value=0, required=False
+    )
+    call_repeat_seconds = forms.IntegerField(
+        label=tell("Repeat a call every (s)"), min_value=0, required=False
+    )
+    hysteresis = PercentField(label=tell("Hysteresis (% points)"), required=False)
+    slippage = PercentField(label=tell("Slippage of the venue (%)"), required=False)
+    delay_hours = forms.IntegerField(label=tell("Delayed liquidation waits (h)"), min_value=1, required=False)
+    delay_rest_hours = forms.IntegerField(label=tell("At most one delay in (h)"), min_value=1, required=False)
+    soft_start_least = PercentField(label=tell("De-leveraging may begin from LTV (%)"), required=False)
+    soft_start_most = PercentField(label=tell("De-leveraging may begin up to LTV (%)"), required=False)
+    soft_fee = PercentField(label=tell("Fee of de-leveraging (% of the debt repaid)"), required=False)
+    soft_step_seconds = forms.IntegerField(
+        label=tell("Between two steps of it (s)"), min_value=0, required=False
+    )
 
 
 class PolicyForm(ProposalForm):
     """R-ADM-03: four eyes are configured per action and amount."""
 
-    governed = forms.ChoiceField(label="Action")
-    required = forms.BooleanField(label="A second person is needed", required=False, initial=True)
-    above_usd = UsdField(label="Only above (USD)", required=False, help_text="Empty is whatever it is worth.")
+    governed = forms.ChoiceField(label=tell("Action"))
+    required = forms.BooleanField(label=tell("A second person is needed"), required=False, initial=True)
+    above_usd = UsdField(
+        label=tell("Only above (USD)"), required=False, help_text=tell("Empty is whatever it is worth.")
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -230,79 +255,112 @@ class Kind:
 def _whose(given: dict[str, Any]) -> str:
     if given.get("customer") is not None:
         return f"{given['customer']}"
-    return given.get("asset") or f"the product {given['product']}"
+    return given.get("asset") or tell("the product {given}", given=given["product"])
 
 
 def _price_rule(given: dict[str, Any]) -> str:
-    return f"Price rule of {given['asset'] or 'every coin'}"
+    return tell("Price rule of {given}", given=given["asset"] or tell("every coin"))
 
 
 KINDS = {
     kind.slug: kind
     for kind in (
         Kind(
-            "ratios", "Ratios", "risk.publish_ratios", RatiosForm, lambda given: f"Ratios of {given['asset']}"
+            "ratios",
+            tell("Ratios"),
+            "risk.publish_ratios",
+            RatiosForm,
+            lambda given: tell("Ratios of {given}", given=given["asset"]),
         ),
-        Kind("lines", "Lines", "risk.publish_limits", LinesForm, lambda given: f"Lines of {_whose(given)}"),
-        Kind("caps", "Caps", "risk.publish_asset_cap", CapForm, lambda given: f"Caps of {given['asset']}"),
+        Kind(
+            "lines",
+            tell("Lines"),
+            "risk.publish_limits",
+            LinesForm,
+            lambda given: tell("Lines of {given}", given=_whose(given)),
+        ),
+        Kind(
+            "caps",
+            tell("Caps"),
+            "risk.publish_asset_cap",
+            CapForm,
+            lambda given: tell("Caps of {given}", given=given["asset"]),
+        ),
         Kind(
             "loan-limits",
-            "Loan limits",
+            tell("Loan limits"),
             "risk.publish_loan_limit",
             LoanLimitForm,
-            lambda given: f"Loan limits of {given['asset']}",
+            lambda given: tell("Loan limits of {given}", given=given["asset"]),
         ),
         Kind(
             "flexible-rates",
-            "Flexible rates",
+            tell("Flexible rates"),
             "risk.publish_flexible_rate",
             FlexibleRateForm,
-            lambda given: f"Flexible rate of {given['asset']}",
+            lambda given: tell("Flexible rate of {given}", given=given["asset"]),
         ),
         Kind(
             "rate-cards",
-            "Fixed rates",
+            tell("Fixed rates"),
             "loans.publish_card",
             RateCardForm,
-            lambda given: f"{given['term_days']}-day rate of {given['asset']}, VIP {given['vip_level']}",
+            lambda given: tell(
+                "{given}-day rate of {given2}, VIP {given3}",
+                given=given["term_days"],
+                given2=given["asset"],
+                given3=given["vip_level"],
+            ),
         ),
         Kind(
             "handling",
-            "Handling",
+            tell("Handling"),
             "risk.publish_handling",
             HandlingForm,
-            lambda given: f"Handling of {_whose(given)}",
+            lambda given: tell("Handling of {given}", given=_whose(given)),
         ),
         Kind(
             "depth",
-            "Market depth",
+            tell("Market depth"),
             "risk.publish_depth",
             DepthForm,
-            lambda given: f"Depth of {given['asset']}",
+            lambda given: tell("Depth of {given}", given=given["asset"]),
         ),
         Kind(
             "pace",
-            "Pace of sales",
+            tell("Pace of sales"),
             "risk.publish_pace_limit",
             PaceForm,
-            lambda given: f"Pace of {given['asset']}",
+            lambda given: tell("Pace of {given}", given=given["asset"]),
         ),
-        Kind("feed-rules", "Price rules", "risk.publish_feed_rule", FeedRuleForm, _price_rule),
+        Kind("feed-rules", tell("Price rules"), "risk.publish_feed_rule", FeedRuleForm, _price_rule),
         Kind(
             "redemptions",
-            "Redemption ratios",
+            tell("Redemption ratios"),
             "risk.publish_redemption",
             RedemptionForm,
-            lambda given: f"Redemption of {given['asset']}",
+            lambda given: tell("Redemption of {given}", given=given["asset"]),
         ),
-        Kind("policies", "Four eyes", POLICY, PolicyForm, lambda given: f"Four eyes for {given['governed']}"),
-        Kind("settings", "Waits", "risk.publish_settings", SettingsForm, lambda _: "Waits and tolerances"),
+        Kind(
+            "policies",
+            tell("Four eyes"),
+            POLICY,
+            PolicyForm,
+            lambda given: tell("Four eyes for {given}", given=given["governed"]),
+        ),
+        Kind(
+            "settings",
+            tell("Waits"),
+            "risk.publish_settings",
+            SettingsForm,
+            lambda _: tell("Waits and tolerances"),
+        ),
         Kind(
             "price",
-            "Manual price",
+            tell("Manual price"),
             "prices.record_by_hand",
             PriceForm,
-            lambda given: f"Price of {given['asset']}",
+            lambda given: tell("Price of {given}", given=given["asset"]),
         ),
     )
 }
@@ -315,7 +373,7 @@ def start_from(
     """What stands now, as the form's start; a change is then what is changed in it."""
     coin = asked.get("asset", "")
     if slug == "ratios" and (terms := parameters.terms_at(at, [coin]).get(coin)):
-        return {"asset": coin, "rank": terms.rank, "tiers": "\n".join(_tier_lines(terms.tiers))}
+        return {"asset": coin, "rank": terms.rank, "tiers": joined("\n", _tier_lines(terms.tiers))}
     if slug == "lines":
         customer = (
             clients.filter(pk=asked["customer"]).first() if asked.get("customer", "").isdecimal() else None
@@ -336,4 +394,7 @@ def start_from(
 
 
 def _tier_lines(tiers: Iterable[Any]) -> list[str]:
-    return [f"{tier.floor.normalize():f} {percentage_of(tier.ratio)}" for tier in tiers]
+    return [
+        tell("{floor:f} {ratio}", floor=tier.floor.normalize(), ratio=percentage_of(tier.ratio))
+        for tier in tiers
+    ]

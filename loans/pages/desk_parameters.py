@@ -22,6 +22,7 @@ from accounts.models import ApprovalPolicy, User
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.arguments import facts_of
 from accounts.pages.forms import REFUSED, is_confirmed, key_of, refuse, signature
+from accounts.words import tell
 from loans.models import RateCard
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from loans.pages.desk_approvals import for_page
@@ -47,7 +48,7 @@ from risk.parameters import preview
 from risk.prices import BY_HAND
 
 PER_PAGE = 50
-OWN_ONLY = "A VIP manager sets terms for their own clients only; choose one of them."
+OWN_ONLY = tell("A VIP manager sets terms for their own clients only; choose one of them.")
 HIDDEN = frozenset({"id", "product", "effective_at", "announced_at", "group", "recorded_at", "status"})
 TABLES: dict[str, type[Model]] = {
     "ratios": RatioSchedule,
@@ -146,9 +147,13 @@ def _proposed(request: HttpRequest, kind: Kind, form: ProposalForm, *, at: datet
         refuse(form, refusal)
         return _page(request, kind, form, at=at)
     if approval is None:
-        messages.success(request, f"Done: {kind.title(arguments)}. It needed nobody else.")
+        messages.success(
+            request, tell("Done: {arguments}. It needed nobody else.", arguments=kind.title(arguments))
+        )
         return redirect("loans:parameters")
-    messages.success(request, f"{approval} is proposed. It is done when somebody else releases it.")
+    messages.success(
+        request, tell("{approval} is proposed. It is done when somebody else releases it.", approval=approval)
+    )
     return redirect("loans:approval", approval_id=approval.pk)
 
 

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import Approval, AuditRecord, Customer, User
 from accounts.pages.access import user_of
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from loans import ratecards
 from loans.models import ClientTerms
 from loans.pages.bargain import LABELS
@@ -28,8 +29,8 @@ from risk.levels import Lines
 from risk.models import DelayEnrolment, HandlingRule, Limits, ProductCode
 
 SHOWN: Final = 4  # versions side by side; older ones are counted
-IN_FORCE, COMING, PAST = "in force", "coming", "past"
-AS_PUBLISHED: Final = "as published"
+IN_FORCE, COMING, PAST = tell("in force"), "coming", "past"
+AS_PUBLISHED: Final = tell("as published")
 
 Values = Mapping[str, str]
 """The terms of one version in words, by label."""
@@ -122,10 +123,10 @@ def subjects_of(customer: Customer, *, at: datetime) -> list[Subject]:
     [published_handling] = parameters.handling_by_customer([0], product=ProductCode.VIP, at=at).values()
     published_terms = {
         SPREAD: "none",
-        HOURS: f"{product.overdue_hours} h",
-        EXPOSURE: "no limit of its own",
-        MAXIMUM: "by coin and VIP level",
-        COINS: "every loan coin",
+        HOURS: tell("{overdue_hours} h", overdue_hours=product.overdue_hours),
+        EXPOSURE: tell("no limit of its own"),
+        MAXIMUM: tell("by coin and VIP level"),
+        COINS: tell("every loan coin"),
     }
     coins: dict[str, list[ClientTerms]] = {"": []}
     for row in terms:
@@ -133,7 +134,7 @@ def subjects_of(customer: Customer, *, at: datetime) -> list[Subject]:
     found = [
         _subject(
             f"terms-{coin.lower()}" if coin else "terms",
-            f"Rate, hours and limits, {coin or 'every coin'}",
+            tell("Rate, hours and limits, {coin}", coin=coin or tell("every coin")),
             _versions(rows, signed, at=at, told=_told_terms),
             {k: v for k, v in published_terms.items() if not coin or k in OF_A_COIN},
         )
@@ -142,48 +143,53 @@ def subjects_of(customer: Customer, *, at: datetime) -> list[Subject]:
     return [
         *found,
         _subject(
-            "lines", "LTV lines", _versions(lines, signed, at=at, told=_told_lines), _lines(published_lines)
+            "lines",
+            tell("LTV lines"),
+            _versions(lines, signed, at=at, told=_told_lines),
+            _lines(published_lines),
         ),
         _subject(
             "handling",
-            "In a call and at liquidation",
+            tell("In a call and at liquidation"),
             _versions(handling, signed, at=at, told=_told_handling),
             _handling(published_handling),
         ),
         _subject(
             "delay",
-            "Delayed liquidation",
+            tell("Delayed liquidation"),
             _versions(delays, signed, at=at, told=lambda _: {DELAYED: "enrolled"}),
-            {DELAYED: "not enrolled: sold at once"},
+            {DELAYED: tell("not enrolled: sold at once")},
         ),
     ]
 
 
 # --- In words -----------------------------------------------------------------------------------------
 
-SPREAD: Final = "Spread on the published rate, a year"
-HOURS: Final = "From expiry to forced sale"
-EXPOSURE: Final = "Most that may be owed, USD"
-MAXIMUM: Final = "Maximum per order"
-COINS: Final = "Coins it may borrow"
+SPREAD: Final = tell("Spread on the published rate, a year")
+HOURS: Final = tell("From expiry to forced sale")
+EXPOSURE: Final = tell("Most that may be owed, USD")
+MAXIMUM: Final = tell("Maximum per order")
+COINS: Final = tell("Coins it may borrow")
 OF_A_COIN: Final = frozenset({SPREAD, MAXIMUM})
-DELAYED: Final = "A liquidation by LTV"
+DELAYED: Final = tell("A liquidation by LTV")
 
 
 def _told_terms(row: ClientTerms) -> Values:
     told = {
         SPREAD: AS_PUBLISHED if row.spread is None else figures.pp(row.spread),
-        MAXIMUM: "none: good credit history" if row.is_uncapped else AS_PUBLISHED,
+        MAXIMUM: tell("none: good credit history") if row.is_uncapped else AS_PUBLISHED,
     }
     if row.asset_id is not None:
         return told
     coins = row.allowed_coins
     return told | {
-        HOURS: AS_PUBLISHED if row.overdue_hours is None else f"{row.overdue_hours} h",
+        HOURS: AS_PUBLISHED
+        if row.overdue_hours is None
+        else tell("{overdue_hours} h", overdue_hours=row.overdue_hours),
         EXPOSURE: AS_PUBLISHED
         if row.max_exposure_usd is None
         else figures.plain(f"{row.max_exposure_usd:.2f}"),
-        COINS: AS_PUBLISHED if coins is None else ", ".join(coins) or "none",
+        COINS: AS_PUBLISHED if coins is None else joined(", ", coins) or "none",
     }
 
 
@@ -198,9 +204,9 @@ def _lines(lines: Lines) -> Values:
 def _told_handling(row: HandlingRule) -> Values:
     return {
         "Liquidation": row.get_mode_display().lower(),
-        "Steps stop at LTV": "the initial line" if row.target is None else figures.line(row.target),
+        "Steps stop at LTV": tell("the initial line") if row.target is None else figures.line(row.target),
         "Largest step, of the debt": figures.line(row.step_share),
-        "Repaid whole below, USD": f"{row.full_below_usd:,.2f}",
+        "Repaid whole below, USD": tell("{full_below_usd:,.2f}", full_below_usd=row.full_below_usd),
         "Fee taken on": row.get_fee_base_display(),
         "Trades in a call": row.get_call_trades_display(),
     }

@@ -5,37 +5,46 @@ from typing import Any
 
 from django import forms
 
+from accounts.words import tell
 from loans.pages.proposal_form import PercentField, ProposalForm, UsdField, percentage_of, plain_number
 from risk import parameters
 
 
 class FeedRuleForm(ProposalForm):
-    asset = forms.ChoiceField(label="Coin", required=False)
-    max_age_seconds = forms.IntegerField(label="Stale after (s)", min_value=1, initial=60)
-    max_jump = PercentField(label="Largest jump per tick (%)", initial=30)
-    min_sources = forms.IntegerField(label="Sources needed", min_value=1, max_value=100, initial=1)
-    max_spread = PercentField(label="Sources may be apart by (%)", initial=3)
+    asset = forms.ChoiceField(label=tell("Coin"), required=False)
+    max_age_seconds = forms.IntegerField(label=tell("Stale after (s)"), min_value=1, initial=60)
+    max_jump = PercentField(label=tell("Largest jump per tick (%)"), initial=30)
+    min_sources = forms.IntegerField(label=tell("Sources needed"), min_value=1, max_value=100, initial=1)
+    max_spread = PercentField(label=tell("Sources may be apart by (%)"), initial=3)
     max_still_seconds = forms.IntegerField(
-        label="Frozen when the same for (s)", min_value=1, required=False, help_text="Empty is never."
+        label=tell("Frozen when the same for (s)"),
+        min_value=1,
+        required=False,
+        help_text=tell("Empty is never."),
     )
     floor = UsdField(
-        label="Floor (USD)", required=False, help_text="A price on the floor itself is doubted too."
+        label=tell("Floor (USD)"),
+        required=False,
+        help_text=tell("A price on the floor itself is doubted too."),
     )
-    ceiling = UsdField(label="Ceiling (USD)", required=False)
+    ceiling = UsdField(label=tell("Ceiling (USD)"), required=False)
 
 
 class RedemptionForm(ProposalForm):
     """R-FTR-21: what a wrapped, staked or pegged coin is worth, whatever its own market prints."""
 
-    asset = forms.ChoiceField(label="Coin")
-    underlying = forms.ChoiceField(label="Is redeemed for")
+    asset = forms.ChoiceField(label=tell("Coin"))
+    underlying = forms.ChoiceField(label=tell("Is redeemed for"))
     ratio = forms.DecimalField(
-        label="How much of it for one",
+        label=tell("How much of it for one"),
         required=False,
         max_digits=28,
         decimal_places=18,
         widget=plain_number(),
-        help_text="Empty ends it: from then on the coin's own market counts. A ratio moves by 1 % at most at a time.",
+        help_text=tell(
+            "Empty ends it: from then on the coin's own market counts. A ratio moves by 1 %"
+            " at most at a time."
+        ),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,9 +58,10 @@ class RedemptionForm(ProposalForm):
 class PriceForm(ProposalForm):
     """R-ADM-03: a price that two people set."""
 
-    asset = forms.ChoiceField(label="Coin")
+    asset = forms.ChoiceField(label=tell("Coin"))
     price = UsdField(
-        label="Price (USD)", help_text="Good from its release until it is as old as prices may be."
+        label=tell("Price (USD)"),
+        help_text=tell("Good from its release until it is as old as prices may be."),
     )
     effective_at = None  # type: ignore[assignment]  # Django's way to drop a field; a price is of its release
 

@@ -9,13 +9,14 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Asset, User
 from accounts.pages.access import user_of
+from accounts.words import tell
 from loans.pages.desk_access import for_the_house
 from loans.pages.desk_parameter_forms import KINDS
 from risk import price_board
 from risk.models import Price
 
 PER_PAGE = 50
-SHOWS = {"use": "In use", "doubt": "Not fresh", "all": "Every coin"}
+SHOWS = {"use": tell("In use"), "doubt": tell("Not fresh"), "all": tell("Every coin")}
 WAYS = {"by_hand": "price", "rule": "feed-rules", "ratio": "redemptions"}
 
 

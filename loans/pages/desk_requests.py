@@ -20,6 +20,7 @@ from accounts.models import Approval
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from loans import authority, limits
 from loans.models import Application, Loan, SignedSheet
 from loans.pages.bargain import AnswerForm, DeskWantedForm, standing_terms, talks_of
@@ -39,18 +40,18 @@ class ApproveForm(forms.Form):
 
     sheet = forms.CharField(max_length=64, widget=forms.HiddenInput())
     coins = forms.MultipleChoiceField(
-        label="Pay out",
+        label=tell("Pay out"),
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one coin, or reject the request."},
+        error_messages={"required": tell("Choose at least one coin, or reject the request.")},
     )
     note = forms.CharField(
-        label="Why a coin is left out; the client reads this",
+        label=tell("Why a coin is left out; the client reads this"),
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
     )
     why = forms.CharField(
-        label="For the second person: why to approve it",
+        label=tell("For the second person: why to approve it"),
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
@@ -84,10 +85,10 @@ class ApproveForm(forms.Form):
 
 class RejectForm(forms.Form):
     reason = forms.CharField(
-        label="Why it is rejected; the client reads this",
+        label=tell("Why it is rejected; the client reads this"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3}),
-        error_messages={"required": "Say why the request is rejected; the client will read it."},
+        error_messages={"required": tell("Say why the request is rejected; the client will read it.")},
     )
     key = key_field()
 
@@ -119,7 +120,11 @@ def approve(request: HttpRequest, request_id: int) -> HttpResponse:
             proposal = approvals.run_or_propose(
                 command="vip.approve",
                 arguments=form.arguments(application),
-                title=f"Approve {application} of {application.customer.name}",
+                title=tell(
+                    "Approve {application} of {customer}",
+                    application=application,
+                    customer=application.customer.name,
+                ),
                 preview=_preview(application, at=at),
                 reason=form.cleaned_data["why"],
                 actor=actor_of(request),
@@ -151,7 +156,10 @@ def reject(request: HttpRequest, request_id: int) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{application} is rejected; the client has been told why.")
+            messages.success(
+                request,
+                tell("{application} is rejected; the client has been told why.", application=application),
+            )
             return redirect("loans:desk_request", request_id=application.pk)
     return page_of(request, application_of(request, request_id), at=at, rejection=form)
 
@@ -164,8 +172,12 @@ def application_of(request: HttpRequest, request_id: int) -> Application:
 
 def _done(application: Application, proposal: Approval | None) -> str:
     if proposal is None:
-        return f"{application} is approved and paid out."
-    return f"{proposal} proposes to approve {application}; it is paid out when another person releases it."
+        return tell("{application} is approved and paid out.", application=application)
+    return tell(
+        "{proposal} proposes to approve {application}; it is paid out when another person releases it.",
+        proposal=proposal,
+        application=application,
+    )
 
 
 def _preview(application: Application, *, at: datetime) -> dict[str, Any]:
@@ -175,7 +187,9 @@ def _preview(application: Application, *, at: datetime) -> dict[str, Any]:
     return {
         "request": str(application),
         "sheet": shown.sha256 if shown else "",
-        "coins": [f"{line.amount:f} {line.asset}" for line in sheet.accepted_lines],
+        "coins": [
+            tell("{amount:f} {asset}", amount=line.amount, asset=line.asset) for line in sheet.accepted_lines
+        ],
         "worth_usd": f"{sheet.value:.2f}",
         "ltv_now": figures.ltv(effect.now.ltv) if effect else "",
         "ltv_after": figures.ltv(effect.after.ltv) if effect else "",
@@ -204,7 +218,7 @@ def page_of(
         "application": application,
         "client": application.customer,
         "lines": lines,
-        "amounts": " + ".join(figures.plain(line.amount, line.asset) for line in lines),
+        "amounts": joined(" + ", (figures.plain(line.amount, line.asset) for line in lines)),
         "collateral_accounts": application.collateral_accounts.order_by("pk"),
         "collateral_coins": application.collateral_coins.order_by("pk"),
         "history": history_of(application.customer),
@@ -276,44 +290,51 @@ def _look(application: Application, at: datetime) -> dict[str, Any]:
 
 
 def _ltv(sheet: TermSheet) -> str:
-    return "no collateral or no prices" if sheet.effect is None else figures.ltv(sheet.effect.after.ltv)
+    return tell("no collateral or no prices") if sheet.effect is None else figures.ltv(sheet.effect.after.ltv)
 
 
 def _fresh(sheet: TermSheet) -> str:
     coins = {line.asset: line.price is not None for line in sheet.lines}
     coins |= {coin.asset: coin.is_fresh for coin in (sheet.effect.coins if sheet.effect else ())}
-    return f"{sum(coins.values())} of {len(coins)}"
+    return tell("{values} of {count}", values=sum(coins.values()), count=len(coins))
 
 
 def _pool(sheet: TermSheet) -> str:
-    return ", ".join(f"{figures.plain(line.lendable, line.asset)} free" for line in sheet.lines)
+    return joined(
+        ", ",
+        (tell("{lendable} free", lendable=figures.plain(line.lendable, line.asset)) for line in sheet.lines),
+    )
 
 
 CHECKS: list[tuple[str, frozenset[str], Callable[[TermSheet], str]]] = [
-    ("LTV afterwards", frozenset({"ltv_too_high", "no_coins", "not_collateral"}), _ltv),
-    ("Lines as accepted", frozenset({"lines_changed"}), lambda _: "unchanged"),
-    ("Prices fresh", frozenset({"stale_price"}), _fresh),
+    (tell("LTV afterwards"), frozenset({"ltv_too_high", "no_coins", "not_collateral"}), _ltv),
+    (tell("Lines as accepted"), frozenset({"lines_changed"}), lambda _: "unchanged"),
+    (tell("Prices fresh"), frozenset({"stale_price"}), _fresh),
     (
-        "Amounts within limits",
+        tell("Amounts within limits"),
         limits.CODES | {"no_rate", "too_many_coins"},
         lambda _: "yes",
     ),
-    ("Pool", frozenset({"pool_empty"}), _pool),
+    (tell("Pool"), frozenset({"pool_empty"}), _pool),
     (
-        "May borrow",
+        tell("May borrow"),
         frozenset({"vip_only", "residual_debt", "not_a_member", "master_only", "frozen"}),
         lambda _: "yes",
     ),
-    ("Agreement", frozenset({"agreement_needed", "never_agreed"}), lambda sheet: _agreement(sheet)),
-    ("Identity and sanctions", frozenset({"not_screened", "screening_refused"}), lambda _: "clear"),
+    (tell("Agreement"), frozenset({"agreement_needed", "never_agreed"}), lambda sheet: _agreement(sheet)),
+    (tell("Identity and sanctions"), frozenset({"not_screened", "screening_refused"}), lambda _: "clear"),
 ]
 """Which problems belong to which check, and what is said when there are none."""
 
 
 def _agreement(sheet: TermSheet) -> str:
     if sheet.agreement is not None:  # published after the request, which does not undo it
-        return f"version {sheet.agreement.version} not yet accepted"
-    return f"version {sheet.agreement_version} accepted" if sheet.agreement_version else "none in force"
+        return tell("version {version} not yet accepted", version=sheet.agreement.version)
+    return (
+        tell("version {agreement_version} accepted", agreement_version=sheet.agreement_version)
+        if sheet.agreement_version
+        else tell("none in force")
+    )
 
 
 def checks(sheet: TermSheet) -> list[Check]:
@@ -324,4 +345,4 @@ def checks(sheet: TermSheet) -> list[Check]:
         for label, codes, holds in CHECKS
     ]
     rest = tuple(problem.message for problem in sheet.problems if problem.code not in known)
-    return [*found, Check("Accounts", "free and allowed", rest)]
+    return [*found, Check(tell("Accounts"), tell("free and allowed"), rest)]

@@ -27,6 +27,7 @@ from accounts.money import ZERO
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
 from accounts.templatetags import figures
+from accounts.words import tell
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, for_the_house
 from risk import insurance, plans, residual
@@ -44,24 +45,28 @@ LONGEST_WAIT = timedelta(days=366)
 
 class PlanForm(forms.Form):
     count = forms.IntegerField(
-        label="Payments", min_value=1, max_value=plans.MOST_INSTALMENTS, initial=3, help_text="Of equal size"
+        label=tell("Payments"),
+        min_value=1,
+        max_value=plans.MOST_INSTALMENTS,
+        initial=3,
+        help_text=tell("Of equal size"),
     )
     first = forms.DateField(
-        label="First on",
-        help_text="Each is taken at 00:00 UTC of its day",
+        label=tell("First on"),
+        help_text=tell("Each is taken at 00:00 UTC of its day"),
         widget=forms.DateInput(attrs={"type": "date"}),
     )
-    every = forms.IntegerField(label="Then every so many days", min_value=1, max_value=366, initial=30)
+    every = forms.IntegerField(label=tell("Then every so many days"), min_value=1, max_value=366, initial=30)
     key = key_field()
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(label="Why", max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    reason = forms.CharField(label=tell("Why"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
     key = key_field()
 
 
 class SettleForm(ReasonForm):
-    amount = amount_field("Amount from the fund")
+    amount = amount_field(tell("Amount from the fund"))
 
     field_order = ("amount", "reason")
 
@@ -77,7 +82,9 @@ class Done:
     def sentence(self) -> str:
         if self.proposal is None:
             return self.at_once
-        return f"{self.proposal} is proposed; it happens when another person releases it."
+        return tell(
+            "{proposal} is proposed; it happens when another person releases it.", proposal=self.proposal
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,27 +193,29 @@ def _decides(user: User) -> bool:
 def _set_off(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime) -> Done:
     entry = residual.set_off(debt_id=debt.pk, actor=actor_of(request), at=at, key=key_of(form))
     taken = -(entry.principal + entry.interest + entry.late_fee)
-    return Done(f"{figures.plain(taken, debt.asset)} was set off.")
+    return Done(tell("{taken} was set off.", taken=figures.plain(taken, debt.asset)))
 
 
 def _agree(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime) -> Done | None:
     asked = form.cleaned_data
     first = datetime.combine(asked["first"], time(), UTC)
     if first - at > LONGEST_WAIT:
-        form.add_error("first", f"The first payment is at most {LONGEST_WAIT.days} days away.")
+        form.add_error(
+            "first", tell("The first payment is at most {days} days away.", days=LONGEST_WAIT.days)
+        )
         return None
     days = [first + timedelta(days=asked["every"]) * number for number in range(asked["count"])]
     amounts = plans.equal_parts(debt.booked, count=asked["count"], places=debt.asset.places)
     due = tuple(plans.Due(day, amount) for day, amount in zip(days, amounts, strict=True))
     plans.agree_plan(debt_id=debt.pk, instalments=due, actor=actor_of(request), at=at, key=key_of(form))
-    return Done("The plan is agreed; the client has been told.")
+    return Done(tell("The plan is agreed; the client has been told."))
 
 
 def _end(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime) -> Done:
     plans.end_plan(
         debt_id=debt.pk, actor=actor_of(request), at=at, reason=form.cleaned_data["reason"], key=key_of(form)
     )
-    return Done("The plan is ended; nothing more is taken by it.")
+    return Done(tell("The plan is ended; nothing more is taken by it."))
 
 
 def _settle(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime) -> Done | None:
@@ -221,10 +230,10 @@ def _settle(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime) ->
         form,
         command="residual.settle_from_fund",
         arguments={"debt_id": debt.pk, "amount": amount},
-        title=f"Settle {shown} of {debt} from the insurance fund",
+        title=tell("Settle {shown} of {debt} from the insurance fund", shown=shown, debt=debt),
         preview=_preview(debt, left=debt.booked - amount)
         | {"Fund after": figures.plain(fund - amount, debt.asset)},
-        done=f"The fund settled {shown}.",
+        done=tell("The fund settled {shown}.", shown=shown),
         at=at,
     )
 
@@ -237,9 +246,9 @@ def _write_off(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime)
         form,
         command="residual.write_off",
         arguments={"debt_id": debt.pk},
-        title=f"Write off {debt}: {shown}",
+        title=tell("Write off {debt}: {shown}", debt=debt, shown=shown),
         preview=_preview(debt, left=ZERO) | {"Loss": shown},
-        done=f"{shown} was written off.",
+        done=tell("{shown} was written off.", shown=shown),
         at=at,
     )
 

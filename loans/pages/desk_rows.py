@@ -14,6 +14,7 @@ from django.db.models import Case, Count, Exists, IntegerField, OuterRef, Q, Que
 from accounts import ledger
 from accounts.models import Account, Customer
 from accounts.money import ZERO, exact
+from accounts.words import joined, tell
 from loans.models import Loan
 from loans.scoring import Record
 from risk import book, delays, prices
@@ -236,7 +237,7 @@ def account_rows(customer: Customer, groups: Iterable[GroupRow], *, at: datetime
         worth[uid] += balance * quotes[asset].price if asset in quotes else ZERO
     roles: dict[int, list[str]] = {row.pk: [] for row in accounts}
     for row in groups:
-        roles[row.group.receiver_id].append(f"receives in {row.group}")
+        roles[row.group.receiver_id].append(tell("receives in {group}", group=row.group))
         for uid in row.standing.state.members:
-            roles[uid].append(f"secures {row.group}")
-    return [AccountRow(row, ", ".join(roles[row.pk]), worth[row.pk]) for row in accounts]
+            roles[uid].append(tell("secures {group}", group=row.group))
+    return [AccountRow(row, joined(", ", roles[row.pk]), worth[row.pk]) for row in accounts]

@@ -15,6 +15,7 @@ from accounts.errors import Refused
 from accounts.models import Customer, Screening
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans.pages.client_forms import instant_field
 from loans.pages.desk_access import clients_of, for_the_house
 from loans.vip import papers
@@ -24,18 +25,20 @@ NEWEST = 50
 
 class ScreeningForm(forms.Form):
     kind = forms.ChoiceField(
-        label="What was checked", choices=Screening.Kind.choices, widget=forms.RadioSelect
+        label=tell("What was checked"), choices=Screening.Kind.choices, widget=forms.RadioSelect
     )
-    status = forms.ChoiceField(label="Outcome", choices=Screening.Status.choices, widget=forms.RadioSelect)
-    checked_at = instant_field("Checked at (UTC); now when empty")
-    valid_until = instant_field("Valid until (UTC); without end when empty")
+    status = forms.ChoiceField(
+        label=tell("Outcome"), choices=Screening.Status.choices, widget=forms.RadioSelect
+    )
+    checked_at = instant_field(tell("Checked at (UTC); now when empty"))
+    valid_until = instant_field(tell("Valid until (UTC); without end when empty"))
     reference = forms.CharField(
-        label="Reference: the provider’s case or our file",
+        label=tell("Reference: the provider’s case or our file"),
         required=False,
         max_length=screenings.LONGEST_REFERENCE,
     )
     note = forms.CharField(
-        label="Note",
+        label=tell("Note"),
         required=False,
         max_length=screenings.LONGEST_NOTE,
         widget=forms.Textarea(attrs={"rows": 2}),
@@ -55,7 +58,7 @@ def screening(request: HttpRequest, client_id: int) -> HttpResponse:
         if not records:
             raise PermissionDenied("Operations, a risk officer or an administrator records it.")
         if form.is_valid() and _recorded(request, customer, form, at):
-            messages.success(request, "The check is recorded.")
+            messages.success(request, tell("The check is recorded."))
             return redirect("loans:desk_screening", customer.pk)
     context = {
         "client": customer,

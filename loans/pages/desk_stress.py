@@ -19,6 +19,7 @@ from accounts import exports
 from accounts.errors import Refused
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
+from accounts.words import tell
 from loans import stress_charts
 from loans.pages.desk_access import for_roles
 from loans.pages.desk_stress_forms import StressForm
@@ -33,31 +34,33 @@ TOP = 20
 BAR = 100  # the widest bar, in the drawing's units
 MINUS = "\u2212"
 FIGURES = (
-    ("called", "Groups called", "called"),
-    ("liquidated", "Groups liquidated", "liquidated"),
-    ("without_call", "of them without a call before", "uncalled"),
-    ("owed", "Their debt", "liquidated"),
-    ("sold", "Collateral sold", "liquidated"),
-    ("fee", "Fees", "liquidated"),
-    ("lost", "Lost", "lost"),
-    ("with_loss", "Groups with a loss", "lost"),
+    ("called", tell("Groups called"), "called"),
+    ("liquidated", tell("Groups liquidated"), "liquidated"),
+    ("without_call", tell("of them without a call before"), "uncalled"),
+    ("owed", tell("Their debt"), "liquidated"),
+    ("sold", tell("Collateral sold"), "liquidated"),
+    ("fee", tell("Fees"), "liquidated"),
+    ("lost", tell("Lost"), "lost"),
+    ("with_loss", tell("Groups with a loss"), "lost"),
 )
 COUNTED = frozenset({"called", "liquidated", "without_call", "with_loss"})  # the rest are dollars
 DASHES = {  # told apart without colour
     **dict.fromkeys(("called", "sold"), ""),
     **dict.fromkeys(("liquidated", "lost"), "2 4"),
-    **dict.fromkeys(("called, changed", "sold, changed"), "8 4"),
-    **dict.fromkeys(("liquidated, changed", "lost, changed"), "8 4 2 4"),
+    **dict.fromkeys((tell("called, changed"), tell("sold, changed")), "8 4"),
+    **dict.fromkeys((tell("liquidated, changed"), tell("lost, changed")), "8 4 2 4"),
 }
 NAMED = {
-    "called": "Groups called",
-    "liquidated": "Groups liquidated",
-    "uncalled": "Groups liquidated without a call before",
-    "lost": "Groups with a loss",
-    "all": "Groups called or liquidated",
+    "called": tell("Groups called"),
+    "liquidated": tell("Groups liquidated"),
+    "uncalled": tell("Groups liquidated without a call before"),
+    "lost": tell("Groups with a loss"),
+    "all": tell("Groups called or liquidated"),
 }
 
-for_watchers = for_roles(stress_runs.WATCHERS, "Risk officers, finance, auditors and admins stress the book.")
+for_watchers = for_roles(
+    stress_runs.WATCHERS, tell("Risk officers, finance, auditors and admins stress the book.")
+)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -149,7 +152,7 @@ def download(request: HttpRequest, run_id: int) -> HttpResponse:
 
 # --- Private ----------------------------------------------------------------------------------------
 
-_SUMMED = (("owed", "Owed"), ("sold", "Sold"), ("fee", "Fees"), ("lost", "Lost"))
+_SUMMED = (("owed", tell("Owed")), ("sold", tell("Sold")), ("fee", tell("Fees")), ("lost", tell("Lost")))
 
 
 def _run(request: HttpRequest, run_id: int) -> StressRun:
@@ -262,7 +265,7 @@ def _course(
     found: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What was called, liquidated, sold and lost so far, by step: two drawings, and both as one table."""
-    columns = [(before, ""), *([(after, ", changed")] if after else [])]
+    columns = [(before, ""), *([(after, tell(", changed"))] if after else [])]
     groups, dollars = [], []
     for column, changed in columns:
         every = stress_tables.groups_of(column["groups"])
@@ -276,8 +279,11 @@ def _course(
     told = [*(_count for _ in groups), *(_usd for _ in dollars)]
     return {
         "charts": [
-            ("Groups called and liquidated so far", stress_charts.chart(groups, steps=steps, told=_count)),
-            ("Collateral sold and lost so far", stress_charts.chart(dollars, steps=steps, told=_usd)),
+            (
+                tell("Groups called and liquidated so far"),
+                stress_charts.chart(groups, steps=steps, told=_count),
+            ),
+            (tell("Collateral sold and lost so far"), stress_charts.chart(dollars, steps=steps, told=_usd)),
         ],
         "heads": [one.name.capitalize() for one in (*groups, *dollars)],
         "rows": [
@@ -299,11 +305,13 @@ def _dollars(one: Group) -> Sequence[tuple[str, str]]:
 
 
 def _count(value: int, *, sign: bool = False) -> str:
-    return (f"{value:+,}" if sign and value else f"{value:,}").replace("-", MINUS)
+    return (tell("{value:+,}", value=value) if sign and value else tell("{value:,}", value=value)).replace(
+        "-", MINUS
+    )
 
 
 def _usd(value: int, *, sign: bool = False) -> str:
-    return f"{_count(value, sign=sign)}\u00a0USD"
+    return tell("{value}\u00a0USD", value=_count(value, sign=sign))
 
 
 def _percent(change: Decimal) -> str:

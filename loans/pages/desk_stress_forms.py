@@ -12,6 +12,7 @@ from accounts import inbox
 from accounts.errors import Refused
 from accounts.models import Approval, User
 from accounts.pages.forms import key_field
+from accounts.words import tell
 from risk import regimes, shocks, stress_runs
 from risk.feeds.file import BadPriceFile, read_bars
 
@@ -19,42 +20,48 @@ MOST_UPLOADED = 2 * 1024 * 1024  # bytes
 MOST_UNPACKED = 12 * 1024 * 1024  # of text: about 200,000 rows
 MOST_STEPS = 300
 GZIP = b"\x1f\x8b"
-KINDS = (("day", "A known day"), ("shock", "Own shocks"), ("file", "A price file"))
+KINDS = (("day", tell("A known day")), ("shock", tell("Own shocks")), ("file", tell("A price file")))
 
 
 class StressForm(forms.Form):
-    kind = forms.ChoiceField(label="Scenario", choices=KINDS, widget=forms.RadioSelect, initial="day")
+    kind = forms.ChoiceField(label=tell("Scenario"), choices=KINDS, widget=forms.RadioSelect, initial="day")
     day = forms.ChoiceField(
-        label="Known day",
+        label=tell("Known day"),
         required=False,
         choices=[(day.key, day.title) for day in shocks.KNOWN_DAYS],
-        help_text="The whole fall at once. Coins of that time by their own fall, others by a common one.",
+        help_text=tell(
+            "The whole fall at once. Coins of that time by their own fall, others by a common one."
+        ),
     )
     moves = forms.CharField(
-        label="Own shocks, a coin to the line",
+        label=tell("Own shocks, a coin to the line"),
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 3}),
-        help_text="Such as BTC=-40%. Pegged coins stay unless they are named.",
+        help_text=tell("Such as BTC=-40%. Pegged coins stay unless they are named."),
     )
     others = forms.CharField(
-        label="Every other coin",
+        label=tell("Every other coin"),
         required=False,
         max_length=20,
-        help_text="Such as -30%; they stay when empty.",
+        help_text=tell("Such as -30%; they stay when empty."),
     )
     steps = forms.IntegerField(
-        label="In steps", required=False, min_value=1, max_value=MOST_STEPS, help_text="1 is at once."
+        label=tell("In steps"),
+        required=False,
+        min_value=1,
+        max_value=MOST_STEPS,
+        help_text=tell("1 is at once."),
     )
     file = forms.FileField(
-        label="Price file",
+        label=tell("Price file"),
         required=False,
         help_text="CSV or CSV.gz with time_utc, asset, open, high, low, close in USD; at most 2 MB.",
     )
     late = forms.BooleanField(
-        label="Sell one step later, once a second reading confirms the breach", required=False
+        label=tell("Sell one step later, once a second reading confirms the breach"), required=False
     )
-    proposal = forms.ChoiceField(label="Compare with a waiting proposal", required=False)
+    proposal = forms.ChoiceField(label=tell("Compare with a waiting proposal"), required=False)
     key = key_field()
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
@@ -62,9 +69,12 @@ class StressForm(forms.Form):
         waiting = inbox.visible_to(user).filter(
             command__in=regimes.PROPOSALS, status=Approval.Status.PENDING, customer__isnull=True
         )
-        rows = [(str(one.pk), f"{one}: {one.title}") for one in waiting.order_by("-pk")[:50]]
+        rows = [
+            (str(one.pk), tell("{one}: {one2}", one=one, one2=one.title))
+            for one in waiting.order_by("-pk")[:50]
+        ]
         asked: Any = self.fields["proposal"]
-        asked.choices = [("", "Nothing; only what is in force"), *rows]
+        asked.choices = [("", tell("Nothing; only what is in force")), *rows]
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
@@ -96,9 +106,9 @@ class StressForm(forms.Form):
 
 def _recorded(file: "UploadedFile[bytes] | None") -> shocks.Path:
     if file is None:
-        raise BadPriceFile("Choose a price file.")
+        raise BadPriceFile(tell("Choose a price file."))
     if file.size is None or file.size > MOST_UPLOADED:
-        raise BadPriceFile("The file has more than 2 MB; pack it with gzip, or send fewer days.")
+        raise BadPriceFile(tell("The file has more than 2 MB; pack it with gzip, or send fewer days."))
     name = Path(file.name or "prices.csv").name[:80]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "prices.csv"
@@ -117,10 +127,10 @@ def _unpacked(content: bytes) -> bytes:
         try:
             text += packer.decompress(content, MOST_UNPACKED - len(text) + 1)
         except zlib.error as error:
-            raise BadPriceFile(f"This is not a whole gzip file: {error}.") from error
+            raise BadPriceFile(tell("This is not a whole gzip file: {error}.", error=error)) from error
         if len(text) > MOST_UNPACKED:
-            raise BadPriceFile("Unpacked, the file has more than 12 MB; send fewer days.")
+            raise BadPriceFile(tell("Unpacked, the file has more than 12 MB; send fewer days."))
         if not packer.eof:
-            raise BadPriceFile("This is not a whole gzip file.")
+            raise BadPriceFile(tell("This is not a whole gzip file."))
         content = packer.unused_data.lstrip(b"\0")
     return text

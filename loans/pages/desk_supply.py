@@ -22,6 +22,7 @@ from accounts.models import Approval, Asset
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
 from accounts.templatetags import figures
+from accounts.words import tell
 from loans import supply
 from loans.matching import LONGEST_TERM
 from loans.models import SupplyOrder
@@ -35,23 +36,25 @@ PER_PAGE: Final = 50
 
 class EnterForm(forms.Form):
     asset = forms.ModelChoiceField(
-        label="Coin", queryset=Asset.objects.filter(loanable=True).order_by("pk"), empty_label="Choose a coin"
+        label=tell("Coin"),
+        queryset=Asset.objects.filter(loanable=True).order_by("pk"),
+        empty_label=tell("Choose a coin"),
     )
-    annual_rate = percent_field("Rate a year", least=0, most=999)
-    amount = amount_field("Amount offered")
-    minimum = amount_field("Least of one taking")
-    term_days = forms.IntegerField(label="Term in days", min_value=1, max_value=LONGEST_TERM)
-    ends_at = instant_field("On offer until (UTC); until it is closed when empty")
-    reason = forms.CharField(label="Why", max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
+    annual_rate = percent_field(tell("Rate a year"), least=0, most=999)
+    amount = amount_field(tell("Amount offered"))
+    minimum = amount_field(tell("Least of one taking"))
+    term_days = forms.IntegerField(label=tell("Term in days"), min_value=1, max_value=LONGEST_TERM)
+    ends_at = instant_field(tell("On offer until (UTC); until it is closed when empty"))
+    reason = forms.CharField(label=tell("Why"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
     key = key_field()
 
 
 class CloseForm(forms.Form):
     reason = forms.CharField(
-        label="Why",
+        label=tell("Why"),
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 2}),
-        error_messages={"required": "Say why; it is kept with the change."},
+        error_messages={"required": tell("Say why; it is kept with the change.")},
     )
     key = key_field()
 
@@ -138,12 +141,19 @@ def _entered(request: HttpRequest, form: EnterForm, at: datetime) -> bool:
         "minimum": minimum,
         "ends_at": None if ends_at is None else ends_at.astimezone(UTC),
     }
-    title = f"Offer {figures.plain(amount, asset)} at {figures.rate(rate)} for {typed['term_days']} days"
+    title = tell(
+        "Offer {amount} at {rate} for {typed} days",
+        amount=figures.plain(amount, asset),
+        rate=figures.rate(rate),
+        typed=typed["term_days"],
+    )
     free = supply.free([asset.pk]).get(asset.pk)
     preview = {
         "Least of one taking": figures.plain(minimum, asset),
         "Free in the pool now": "nothing" if free is None else figures.plain(free, asset),
-        "Who decides on each taking": "nobody: whoever passes every check of a request is paid out at once",
+        "Who decides on each taking": tell(
+            "nobody: whoever passes every check of a request is paid out at once"
+        ),
     }
     try:
         approval = approvals.run_or_propose(
@@ -159,8 +169,8 @@ def _entered(request: HttpRequest, form: EnterForm, at: datetime) -> bool:
     except Refused as refusal:
         refuse(form, refusal)
         return False
-    waits = f"{approval} is proposed; it is on offer when another person releases it."
-    messages.success(request, waits if approval else f"{title}: done.")
+    waits = tell("{approval} is proposed; it is on offer when another person releases it.", approval=approval)
+    messages.success(request, waits if approval else tell("{title}: done.", title=title))
     return True
 
 
@@ -176,5 +186,5 @@ def _closed(request: HttpRequest, row: SupplyOrder, form: CloseForm, at: datetim
     except Refused as refusal:
         refuse(form, refusal)
         return False
-    messages.success(request, f"{row} is closed; what was taken of it runs on.")
+    messages.success(request, tell("{row} is closed; what was taken of it runs on.", row=row))
     return True

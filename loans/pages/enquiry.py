@@ -13,6 +13,7 @@ from accounts.errors import Refused
 from accounts.models import Account, Customer
 from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans import enquiries
 from loans.enquiries import LONGEST_CONTACT, LONGEST_WISH
 from loans.models import Enquiry
@@ -20,16 +21,18 @@ from loans.models import Enquiry
 
 class EnquiryForm(forms.Form):
     contact = forms.CharField(
-        label="How we reach you",
+        label=tell("How we reach you"),
         max_length=LONGEST_CONTACT,
-        error_messages={"required": "Say how we reach you: an e-mail address or a telephone number."},
+        error_messages={"required": tell("Say how we reach you: an e-mail address or a telephone number.")},
     )
-    account = forms.TypedChoiceField(label="For which account", coerce=int, empty_value=None, required=False)
+    account = forms.TypedChoiceField(
+        label=tell("For which account"), coerce=int, empty_value=None, required=False
+    )
     wish = forms.CharField(
-        label="What you wish for",
+        label=tell("What you wish for"),
         max_length=LONGEST_WISH,
         widget=forms.Textarea(attrs={"rows": 5}),
-        error_messages={"required": "Say what you wish for: coins, amounts, term, collateral."},
+        error_messages={"required": tell("Say what you wish for: coins, amounts, term, collateral.")},
     )
     key = key_field()
 
@@ -37,7 +40,7 @@ class EnquiryForm(forms.Form):
         super().__init__(*args, **kwargs)
         field = self.fields["account"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [("", "Any"), *((account.pk, str(account)) for account in accounts)]
+        field.choices = [("", tell("Any")), *((account.pk, str(account)) for account in accounts)]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -60,7 +63,7 @@ def enquiry(request: HttpRequest, customer: Customer) -> HttpResponse:
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{row} is sent. The answer comes as a notice.")
+            messages.success(request, tell("{row} is sent. The answer comes as a notice.", row=row))
             return redirect("loans:enquiry")
     asked = Enquiry.objects.visible_to(user).filter(customer=customer).order_by("-asked_at", "-pk")
     context = {"form": form, "asked": asked[:50], "manager": customer.manager}
@@ -77,5 +80,5 @@ def withdraw(request: HttpRequest, customer: Customer, enquiry_id: int) -> HttpR
     except Refused as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, f"{row} is taken back.")
+        messages.success(request, tell("{row} is taken back.", row=row))
     return redirect("loans:enquiry")

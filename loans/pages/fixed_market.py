@@ -33,6 +33,7 @@ from accounts.pages.forms import (
 )
 from accounts.powers import Power
 from accounts.templatetags import figures
+from accounts.words import tell
 from loans import supply
 from loans.matching import LONGEST_TERM, MOST_ORDERS, Taking, total
 from loans.models import Loan
@@ -51,23 +52,28 @@ OURS: Final = {"agreement_needed"}  # settled by the tick beside the button
 class TakeForm(forms.Form):
     """An amount for each offer, empty for none; who receives and secures; and what happens at the expiry."""
 
-    receiver = forms.TypedChoiceField(label="Receiving account", coerce=int)
+    receiver = forms.TypedChoiceField(label=tell("Receiving account"), coerce=int)
     accounts = forms.TypedMultipleChoiceField(
-        label="Collateral accounts",
+        label=tell("Collateral accounts"),
         coerce=int,
         widget=forms.CheckboxSelectMultiple,
         required=False,
-        help_text="Their Spot wallets secure the loan. Tick none when the receiver's group has its accounts already.",
+        help_text=tell(
+            "Their Spot wallets secure the loan. Tick none when the receiver's group has"
+            " its accounts already."
+        ),
     )
     coins = forms.MultipleChoiceField(
-        label="Collateral coins", widget=forms.CheckboxSelectMultiple, help_text="Only these count."
+        label=tell("Collateral coins"),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=tell("Only these count."),
     )
     at_expiry = forms.ChoiceField(
-        label="At expiry",
-        choices=[(REPAY, "Repay it from Spot"), (GO_ON, "Go on at the flexible rate")],
+        label=tell("At expiry"),
+        choices=[(REPAY, tell("Repay it from Spot")), (GO_ON, tell("Go on at the flexible rate"))],
         widget=forms.RadioSelect,
         initial=REPAY,
-        help_text="You can change this until the loan expires.",
+        help_text=tell("You can change this until the loan expires."),
     )
     key = key_field()
 
@@ -76,7 +82,9 @@ class TakeForm(forms.Form):
         self.standings = standings
         self.takings: tuple[Taking, ...] = ()
         for standing in standings:
-            self.fields[_name(standing)] = amount_field(f"Take of {standing.order}", required=False)
+            self.fields[_name(standing)] = amount_field(
+                tell("Take of {order}", order=standing.order), required=False
+            )
         self._offer("receiver", [(account.pk, str(account)) for account in choices.receivers])
         self._offer("accounts", [(a.pk, choices.secured_label(a)) for a in choices.secure])
         self._offer("coins", [(symbol, choices.coin_label(symbol)) for symbol in choices.collateral])
@@ -101,9 +109,16 @@ class TakeForm(forms.Form):
                 found.append(Taking(order.pk, order.annual_rate, amount))
         self.takings = tuple(found)
         if not found and not self.errors:
-            self.add_error(None, "Say of at least one offer how much you take.")
+            self.add_error(None, tell("Say of at least one offer how much you take."))
         if len(found) > MOST_ORDERS:
-            self.add_error(None, f"Take of at most {MOST_ORDERS} offers at once, not of {len(found)}.")
+            self.add_error(
+                None,
+                tell(
+                    "Take of at most {most_orders} offers at once, not of {count}.",
+                    most_orders=MOST_ORDERS,
+                    count=len(found),
+                ),
+            )
 
     def asked(self, asset: Asset, days: int, *, customer: Customer, request: HttpRequest) -> Request:
         """The request as the market reads it; for a valid form."""
@@ -178,7 +193,10 @@ def take(request: HttpRequest, customer: Customer, symbol: str, days: int) -> Ht
         return _page(here, form, None if form.errors else sheet)
     if isinstance(made, Approval):
         return redirect("accounts:firm_proposal", made.pk)
-    messages.success(request, f"{made} is paid out: {figures.plain(made.amount, made.asset_id)}.")
+    messages.success(
+        request,
+        tell("{made} is paid out: {amount}.", made=made, amount=figures.plain(made.amount, made.asset_id)),
+    )
     return redirect("loans:loan", made.pk)
 
 
@@ -206,7 +224,13 @@ def _taken(here: _Asked, form: TakeForm, sheet: TermSheet) -> Loan | Approval | 
     request, actor, key = here.request, actor_of(here.request), key_of(form)
     agreement = people.needs_agreement(customer=here.customer, at=here.at)
     if agreement is not None and request.POST.get(AGREEMENT) != agreement.version:
-        form.add_error(None, f"Tick that you accept version {agreement.version} of the borrowing agreement.")
+        form.add_error(
+            None,
+            tell(
+                "Tick that you accept version {version} of the borrowing agreement.",
+                version=agreement.version,
+            ),
+        )
         return None
     told: dict[str, Any] = {
         "request": sheet.request,
@@ -242,7 +266,9 @@ def _proposed(here: _Asked, form: TakeForm, sheet: TermSheet, told: dict[str, An
             here.request,
             command="vip.take",
             arguments=told,
-            title=f"Take {amount} for {here.days} days from the fixed-rate market",
+            title=tell(
+                "Take {amount} for {days} days from the fixed-rate market", amount=amount, days=here.days
+            ),
             facts=second_person.of_sheet(sheet),
             at=here.at,
             key=key_of(form),
@@ -275,7 +301,7 @@ def _market_now(asked: second_person.Arguments, at: datetime) -> dict[str, str]:
     try:
         sheet = market.check(asked["request"], asked["takings"], at=at)
     except Refused as refusal:
-        return {"Possible": f"no: {refusal.message}"}
+        return {"Possible": tell("no: {message}", message=refusal.message)}
     return second_person.of_now(sheet, accepted=asked.get("accepted", ""))
 
 

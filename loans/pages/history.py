@@ -21,6 +21,7 @@ from accounts import exports
 from accounts.models import Account, Asset, Customer
 from accounts.pages.access import customer_of, limited_to, user_of
 from accounts.pages.forms import REFUSED, refuse
+from accounts.words import joined, tell
 from loans import histories
 from loans.histories import Asked, BadPeriod, Scope
 from loans.pages.desk_access import clients_of
@@ -37,35 +38,37 @@ class HistoryForm(forms.Form):
     """Whole days, both included; empty is the last 90 days. Every other field narrows down."""
 
     since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        label=tell("From"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
     until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        label=tell("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
-    coin = forms.ChoiceField(label="Coin", required=False)
-    account = forms.TypedChoiceField(label="Account", required=False, coerce=int, empty_value=None)
+    coin = forms.ChoiceField(label=tell("Coin"), required=False)
+    account = forms.TypedChoiceField(label=tell("Account"), required=False, coerce=int, empty_value=None)
     loan = forms.RegexField(
-        label="Loan",
+        label=tell("Loan"),
         required=False,
         regex=r"^\s*(?:[Ll]-)?[0-9]{1,9}\s*$",
-        error_messages={"invalid": "A loan has a number, such as L-0042."},
+        error_messages={"invalid": tell("A loan has a number, such as L-0042.")},
     )
 
     def __init__(self, *args: Any, scope: Scope, tab: Tab, at: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tab, self.at = tab, at
         coins = Asset.objects.order_by("pk").values_list("pk", flat=True)
-        self.fields["coin"].choices = [("", "All"), *((coin, coin) for coin in coins)]  # type: ignore[attr-defined]
+        self.fields["coin"].choices = [("", tell("All")), *((coin, coin) for coin in coins)]  # type: ignore[attr-defined]
         accounts = Account.objects.filter(customer=scope.customer).order_by("pk")
         if scope.account is not None:
             accounts = accounts.filter(pk=scope.account.pk)
-        self.fields["account"].choices = [("", "All"), *((row.pk, str(row)) for row in accounts)]  # type: ignore[attr-defined]
+        self.fields["account"].choices = [("", tell("All")), *((row.pk, str(row)) for row in accounts)]  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
         since, until = found.get("since"), found.get("until")
         if not all(FIRST_DAY <= day <= LAST_DAY for day in (since, until) if day is not None):
-            raise forms.ValidationError(f"Choose days from {FIRST_DAY.year} to {LAST_DAY.year}.")
+            raise forms.ValidationError(
+                tell("Choose days from {year} to {year2}.", year=FIRST_DAY.year, year2=LAST_DAY.year)
+            )
         try:
             found["period"] = histories.period(
                 since=None if since is None else _midnight(since),
@@ -179,7 +182,7 @@ def rows_csv(request: HttpRequest, slug: str, client_id: int | None = None) -> H
     scope, tab, at = scope_of(request, client_id), _tab(slug), timezone.now()
     form = HistoryForm(request.GET, scope=scope, tab=tab, at=at)
     if not form.is_valid():
-        said = " ".join(str(message) for messages in form.errors.values() for message in messages)
+        said = joined(" ", (str(message) for messages in form.errors.values() for message in messages))
         return HttpResponse(said, status=400, content_type="text/plain; charset=utf-8")
     return StreamingHttpResponse(
         exports.csv_lines(header(tab), _rows(tab, scope, form, at)),

@@ -7,6 +7,7 @@ from typing import Any, Final
 from django.urls import reverse
 
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 
 ANYBODY: Final = "anybody"
 HOUSE: Final = "house"  # who may follow a link
@@ -35,8 +36,13 @@ class Column:
 # --- Figures and links ----------------------------------------------------------------------------------
 
 
-def instant(field: str, title: str = "At") -> Column:
-    return Column(title, f"{_last(field)}_utc", of(field), show=lambda row: figures.when(of(field)(row)))
+def instant(field: str, title: str = tell("At")) -> Column:
+    return Column(
+        title,
+        tell("{field}_utc", field=_last(field)),
+        of(field),
+        show=lambda row: figures.when(of(field)(row)),
+    )
 
 
 def of(field: str) -> Value:
@@ -59,7 +65,11 @@ def amount(title: str, field: str, asset: str, *, posting: bool = False) -> Colu
 
 def usd(title: str, field: str) -> Column:
     return Column(
-        title, f"{field}_usd", of(field), show=lambda row: figures.usd(of(field)(row)), is_figure=True
+        title,
+        tell("{field}_usd", field=field),
+        of(field),
+        show=lambda row: figures.usd(of(field)(row)),
+        is_figure=True,
     )
 
 
@@ -83,8 +93,8 @@ def rate(title: str, field: str) -> Column:
     )
 
 
-def loan(field: str, title: str = "Loan") -> Column:
-    return Column(title, "loan", of(field), link=lambda row: to_loan(of(f"{field}.pk")(row)))
+def loan(field: str, title: str = tell("Loan")) -> Column:
+    return Column(title, tell("loan"), of(field), link=lambda row: to_loan(of(f"{field}.pk")(row)))
 
 
 def to_loan(pk: int | None) -> str:
@@ -102,8 +112,8 @@ def to_group(pk: int | None) -> str:
 def entry(field: str = "entry_id") -> Column:
     """The house may follow it to the journal entry; a borrower has no ledger to look at."""
     return Column(
-        "Entry",
-        "entry",
+        tell("Entry"),
+        tell("entry"),
         of(field),
         show=lambda row: "" if of(field)(row) is None else f"J-{of(field)(row)}",
         link=lambda row: (
@@ -124,7 +134,7 @@ def only_in_file(field: str) -> Column:
 
 
 def several(title: str, field: str) -> Column:
-    return Column(title, field, lambda row: " ".join(map(str, of(field)(row))))
+    return Column(title, field, lambda row: joined(" ", map(str, of(field)(row))))
 
 
 def _last(field: str) -> str:

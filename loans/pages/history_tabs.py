@@ -9,6 +9,7 @@ from typing import Any, Final
 from django.urls import reverse
 
 from accounts.templatetags import figures
+from accounts.words import capital, joined, tell
 from loans import histories
 from loans.histories import Asked, Part, Scope, market
 from loans.pages.history_columns import (
@@ -58,24 +59,33 @@ class Tab:
 
 def _rate_of_order(row: histories.OrderRow) -> str:
     shown = figures.rate(row.annual_rate)
-    return f"flexible, {shown}" if row.rate is None else shown
+    return tell("flexible, {shown}", shown=shown) if row.rate is None else shown
 
 
 def _effects(row: histories.Adjustment, name: str) -> str:
-    return ", ".join(
-        figures.ltv(value) for value in (getattr(effect, name) for effect in row.effects) if value is not None
+    return joined(
+        ", ",
+        (
+            figures.ltv(value)
+            for value in (getattr(effect, name) for effect in row.effects)
+            if value is not None
+        ),
     )
 
 
 def _moved(row: histories.Adjustment) -> str:
     if row.amount is None:
         return ""
-    got = f" for {figures.plain(row.got_amount, row.got_asset)}" if row.got_amount is not None else ""
+    got = (
+        tell(" for {got_amount}", got_amount=figures.plain(row.got_amount, row.got_asset))
+        if row.got_amount is not None
+        else ""
+    )
     return f"{figures.plain(row.amount, row.asset)}{got}"
 
 
 def _held(row: histories.CollateralRow) -> str:
-    return ", ".join(figures.plain(amount, asset) for asset, amount, _ in row.coins)
+    return joined(", ", (figures.plain(amount, asset) for asset, amount, _ in row.coins))
 
 
 def _limit(value: Decimal | None) -> str:
@@ -84,39 +94,50 @@ def _limit(value: Decimal | None) -> str:
 
 def tiers_plain(tiers: Tiers) -> str:
     """Ratios by tier for a file."""
-    return "; ".join(f"from {tier.floor.normalize():f} USD: {tier.ratio.normalize():f}" for tier in tiers)
+    return joined(
+        "; ",
+        (
+            tell("from {floor:f} USD: {ratio:f}", floor=tier.floor.normalize(), ratio=tier.ratio.normalize())
+            for tier in tiers
+        ),
+    )
 
 
 _TERM = Column(
-    "Term", "term_days", of("term_days"), show=lambda row: f"{row.term_days} d" if row.term_days else "open"
+    tell("Term"),
+    "term_days",
+    of("term_days"),
+    show=lambda row: tell("{term_days} d", term_days=row.term_days) if row.term_days else "open",
 )
-_STATUS = Column("Status", "status", of("public_status"), show=lambda row: row.row.status.value)
+_STATUS = Column(tell("Status"), tell("status"), of("public_status"), show=lambda row: row.row.status.value)
 _ORDER: Final = (
     loan("loan"),
     _STATUS,
-    amount("Owed", "total_debt", "loan.asset"),
+    amount(tell("Owed"), "total_debt", "loan.asset"),
     only_in_file("loan.asset"),
     Column(
-        "Rate",
+        tell("Rate"),
         "annual_rate",
         lambda row: "flexible" if row.rate is None else row.rate,
         show=_rate_of_order,
         is_figure=True,
     ),
-    amount("Interest due", "residual_interest", "loan.asset"),
+    amount(tell("Interest due"), "residual_interest", "loan.asset"),
     ltv("LTV", "ltv", known=lambda row: row.ltv is not None),
     Column(
-        "Expires",
+        tell("Expires"),
         "expires_at_utc",
         of("expires_at"),
         show=lambda row: figures.when(row.expires_at, "day") or "open",
     ),
-    Column("Drawn", "loan_date_utc", of("loan_date"), show=lambda row: figures.when(row.loan_date, "day")),
+    Column(
+        tell("Drawn"), "loan_date_utc", of("loan_date"), show=lambda row: figures.when(row.loan_date, "day")
+    ),
     _TERM,
-    usd("Recognised, group", "collateral_value"),
-    usd("Has to stay, group", "locked_value"),
-    several("Collateral accounts", "collateral_accounts"),
-    several("Coins", "collateral_coins"),
+    usd(tell("Recognised, group"), "collateral_value"),
+    usd(tell("Has to stay, group"), "locked_value"),
+    several(tell("Collateral accounts"), "collateral_accounts"),
+    several(tell("Coins"), "collateral_coins"),
 )
 
 
@@ -141,136 +162,156 @@ def _timeless(rows: Callable[[Scope, Asked], Part[Any]]) -> Rows:
 
 
 TABS: Final[tuple[Tab, ...]] = (
-    Tab("ongoing", "Ongoing", "what is owed now", "Nothing is owed.", _ongoing, _ORDER, dated=False),
-    Tab("orders", "Loans", "by the day they were drawn", "No loan was drawn in this time.", _orders, _ORDER),
+    Tab(
+        "ongoing",
+        tell("Ongoing"),
+        tell("what is owed now"),
+        tell("Nothing is owed."),
+        _ongoing,
+        _ORDER,
+        dated=False,
+    ),
+    Tab(
+        "orders",
+        tell("Loans"),
+        tell("by the day they were drawn"),
+        tell("No loan was drawn in this time."),
+        _orders,
+        _ORDER,
+    ),
     Tab(
         "requests",
-        "Requests",
-        "one row per coin asked for",
-        "Nothing was asked for in this time.",
+        tell("Requests"),
+        tell("one row per coin asked for"),
+        tell("Nothing was asked for in this time."),
         _requests,
         (
             Column(
-                "Request",
-                "request",
+                tell("Request"),
+                tell("request"),
                 of("application"),
                 link=lambda row: reverse("loans:request", args=[row.application.pk]),
                 linked_for=BORROWER,
             ),
             Column(
-                "Status",
-                "status",
+                tell("Status"),
+                tell("status"),
                 of("public_status"),
-                show=lambda row: row.status[:1].upper() + row.status[1:],
+                show=lambda row: capital(row.status),
             ),
-            amount("Asked for", "line.amount", "line.asset"),
+            amount(tell("Asked for"), "line.amount", "line.asset"),
             only_in_file("line.asset_id"),
             _TERM,
-            words("Paid into", "application.receiver"),
-            several("Collateral accounts", "accounts"),
-            several("Coins", "coins"),
+            words(tell("Paid into"), "application.receiver"),
+            several(tell("Collateral accounts"), "accounts"),
+            several(tell("Coins"), "coins"),
             loan("loan"),
-            instant("application.submitted_at", "Sent"),
+            instant("application.submitted_at", tell("Sent")),
         ),
     ),
     Tab(
         "repayments",
-        "Repayments",
-        "what reduced the debts",
-        "Nothing was repaid in this time.",
+        tell("Repayments"),
+        tell("what reduced the debts"),
+        tell("Nothing was repaid in this time."),
         _timeless(histories.repayments),
         (
             loan("loan"),
             instant("at"),
-            words("Status", "status"),
-            amount("Paid", "total", "asset"),
-            amount("Principal", "principal", "asset"),
-            amount("Interest", "interest", "asset"),
-            amount("Late fee", "late_fee", "asset"),
+            words(tell("Status"), "status"),
+            amount(tell("Paid"), "total", "asset"),
+            amount(tell("Principal"), "principal", "asset"),
+            amount(tell("Interest"), "interest", "asset"),
+            amount(tell("Late fee"), "late_fee", "asset"),
             only_in_file("asset"),
-            words("How", "way"),
-            words("Why not", "note"),
+            words(tell("How"), "way"),
+            words(tell("Why not"), "note"),
             entry(),
         ),
     ),
     Tab(
         "renewals",
-        "Renewals",
-        "orders that continue another",
-        "No loan was renewed in this time.",
+        tell("Renewals"),
+        tell("orders that continue another"),
+        tell("No loan was renewed in this time."),
         _timeless(histories.renewals),
         (
-            loan("loan", "New order"),
-            Column("Continues", "renews", of("renewed"), link=lambda row: to_loan(row.renewed.pk)),
+            loan("loan", tell("New order")),
+            Column(
+                tell("Continues"), tell("renews"), of("renewed"), link=lambda row: to_loan(row.renewed.pk)
+            ),
             instant("at"),
-            amount("Principal", "principal", "loan.asset"),
-            amount("Interest paid first", "interest_paid", "loan.asset"),
-            instant("due_before", "Was due"),
-            instant("due_after", "Is due"),
+            amount(tell("Principal"), "principal", "loan.asset"),
+            amount(tell("Interest paid first"), "interest_paid", "loan.asset"),
+            instant("due_before", tell("Was due")),
+            instant("due_after", tell("Is due")),
         ),
     ),
     Tab(
         "liquidations",
-        "Liquidations",
-        "forced sales, and the steps of a chosen de-leveraging",
-        "Nothing was sold from collateral in this time.",
+        tell("Liquidations"),
+        tell("forced sales, and the steps of a chosen de-leveraging"),
+        tell("Nothing was sold from collateral in this time."),
         _timeless(histories.liquidations),
         (
-            Column("Liquidation", "liquidation", str, link=lambda row: to_liquidation(row.pk)),
-            Column("Group", "group", of("group"), link=lambda row: to_group(row.group_id)),
-            Column("Cause", "cause", of("cause"), show=lambda row: row.get_cause_display()),
-            Column("Result", "status", of("status"), show=lambda row: row.get_status_display()),
+            Column(tell("Liquidation"), tell("liquidation"), str, link=lambda row: to_liquidation(row.pk)),
+            Column(tell("Group"), tell("group"), of("group"), link=lambda row: to_group(row.group_id)),
+            Column(tell("Cause"), tell("cause"), of("cause"), show=lambda row: row.get_cause_display()),
+            Column(tell("Result"), tell("status"), of("status"), show=lambda row: row.get_status_display()),
             ltv("LTV", "ltv"),
-            ltv("LTV at the end", "end_ltv", known=lambda row: row.end_ltv is not None),
-            usd("Debt", "debt_value"),
-            usd("Sold", "sold_usd"),
-            usd("Fee", "fee_usd"),
-            usd("Still owed", "shortfall_usd"),
-            instant("started_at", "Started"),
-            instant("ended_at", "Ended"),
+            ltv(tell("LTV at the end"), "end_ltv", known=lambda row: row.end_ltv is not None),
+            usd(tell("Debt"), "debt_value"),
+            usd(tell("Sold"), "sold_usd"),
+            usd(tell("Fee"), "fee_usd"),
+            usd(tell("Still owed"), "shortfall_usd"),
+            instant("started_at", tell("Started")),
+            instant("ended_at", tell("Ended")),
         ),
     ),
     Tab(
         "adjustments",
-        "LTV adjustments",
-        "collateral in and out, trades, accounts",
-        "Collateral did not change in this time.",
+        tell("LTV adjustments"),
+        tell("collateral in and out, trades, accounts"),
+        tell("Collateral did not change in this time."),
         _timeless(histories.adjustments),
         (
-            words("What", "what"),
+            words(tell("What"), "what"),
             instant("at"),
-            Column("Moved", "amount", of("amount"), show=_moved, is_figure=True),
+            Column(tell("Moved"), tell("amount"), of("amount"), show=_moved, is_figure=True),
             only_in_file("asset"),
-            several("Accounts", "accounts"),
+            several(tell("Accounts"), "accounts"),
             Column(
-                "Direction",
-                "direction",
-                lambda row: " ".join(effect.direction for effect in row.effects),
-                show=lambda row: ", ".join(effect.direction.lower() for effect in row.effects),
+                tell("Direction"),
+                tell("direction"),
+                lambda row: joined(" ", (effect.direction for effect in row.effects)),
+                show=lambda row: joined(", ", (effect.direction.lower() for effect in row.effects)),
             ),
-            Column("LTV before", "ltv_before", lambda row: _effects(row, "ltv_before"), is_figure=True),
-            Column("LTV after", "ltv_after", lambda row: _effects(row, "ltv_after"), is_figure=True),
+            Column(tell("LTV before"), "ltv_before", lambda row: _effects(row, "ltv_before"), is_figure=True),
+            Column(tell("LTV after"), "ltv_after", lambda row: _effects(row, "ltv_after"), is_figure=True),
             entry(),
         ),
     ),
     Tab(
         "interest",
-        "Interest",
-        "one row per charge; a day is charged at the 00:00 UTC that ends it",
-        "Nothing was charged in this time.",
+        tell("Interest"),
+        tell("one row per charge; a day is charged at the 00:00 UTC that ends it"),
+        tell("Nothing was charged in this time."),
         _timeless(histories.interest),
         (
             loan("loan"),
-            instant("at", "Charged at"),
-            instant("period_start", "From"),
-            amount("Principal", "basis", "asset"),
-            rate("Rate a year", "annual_rate"),
-            amount("Interest", "interest", "asset", posting=True),
-            amount("Late fee", "late_fee", "asset", posting=True),
+            instant("at", tell("Charged at")),
+            instant("period_start", tell("From")),
+            amount(tell("Principal"), "basis", "asset"),
+            rate(tell("Rate a year"), "annual_rate"),
+            amount(tell("Interest"), "interest", "asset", posting=True),
+            amount(tell("Late fee"), "late_fee", "asset", posting=True),
             only_in_file("asset"),
-            words("Formula", "formula"),
+            words(tell("Formula"), "formula"),
             Column(
-                "Runs as", "latest", lambda row: f"L-{row.latest:04d}", link=lambda row: to_loan(row.latest)
+                tell("Runs as"),
+                tell("latest"),
+                lambda row: f"L-{row.latest:04d}",
+                link=lambda row: to_loan(row.latest),
             ),
             entry(),
         ),
@@ -278,100 +319,108 @@ TABS: Final[tuple[Tab, ...]] = (
     ),
     Tab(
         "flows",
-        "All flows",
-        "everything by type of income",
-        "Nothing came, went or was charged in this time.",
+        tell("All flows"),
+        tell("everything by type of income"),
+        tell("Nothing came, went or was charged in this time."),
         _timeless(histories.flows),
         (
-            words("Type", "type"),
+            words(tell("Type"), "type"),
             instant("at"),
-            amount("Amount", "amount", "asset"),
+            amount(tell("Amount"), "amount", "asset"),
             only_in_file("asset"),
-            words("Account", "account"),
+            words(tell("Account"), "account"),
             Column(
-                "Loan",
-                "loan",
+                tell("Loan"),
+                tell("loan"),
                 lambda row: "" if row.loan is None else f"L-{row.loan:04d}",
                 link=lambda row: to_loan(row.loan),
             ),
             Column(
-                "Liquidation",
-                "liquidation",
+                tell("Liquidation"),
+                tell("liquidation"),
                 lambda row: "" if row.liquidation is None else f"X-{row.liquidation}",
                 link=lambda row: to_liquidation(row.liquidation),
             ),
-            words("Note", "note"),
+            words(tell("Note"), "note"),
             entry(),
         ),
         every=lambda scope, asked: histories.all_flows(scope, asked)[::-1],
     ),
     Tab(
         "collateral",
-        "Collateral accounts",
-        "as they stand now",
-        "No account secures a loan now.",
+        tell("Collateral accounts"),
+        tell("as they stand now"),
+        tell("No account secures a loan now."),
         _collateral,
         (
-            Column("Account", "account", of("account.pk"), show=of("account")),
+            Column(tell("Account"), tell("account"), of("account.pk"), show=of("account")),
             Column(
-                "Secures",
-                "group",
+                tell("Secures"),
+                tell("group"),
                 of("group"),
                 link=lambda row: "" if row.collateral_value is None else to_group(row.group.pk),
             ),
-            Column("Holds", "coins", _held),
-            usd("Market value", "market_value"),
-            usd("Recognised, group", "collateral_value"),
-            usd("Has to stay, group", "locked_value"),
+            Column(tell("Holds"), tell("coins"), _held),
+            usd(tell("Market value"), "market_value"),
+            usd(tell("Recognised, group"), "collateral_value"),
+            usd(tell("Has to stay, group"), "locked_value"),
             ltv("LTV", "ltv", known=lambda row: row.ltv is not None),
         ),
         dated=False,
     ),
     Tab(
         "rates",
-        "Rates",
-        "published, a year, at your level",
-        "No rate was published in this time. Choose a coin.",
+        tell("Rates"),
+        tell("published, a year, at your level"),
+        tell("No rate was published in this time. Choose a coin."),
         _timeless(market.rate_changes),
         (
-            words("Coin", "asset"),
-            words("Kind", "kind"),
-            instant("starts_at", "From"),
-            rate("Rate a year", "annual_rate"),
+            words(tell("Coin"), "asset"),
+            words(tell("Kind"), "kind"),
+            instant("starts_at", tell("From")),
+            rate(tell("Rate a year"), "annual_rate"),
         ),
     ),
     Tab(
         "loan-coins",
-        "Loan coins",
-        "rates and limits of one order today",
-        "No coin is lent now.",
+        tell("Loan coins"),
+        tell("rates and limits of one order today"),
+        tell("No coin is lent now."),
         lambda scope, asked, at: market.loanable_part(scope, asked, at=at),
         (
-            words("Coin", "asset"),
-            rate("Flexible", "flexible"),
-            rate("Fixed 30 d", "fixed_30"),
-            rate("Fixed 60 d", "fixed_60"),
+            words(tell("Coin"), "asset"),
+            rate(tell("Flexible"), "flexible"),
+            rate(tell("Fixed 30 d"), "fixed_30"),
+            rate(tell("Fixed 60 d"), "fixed_60"),
             Column(
-                "Least", "minimum_usd", of("minimum"), show=lambda row: _limit(row.minimum), is_figure=True
+                tell("Least"),
+                "minimum_usd",
+                of("minimum"),
+                show=lambda row: _limit(row.minimum),
+                is_figure=True,
             ),
             Column(
-                "Most", "maximum_usd", of("maximum"), show=lambda row: _limit(row.maximum), is_figure=True
+                tell("Most"),
+                "maximum_usd",
+                of("maximum"),
+                show=lambda row: _limit(row.maximum),
+                is_figure=True,
             ),
-            words("VIP level", "vip_level"),
+            words(tell("VIP level"), "vip_level"),
         ),
         dated=False,
     ),
     Tab(
         "collateral-coins",
-        "Collateral coins",
-        "what counts of each, by market value",
-        "No coin counts now.",
+        tell("Collateral coins"),
+        tell("what counts of each, by market value"),
+        tell("No coin counts now."),
         lambda scope, asked, at: market.collateral_part(scope, asked, at=at),
         (
-            words("Coin", "asset"),
+            words(tell("Coin"), "asset"),
             Column(
-                "Counts",
-                "tiers",
+                tell("Counts"),
+                tell("tiers"),
                 lambda row: tiers_plain(row.tiers),
                 show=lambda row: ratios_in_words(row.tiers),
             ),

@@ -20,6 +20,7 @@ from accounts.models import Account, Agreement, Asset, Customer, LedgerAccount, 
 from accounts.money import ZERO
 from accounts.pages.access import customer_of, limited_to, user_of
 from accounts.people import needs_agreement
+from accounts.words import tell
 from loans import limits, queries, ratecards
 from loans.models import Application, Loan, Product, RateType
 from loans.policy import policy_of
@@ -142,8 +143,8 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def _greeting(at: datetime) -> str:
     if at.hour < 5 or at.hour >= 18:
-        return "Good evening"
-    return "Good morning" if at.hour < 12 else "Good afternoon"
+        return tell("Good evening")
+    return tell("Good morning") if at.hour < 12 else tell("Good afternoon")
 
 
 # --- The groups -----------------------------------------------------------------------------------------

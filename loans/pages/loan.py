@@ -44,6 +44,7 @@ from accounts.pages.forms import (
 )
 from accounts.pages.tables import Column, Filter, Table
 from accounts.powers import Power
+from accounts.words import tell
 from loans import queries
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, is_manager, is_of_the_house
@@ -78,8 +79,14 @@ class RepayForm(forms.Form):
     """By amount, or by share of what closes the loan."""
 
     how = forms.ChoiceField(
-        label="How much",
-        choices=[(AMOUNT, "Amount"), ("25", "25 %"), ("50", "50 %"), ("75", "75 %"), ("100", "All")],
+        label=tell("How much"),
+        choices=[
+            (AMOUNT, tell("Amount")),
+            ("25", "25 %"),
+            ("50", "50 %"),
+            ("75", "75 %"),
+            ("100", tell("All")),
+        ],
         widget=forms.RadioSelect,
         initial=AMOUNT,
     )
@@ -106,16 +113,18 @@ class AutoRepayForm(forms.Form):
     """One button: the other way than it is now."""
 
     on = forms.TypedChoiceField(
-        coerce=lambda value: value == "on", choices=[("on", "On"), ("off", "Off")], widget=forms.HiddenInput
+        coerce=lambda value: value == "on",
+        choices=[("on", tell("On")), ("off", tell("Off"))],
+        widget=forms.HiddenInput,
     )
     key = key_field()
 
 
 class RenewForm(forms.Form):
     term = forms.TypedChoiceField(
-        label="New term",
+        label=tell("New term"),
         coerce=int,
-        choices=[(30, "30 days"), (60, "60 days")],
+        choices=[(30, tell("30 days")), (60, tell("60 days"))],
         widget=forms.RadioSelect,
         initial=30,
     )
@@ -125,29 +134,32 @@ class RenewForm(forms.Form):
 LOANS: Final = Table(
     name="loans",
     columns=(
-        Column("loan", "Loan", text=str),
-        Column("drawn", "Drawn", text=lambda row: row.drawn_at, sort=("drawn_at",)),
-        Column("status", "Status", sort=("debt__closed_at",)),
-        Column("group", "Group", text=lambda row: row.group.name, sort=("group__name",)),
-        Column("coin", "Coin", text=lambda row: row.asset_id, on_page=False),
-        Column("principal", "Principal", text=lambda row: row.amount, sort=("asset", "amount"), n=True),
-        Column("owed", "Owed", n=True),
-        Column("rate", "Rate", n=True),
-        Column("day", "Per day", n=True),
-        Column("due", "Due", text=lambda row: row.debt.due_at, sort=("debt__due_at",), n=True),
-        Column("closed", "Closed", text=lambda row: row.debt.closed_at, on_page=False),
+        Column("loan", tell("Loan"), text=str),
+        Column("drawn", tell("Drawn"), text=lambda row: row.drawn_at, sort=("drawn_at",)),
+        Column("status", tell("Status"), sort=("debt__closed_at",)),
+        Column("group", tell("Group"), text=lambda row: row.group.name, sort=("group__name",)),
+        Column("coin", tell("Coin"), text=lambda row: row.asset_id, on_page=False),
+        Column("principal", tell("Principal"), text=lambda row: row.amount, sort=("asset", "amount"), n=True),
+        Column("owed", tell("Owed"), n=True),
+        Column("rate", tell("Rate"), n=True),
+        Column("day", tell("Per day"), n=True),
+        Column("due", tell("Due"), text=lambda row: row.debt.due_at, sort=("debt__due_at",), n=True),
+        Column("closed", tell("Closed"), text=lambda row: row.debt.closed_at, on_page=False),
     ),
     order=("-drawn_at", "-pk"),
     search=("asset__symbol", "group__name"),
-    finds="by coin or group",
+    finds=tell("by coin or group"),
     filters=(
         Filter(
             "state",
-            "State",
+            tell("State"),
             {
-                "open": ("Open", Q(debt__closed_at__isnull=True)),
-                "overdue": ("Overdue", Q(debt__closed_at__isnull=True, debt__overdue_since__isnull=False)),
-                "closed": ("Closed", Q(debt__closed_at__isnull=False)),
+                "open": (tell("Open"), Q(debt__closed_at__isnull=True)),
+                "overdue": (
+                    tell("Overdue"),
+                    Q(debt__closed_at__isnull=True, debt__overdue_since__isnull=False),
+                ),
+                "closed": (tell("Closed"), Q(debt__closed_at__isnull=False)),
             },
         ),
     ),
@@ -227,7 +239,9 @@ def renew(request: HttpRequest, customer: Customer, loan_id: int) -> HttpRespons
             refuse(form, refusal)
         else:
             stands = standing_words(book.state_of(row.group, at=at))
-            messages.success(request, f"{renewed_words(row, new, at=at)} {stands}")
+            messages.success(
+                request, tell("{row} {stands}", row=renewed_words(row, new, at=at), stands=stands)
+            )
             return _gone(request, reverse("loans:loan", args=[new.pk]))
     return _page(request, row, at, renew_form=form, part=RENEW)
 
@@ -247,7 +261,10 @@ def switch_auto_repay(request: HttpRequest, customer: Customer, loan_id: int) ->
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"Auto-repay of {row} is {'on' if on else 'off'}.")
+            messages.success(
+                request,
+                tell("Auto-repay of {row} is {which}.", row=row, which=tell("on") if on else tell("off")),
+            )
             return redirect("loans:loan", row.pk)
     return _page(request, row, at, auto_form=form)
 
@@ -266,7 +283,7 @@ def _repay(request: HttpRequest, row: Loan) -> HttpResponse:
         return _page(request, row, at, repay_form=form, part=REPAY)
     if not is_pressed(request, form, row.group, at=at):
         if row.debt.closed_at is not None:
-            form.add_error(None, f"{row} is closed; nothing is owed on it.")
+            form.add_error(None, tell("{row} is closed; nothing is owed on it.", row=row))
             return _page(request, row, at, repay_form=form, part=REPAY)
         return _page(request, row, at, repay_form=form, part=REPAY, is_checked=True)
     try:
@@ -276,7 +293,12 @@ def _repay(request: HttpRequest, row: Loan) -> HttpResponse:
         return _page(
             request, row, at, repay_form=form, part=REPAY, is_broken=isinstance(refusal, PromiseBroken)
         )
-    messages.success(request, f"{paid_words(row, entry)} {standing_words(book.state_of(row.group, at=at))}")
+    messages.success(
+        request,
+        tell(
+            "{row} {group}", row=paid_words(row, entry), group=standing_words(book.state_of(row.group, at=at))
+        ),
+    )
     return _gone(request, reverse("loans:loan", args=[row.pk]))
 
 

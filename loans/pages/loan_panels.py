@@ -11,6 +11,7 @@ from accounts.models import LedgerAccount, User
 from accounts.money import ZERO, exact
 from accounts.pages.forms import refuse
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from loans import ratecards
 from loans.models import Loan
 from loans.vip import renewal, repayment
@@ -65,7 +66,9 @@ def payment_of(row: Loan, *, form: forms.Form, share: Decimal | None, at: dateti
     amount = repayment.amount_of(row, share, at=at) if share is not None else typed
     if amount > payoff.total:
         full = figures.plain(payoff.total, row.asset_id)
-        form.add_error("amount", f"{full} repays {row} in full; you cannot repay more.")
+        form.add_error(
+            "amount", tell("{full} repays {row} in full; you cannot repay more.", full=full, row=row)
+        )
         amount = payoff.total
     refusal = repayment.refusal_of(row, amount=amount, at=at)
     if refusal is not None and refusal.code != repayment.NotEnough.code:
@@ -113,21 +116,34 @@ def cure_again(request: HttpRequest, row: Loan, form: forms.Form, *, at: datetim
 
 def paid_words(row: Loan, entry: DebtEntry) -> str:
     """The confirmation of a repayment: how much, and what of it went where. R-GEN-51"""
-    parts = ((entry.late_fee, "late fee"), (entry.interest, "interest"), (entry.principal, "principal"))
+    parts = ((entry.late_fee, tell("late fee")), (entry.interest, "interest"), (entry.principal, "principal"))
     named = [(-amount, word) for amount, word in parts if amount]
     if len(named) == 1:
-        return f"{figures.plain(named[0][0], row.asset_id)} is paid on {row}, all of it {named[0][1]}."
+        return tell(
+            "{named} is paid on {row}, all of it {named2}.",
+            named=figures.plain(named[0][0], row.asset_id),
+            row=row,
+            named2=named[0][1],
+        )
     paid = figures.plain(sum((amount for amount, _ in named), ZERO), row.asset_id)
-    split = ", ".join(f"{figures.plain(amount, row.asset_id)} of {word}" for amount, word in named)
-    return f"{paid} is paid on {row}: {split}."
+    split = joined(
+        ", ",
+        (
+            tell("{amount} of {word}", amount=figures.plain(amount, row.asset_id), word=word)
+            for amount, word in named
+        ),
+    )
+    return tell("{paid} is paid on {row}: {split}.", paid=paid, row=row, split=split)
 
 
 def renewed_words(old: Loan, new: Loan, *, at: datetime) -> str:
     """The confirmation of a renewal: what it paid first, and until when it runs. R-VIP-41, R-VIP-42"""
     assert new.due_at is not None
-    told = f"{old} continues as {new} until {new.due_at:%-d %b %Y, %H:%M} UTC."
+    told = tell(
+        "{old} continues as {new} until {due_at:%-d %b %Y, %H:%M} UTC.", old=old, new=new, due_at=new.due_at
+    )
     entry = old.debt.entries.filter(kind=DebtEntry.Kind.REPAYMENT, at=at).order_by("-pk").first()
-    return told if entry is None else f"{paid_words(old, entry)} {told}"
+    return told if entry is None else tell("{old} {told}", old=paid_words(old, entry), told=told)
 
 
 def renewal_of(row: Loan, standing: Standing | None, at: datetime) -> Offer | None:

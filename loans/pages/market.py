@@ -22,6 +22,7 @@ from accounts.errors import Refused
 from accounts.models import Asset, Customer
 from accounts.pages.access import user_of
 from accounts.pages.forms import REFUSED
+from accounts.words import tell
 from loans.demo import market as hand
 from loans.pages.desk_access import clients_of
 from loans.pages.desk_rows import band_counts, group_rows, live_groups
@@ -43,12 +44,12 @@ LATEST = 12
 class PushForm(forms.Form):
     """The coin ("" is all of them but stable ones) and the step; the buttons carry the steps."""
 
-    asset = forms.ChoiceField(label="Coin", required=False)
-    step = forms.ChoiceField(choices=STEPS, error_messages={"required": "Choose by how much."})
+    asset = forms.ChoiceField(label=tell("Coin"), required=False)
+    step = forms.ChoiceField(choices=STEPS, error_messages={"required": tell("Choose by how much.")})
 
     def __init__(self, *args: Any, symbols: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        choices = [("", "All coins that are not stable"), *((symbol, symbol) for symbol in symbols)]
+        choices = [("", tell("All coins that are not stable")), *((symbol, symbol) for symbol in symbols)]
         self.fields["asset"].choices = choices  # type: ignore[attr-defined]
 
 
@@ -75,9 +76,14 @@ def market(request: HttpRequest) -> HttpResponse:
         except Refused as refusal:
             form.add_error(None, refusal.message)
         else:
-            said = asset or f"{len({tick.asset_id for tick in pushed})} coins"
+            said = asset or tell("{count} coins", count=len({tick.asset_id for tick in pushed}))
             messages.success(
-                request, f"{said} moved by {dict(STEPS)[step]}. The sweep looks within five seconds."
+                request,
+                tell(
+                    "{said} moved by {steps}. The sweep looks within five seconds.",
+                    said=said,
+                    steps=dict(STEPS)[step],
+                ),
             )
             return redirect("loans:market")
     context = {"form": form, "steps": STEPS, "quotes": _board(quotes)} | _seen(request, at)

@@ -16,6 +16,7 @@ from accounts.models import Customer
 from accounts.pages import firm_inbox
 from accounts.pages.access import actor_of, for_customer, user_of
 from accounts.pages.forms import key_of, refuse
+from accounts.words import tell
 from loans.models import Application, Loan, SignedSheet
 from loans.pages import second_person
 from loans.pages.bargain import AnswerForm, WantedForm
@@ -74,7 +75,10 @@ def _answer(
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"Version {told['version']} is declined; you can ask for other terms.")
+            messages.success(
+                request,
+                tell("Version {told} is declined; you can ask for other terms.", told=told["version"]),
+            )
             return redirect("loans:request", row.pk)
     return page_of(request, customer, row_of(customer, application_id), at=at, answer=form)
 
@@ -90,13 +94,15 @@ def _counter(
             request,
             command="vip.counter",
             arguments=told,
-            title=f"Ask for other terms than version {told['version']} of request {row}",
+            title=tell(
+                "Ask for other terms than version {told} of request {row}", told=told["version"], row=row
+            ),
             facts=second_person.of_wanted(told["wanted"], rate_type=row.rate_type),
             at=at,
             key=key,
         )
         return redirect("accounts:firm_proposal", waiting.pk)
-    messages.success(request, f"Version {offer.version} is sent to your VIP manager.")
+    messages.success(request, tell("Version {version} is sent to your VIP manager.", version=offer.version))
     return redirect("loans:request", row.pk)
 
 
@@ -111,13 +117,13 @@ def _accept(
             request,
             command="vip.accept_offer",
             arguments=told,
-            title=f"Accept version {told['version']} of request {row}",
+            title=tell("Accept version {told} of request {row}", told=told["version"], row=row),
             facts=second_person.of_offer(told, at),
             at=at,
             key=key,
         )
         return redirect("accounts:firm_proposal", waiting.pk)
-    messages.success(request, f"Version {told['version']} is accepted; it is in review now.")
+    messages.success(request, tell("Version {told} is accepted; it is in review now.", told=told["version"]))
     return redirect("loans:request", row.pk)
 
 

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from accounts.models import Asset, Customer
 from accounts.money import exact
 from accounts.pages.forms import key_field
+from accounts.words import tell
 
 
 class PercentField(forms.DecimalField):
@@ -41,18 +42,18 @@ class ProposalForm(forms.Form):
     """Something that takes effect at an instant, with a reason. `clients` are whom the user may set terms for."""
 
     effective_at = forms.DateTimeField(
-        label="In force from (UTC)",
+        label=tell("In force from (UTC)"),
         required=False,
-        help_text="YYYY-MM-DD HH:MM; empty is as soon as it is released.",
+        help_text=tell("YYYY-MM-DD HH:MM; empty is as soon as it is released."),
     )
-    reason = forms.CharField(label="Why", max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
+    reason = forms.CharField(label=tell("Why"), max_length=1000, widget=forms.Textarea(attrs={"rows": 2}))
     key = key_field()
 
     def __init__(self, *args: Any, clients: "QuerySet[Customer]", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         coins = list(Asset.objects.order_by("pk").values_list("pk", flat=True))
         if isinstance(asset := self.fields.get("asset"), forms.ChoiceField):
-            none = [] if asset.required else [("", "Every coin")]
+            none = [] if asset.required else [("", tell("Every coin"))]
             asset.choices = [*none, *((coin, coin) for coin in coins)]
         if isinstance(customer := self.fields.get("customer"), forms.ModelChoiceField):
             customer.queryset = clients.order_by("name", "pk")

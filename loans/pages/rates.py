@@ -21,6 +21,7 @@ from accounts import exports
 from accounts.models import Asset
 from accounts.pages.access import customer_of
 from accounts.pages.forms import REFUSED
+from accounts.words import joined, tell
 from loans import charts, ratecards, rates
 from loans.rates import Series
 
@@ -35,12 +36,12 @@ class PeriodForm(forms.Form):
     """Whole days, both included; empty is the last 90 days."""
 
     since = forms.DateField(
-        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        label=tell("From"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
     until = forms.DateField(
-        label="To", required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+        label=tell("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
-    level = forms.IntegerField(label="VIP level", required=False, min_value=0, max_value=9)
+    level = forms.IntegerField(label=tell("VIP level"), required=False, min_value=0, max_value=9)
 
     def __init__(self, *args: Any, today: date, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,12 +51,16 @@ class PeriodForm(forms.Form):
         found = super().clean() or {}
         until = found.get("until") or self.today
         if not all(FIRST_DAY <= day <= LAST_DAY for day in (until, found.get("since") or until)):
-            raise forms.ValidationError(f"Choose days from {FIRST_DAY.year} to {LAST_DAY.year}.")
+            raise forms.ValidationError(
+                tell("Choose days from {year} to {year2}.", year=FIRST_DAY.year, year2=LAST_DAY.year)
+            )
         since = found.get("since") or until - timedelta(days=DEFAULT_DAYS - 1)
         if since > until:
-            raise forms.ValidationError("The first day is after the last; swap them.")
+            raise forms.ValidationError(tell("The first day is after the last; swap them."))
         if (until - since).days >= MOST_DAYS:
-            raise forms.ValidationError(f"Choose at most {MOST_DAYS} days; ask twice for a longer time.")
+            raise forms.ValidationError(
+                tell("Choose at most {most_days} days; ask twice for a longer time.", most_days=MOST_DAYS)
+            )
         return found | {"since": since, "until": until}
 
 
@@ -186,4 +191,4 @@ def _chart(series: list[Series], asked: Asked) -> dict[str, Any]:
 
 
 def _said(form: PeriodForm) -> str:
-    return " ".join(str(message) for messages in form.errors.values() for message in messages)
+    return joined(" ", (str(message) for messages in form.errors.values() for message in messages))

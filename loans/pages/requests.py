@@ -16,6 +16,7 @@ from accounts.errors import Refused
 from accounts.models import Customer
 from accounts.pages.access import actor_of, for_customer
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans import queries
 from loans.models import Application, LoanEvent, Offer, SignedSheet
 from loans.pages.bargain import AnswerForm, WantedForm, standing_terms, talks_of
@@ -26,17 +27,17 @@ from risk.pages.track import Track, track
 
 PER_PAGE = 25
 WORDS = {
-    "submitted": "Terms accepted, in review",
-    "negotiating": "Other terms wanted",
-    "countered": "Other terms wanted",
-    "offered": "Your manager made an offer",
-    "expired": "Lapsed",
-    "approved": "Approved",
-    "partially_approved": "Approved in part",
-    "rejected": "Not approved",
-    "cancelled": "Cancelled",
-    "disbursed": "Paid out",
-    "waits_for_papers": "Waits for the check of your papers",
+    "submitted": tell("Terms accepted, in review"),
+    "negotiating": tell("Other terms wanted"),
+    "countered": tell("Other terms wanted"),
+    "offered": tell("Your manager made an offer"),
+    "expired": tell("Lapsed"),
+    "approved": tell("Approved"),
+    "partially_approved": tell("Approved in part"),
+    "rejected": tell("Not approved"),
+    "cancelled": tell("Cancelled"),
+    "disbursed": tell("Paid out"),
+    "waits_for_papers": tell("Waits for the check of your papers"),
 }
 
 
@@ -65,7 +66,7 @@ def one_request(request: HttpRequest, customer: Customer, application_id: int) -
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, f"{row} is cancelled.")
+            messages.success(request, tell("{row} is cancelled.", row=row))
             return redirect("loans:request", row.pk)
         row = row_of(customer, application_id)
     return page_of(request, customer, row, at=at, form=form)
@@ -132,7 +133,7 @@ def page_of(
 def words_of(event: LoanEvent) -> str:
     """What happened, for the borrower: with the version it was about."""
     words, version = WORDS.get(event.kind, event.kind), event.facts.get("version")
-    return f"{words}, version {version}" if version else words
+    return tell("{words}, version {version}", words=words, version=version) if version else words
 
 
 def left_out_of(row: Application) -> list[tuple[str, str]]:

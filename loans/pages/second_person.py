@@ -7,6 +7,7 @@ from typing import Any
 from accounts.models import Account
 from accounts.pages import firm_inbox
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from loans.models import Application, RateType
 from loans.pages.bargain import LABELS, terms_told
 from loans.vip import terms
@@ -25,12 +26,16 @@ def of_sheet(sheet: TermSheet) -> dict[str, str]:
     for line in sheet.accepted_lines:
         words[f"You receive, {line.asset}"] = figures.plain(line.amount, line.asset)
         if line.annual_rate is not None:
-            words[f"Rate, {line.asset}"] = f"{figures.rate(line.annual_rate)} {asked.rate_type}"
+            words[f"Rate, {line.asset}"] = tell(
+                "{annual_rate} {rate_type}",
+                annual_rate=figures.rate(line.annual_rate),
+                rate_type=asked.rate_type,
+            )
     words |= {
-        "Term": f"{asked.term_days} days" if asked.term_days else "open",
-        "Into": f"Spot, {named[asked.receiver_uid]}",
-        "Collateral accounts": ", ".join(str(named[uid]) for uid in asked.account_uids),
-        "Collateral coins": ", ".join(asked.coins),
+        "Term": tell("{term_days} days", term_days=asked.term_days) if asked.term_days else "open",
+        "Into": tell("Spot, {named}", named=named[asked.receiver_uid]),
+        "Collateral accounts": joined(", ", (str(named[uid]) for uid in asked.account_uids)),
+        "Collateral coins": joined(", ", asked.coins),
         "Purpose": asked.purpose,
     }
     return words | _ltv(sheet)
@@ -40,18 +45,20 @@ def of_wanted(want: Wanted, *, rate_type: str) -> dict[str, str]:
     """Other terms that the firm asks for."""
     is_fixed = rate_type == RateType.FIXED
     rates = {
-        f"Wanted rate, {rate.asset}": figures.rate(rate.rate)
+        tell("Wanted rate, {asset}", asset=rate.asset): figures.rate(rate.rate)
         if is_fixed
-        else f"flexible + {figures.rate(rate.rate)}"
+        else tell("flexible + {rate}", rate=figures.rate(rate.rate))
         for rate in want.rates
     }
-    lines = {f"Wanted: {LABELS[name]}": figures.line(getattr(want, name)) for name in LEVELS}
+    lines = {
+        tell("Wanted: {labels}", labels=LABELS[name]): figures.line(getattr(want, name)) for name in LEVELS
+    }
     return (
         rates
         | lines
         | {
-            "Wanted term": f"{want.term_days} days" if want.term_days else "open",
-            "Wanted overdue period": f"{want.overdue_hours} h",
+            "Wanted term": tell("{term_days} days", term_days=want.term_days) if want.term_days else "open",
+            "Wanted overdue period": tell("{overdue_hours} h", overdue_hours=want.overdue_hours),
         }
     )
 
@@ -62,9 +69,9 @@ def of_offer(asked: Arguments, at: datetime) -> dict[str, str]:
     offer = row.offers.filter(version=asked["version"]).first()
     if offer is None:
         return {}
-    status = "open" if offer.status == offer.Status.OPEN and offer.expires_at > at else "no longer open"
+    status = "open" if offer.status == offer.Status.OPEN and offer.expires_at > at else tell("no longer open")
     coins = {
-        f"You receive, {loan['asset']}": figures.plain(loan["amount"], loan["asset"])
+        tell("You receive, {loan}", loan=loan["asset"]): figures.plain(loan["amount"], loan["asset"])
         for loan in offer.body["loans"]
     }
     return {"Request": str(row), "The offer": status} | coins | terms_told(offer.body)
@@ -77,9 +84,13 @@ def _request_now(asked: Arguments, at: datetime) -> dict[str, str]:
 def of_now(sheet: TermSheet, *, accepted: str) -> dict[str, str]:
     """Whether it could be done now, and whether on the terms that the maker accepted."""
     problems = sheet.without(OURS).problems
-    possible = f"no: {' '.join(problem.message for problem in problems)}" if problems else "yes"
+    possible = (
+        tell("no: {problems}", problems=joined(" ", (problem.message for problem in problems)))
+        if problems
+        else "yes"
+    )
     is_same = accepted in ("", sheet.fingerprint)
-    same = "yes" if is_same else "no: take it back and check the terms anew"
+    same = "yes" if is_same else tell("no: take it back and check the terms anew")
     return {"Possible": possible, "Terms as your colleague accepted them": same} | _ltv(sheet)
 
 

@@ -14,6 +14,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Asset
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 from loans.models import Application, ApplicationLine, LoanEvent, Offer
 from loans.vip import offers, origination, papers, sheets, terms
 from loans.vip.moves import (
@@ -146,7 +147,7 @@ def _acceptable(request: Request, accepted: str, at: datetime) -> TermSheet:
         raise TermsRefused(sheet.problems)
     if accepted and accepted != sheet.fingerprint:
         raise TermsChanged(
-            "The terms have changed since you saw them; check the new terms and accept them again."
+            tell("The terms have changed since you saw them; check the new terms and accept them again.")
         )
     return sheet
 

@@ -11,6 +11,7 @@ from accounts.errors import Refused
 from accounts.models import LedgerAccount
 from accounts.money import ZERO
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 from loans.models import Loan, LoanEvent
 from loans.vip.at_expiry import OFF, ON, auto_repays
 from loans.vip.messages import said
@@ -39,11 +40,21 @@ def set_auto_repay(
     held = hold(loan_id)
     loan, debt = held.loan, held.debt
     if debt.residual_since is not None:
-        raise NotSwitchable(f"{loan} was liquidated; what is left of it is repaid by hand.")
+        raise NotSwitchable(tell("{loan} was liquidated; what is left of it is repaid by hand.", loan=loan))
     if debt.due_at is not None and at >= debt.due_at:
-        raise NotSwitchable(f"{loan} expired on {debt.due_at:%-d %B %Y %H:%M} UTC; repay it by hand.")
+        raise NotSwitchable(
+            tell(
+                "{loan} expired on {due_at:%-d %B %Y %H:%M} UTC; repay it by hand.",
+                loan=loan,
+                due_at=debt.due_at,
+            )
+        )
     if auto_repays(loan) == on:
-        raise NotSwitchable(f"Auto-repay of {loan} is {'on' if on else 'off'} already.")
+        raise NotSwitchable(
+            tell(
+                "Auto-repay of {loan} is {which} already.", loan=loan, which=tell("on") if on else tell("off")
+            )
+        )
     choose(loan, on=on, actor=actor, at=at)
     return loan
 
@@ -64,9 +75,14 @@ def repay_at_expiry(held: Held, *, actor: Actor, at: datetime) -> str:
     spot = held.wallets([LedgerAccount.Kind.SPOT])
     available = sum((wallet.balance for wallet in spot), ZERO)
     if available < payoff:
-        return (
-            f"Auto-repay could not repay it: {said(payoff)} {loan.asset_id} was needed and the Spot wallet of"
-            f" {loan.group.receiver} holds {said(available)}; {said(payoff - available)} {loan.asset_id} is missing."
+        return tell(
+            "Auto-repay could not repay it: {payoff} {asset} was needed and the Spot wallet of"
+            " {receiver} holds {available}; {payoff2} {asset} is missing.",
+            payoff=said(payoff),
+            asset=loan.asset_id,
+            receiver=loan.group.receiver,
+            available=said(available),
+            payoff2=said(payoff - available),
         )
     try:
         entry = take(
@@ -78,6 +94,6 @@ def repay_at_expiry(held: Held, *, actor: Actor, at: datetime) -> str:
             charged_to=debt.due_at,
         )
     except (RepaymentsClosed, groups.PriceTooOld, groups.NotPermitted) as refusal:
-        return f"Auto-repay could not repay it: {refusal.message}"
+        return tell("Auto-repay could not repay it: {message}", message=refusal.message)
     record(held, entry, amount=payoff, actor=actor, at=at)
     return ""

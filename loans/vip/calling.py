@@ -6,6 +6,7 @@ from typing import Final
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import User
+from accounts.words import tell
 from loans import ratecards
 from loans.models import Loan, LoanEvent
 from loans.vip import messages
@@ -55,18 +56,29 @@ def call_loan(
     loan, debt = held.loan, held.debt
     _refuse_others_client(loan, actor)
     if debt.residual_since is not None:
-        raise NotCallable(f"{loan} was liquidated; what is left of it is due already.")
+        raise NotCallable(tell("{loan} was liquidated; what is left of it is due already.", loan=loan))
     if debt.due_at is not None:
         how = "was called for" if debt.called_at else "expires on"
-        raise NotCallable(f"{loan} {how} {debt.due_at:%-d %B %Y %H:%M} UTC; only an open loan can be called.")
+        raise NotCallable(
+            tell(
+                "{loan} {how} {due_at:%-d %B %Y %H:%M} UTC; only an open loan can be called.",
+                loan=loan,
+                how=how,
+                due_at=debt.due_at,
+            )
+        )
     if not reason.strip():
-        raise BadCall("Say why the loan is called; the borrower will read it.")
+        raise BadCall(tell("Say why the loan is called; the borrower will read it."))
     earliest = earliest_due_at(loan, at=at)
     if not earliest <= due_at <= at + FURTHEST:
         hours = ratecards.product_at(loan.product, at=at).call_notice_hours
         raise BadCall(
-            f"A call gives at least {hours} hours and at most a year: choose a time from"
-            f" {earliest:%-d %B %Y %H:%M} UTC on."
+            tell(
+                "A call gives at least {hours} hours and at most a year: choose a time from"
+                " {earliest:%-d %B %Y %H:%M} UTC on.",
+                hours=hours,
+                earliest=earliest,
+            )
         )
     debts.bring_up_to_date([debt], at=at)
     debts.call(debt, due_at=due_at, at=at)
@@ -90,7 +102,9 @@ def _refuse_others_client(loan: Loan, actor: Actor) -> None:
     """The role was checked at the door; this is about whose client it is."""
     manager = User.objects.filter(pk=actor.user_id or 0, role=User.Role.VIP_MANAGER).first()
     if manager is not None and loan.customer.manager_id != manager.pk:
-        raise NotYourClient(f"{loan} belongs to another manager's client; ask them or a risk officer.")
+        raise NotYourClient(
+            tell("{loan} belongs to another manager's client; ask them or a risk officer.", loan=loan)
+        )
 
 
 def _sentence(reason: str) -> str:

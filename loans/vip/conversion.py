@@ -11,6 +11,7 @@ from django.db.models import Max
 
 from accounts import people
 from accounts.commands import Actor
+from accounts.words import tell
 from loans import ratecards
 from loans.models import Loan, LoanEvent, RateType
 from loans.ratecards import Quote
@@ -30,7 +31,10 @@ def convert_at_expiry(held: Held, *, actor: Actor, at: datetime) -> str:
     loan, debt = held.loan, held.debt
     begins = _begins_at(debt)
     if Liquidation.objects.filter(group=loan.group, status=Liquidation.Status.RUNNING).exists():
-        return f"It could not go on at the flexible rate: collateral of {loan.group.name} is being sold at the moment."
+        return tell(
+            "It could not go on at the flexible rate: collateral of {group} is being sold at the moment.",
+            group=loan.group.name,
+        )
     try:
         quote = ratecards.quote_for(
             customer=loan.customer,
@@ -41,8 +45,9 @@ def convert_at_expiry(held: Held, *, actor: Actor, at: datetime) -> str:
             at=begins,
         )
     except ratecards.NoRate:
-        return (
-            f"It could not go on at the flexible rate: none was published for {loan.asset_id} at its expiry."
+        return tell(
+            "It could not go on at the flexible rate: none was published for {asset} at its expiry.",
+            asset=loan.asset_id,
         )
     debts.bring_up_to_date([debt], at=begins)
     carried = Parts(late_fee=debt.late_fee, interest=debt.interest, principal=debt.principal)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from accounts.money import ZERO, exact
+from accounts.words import joined, tell
 from loans.vip.eligibility import Parties, Problem
 from risk import book, levels, parameters, valuation
 from risk.models import ProductCode
@@ -86,14 +87,19 @@ def effect_of(
 def _problems(parties: Parties, state: book.GroupState, effect: Effect) -> Iterator[Problem]:
     """R-GEN-22, R-GEN-33, R-VIP-13, R-VIP-52"""
     if not parties.request.coins:
-        yield Problem("coins", "no_coins", "Choose at least one collateral coin.")
+        yield Problem("coins", "no_coins", tell("Choose at least one collateral coin."))
     for symbol in dict.fromkeys(parties.request.coins):
         if symbol not in state.terms:
-            yield Problem("coins", "not_collateral", f"{symbol} is not accepted as collateral.")
+            yield Problem(
+                "coins", "not_collateral", tell("{symbol} is not accepted as collateral.", symbol=symbol)
+            )
     asked = {wish.asset for wish in parties.request.wishes}
     for symbol in state.stale_debts:
         if symbol not in asked:  # the coins asked for have said so themselves
-            message = f"There is no fresh price for {symbol}, which is owed already; try again shortly."
+            message = tell(
+                "There is no fresh price for {symbol}, which is owed already; try again shortly.",
+                symbol=symbol,
+            )
             yield Problem("wishes", "stale_price", message)
     grace_until = parties.group.grace_until if parties.group is not None else None
     before, lines = _judged_on(effect)
@@ -106,10 +112,18 @@ def _problems(parties: Parties, state: book.GroupState, effect: Effect) -> Itera
         in_grace=grace_until is not None and parties.at < grace_until,
     )
     if not verdict.allowed:
-        stale = ", ".join(state.stale_coins)
-        note = f" Without a fresh price these coins count nothing now: {stale}." if stale else ""
-        frozen = ", ".join(sorted(state.frozen_coins & set(parties.request.coins)))
-        note += f" Frozen as collateral, these count nothing for a new loan: {frozen}." if frozen else ""
+        stale = joined(", ", state.stale_coins)
+        note = (
+            tell(" Without a fresh price these coins count nothing now: {stale}.", stale=stale)
+            if stale
+            else ""
+        )
+        frozen = joined(", ", sorted(state.frozen_coins & set(parties.request.coins)))
+        note += (
+            tell(" Frozen as collateral, these count nothing for a new loan: {frozen}.", frozen=frozen)
+            if frozen
+            else ""
+        )
         yield Problem("account_uids", "ltv_too_high", verdict.reason + note)
 
 

@@ -12,6 +12,7 @@ from decimal import Decimal
 from accounts.models import Account, Asset, Customer, User
 from accounts.money import MAX_AMOUNT, round_down
 from accounts.people import needs_agreement
+from accounts.words import tell
 from loans.models import Product, RateType
 from loans.policy import Policy, policy_of
 from loans.ratecards import FIXED_TERMS
@@ -127,7 +128,11 @@ def _acts_for_the_master(parties: Parties) -> Iterator[Problem]:
     request, customer = parties.request, parties.customer
     for_all = customer.memberships.filter(user__is_active=True, account=None)
     if not for_all.filter(user_id=request.applicant_id).exists():
-        yield Problem("applicant_id", "not_a_member", f"You do not act for all of {customer.name}.")
+        yield Problem(
+            "applicant_id",
+            "not_a_member",
+            tell("You do not act for all of {customer}.", customer=customer.name),
+        )
     if request.asked_by is None:
         return
     asking = parties.accounts.get(request.asked_by)
@@ -135,7 +140,10 @@ def _acts_for_the_master(parties: Parties) -> Iterator[Problem]:
         yield Problem(
             "asked_by",
             "master_only",
-            f"Only the master account may apply for a loan; {asking or request.asked_by} is a sub-account.",
+            tell(
+                "Only the master account may apply for a loan; {asking} is a sub-account.",
+                asking=asking or request.asked_by,
+            ),
         )
 
 
@@ -146,8 +154,11 @@ def _is_vip(parties: Parties) -> Iterator[Problem]:
         yield Problem(
             "customer_id",
             "vip_only",
-            f"{customer.name} has no VIP level; VIP loans start at VIP 1. Send an enquiry: a VIP manager can let"
-            " you in.",
+            tell(
+                "{customer} has no VIP level; VIP loans start at VIP 1. Send an enquiry: a VIP"
+                " manager can let you in.",
+                customer=customer.name,
+            ),
         )
 
 
@@ -158,7 +169,7 @@ def _accepted_the_agreement(parties: Parties) -> Iterator[Problem]:
         yield Problem(
             "agreement",
             "agreement_needed",
-            f"Accept version {agreement.version} of the borrowing agreement first.",
+            tell("Accept version {version} of the borrowing agreement first.", version=agreement.version),
         )
 
 
@@ -169,7 +180,11 @@ def _owes_no_residue(parties: Parties) -> Iterator[Problem]:
         yield Problem(
             "customer_id",
             "residual_debt",
-            f"{debt.booked:f} {debt.asset_id} is still owed after a liquidation; repay it before borrowing again.",
+            tell(
+                "{booked:f} {asset} is still owed after a liquidation; repay it before borrowing again.",
+                booked=debt.booked,
+                asset=debt.asset_id,
+            ),
         )
 
 
@@ -190,7 +205,7 @@ def _names_a_manager(parties: Parties) -> Iterator[Problem]:
     chosen = parties.request.manager_id
     managers = User.objects.filter(role=User.Role.VIP_MANAGER, is_active=True)
     if chosen is not None and not managers.filter(pk=chosen).exists():
-        yield Problem("manager_id", "no_such_manager", "Choose one of the VIP managers, or none.")
+        yield Problem("manager_id", "no_such_manager", tell("Choose one of the VIP managers, or none."))
 
 
 def _says_why(parties: Parties) -> Iterator[Problem]:
@@ -201,7 +216,11 @@ def _says_why(parties: Parties) -> Iterator[Problem]:
         ("purpose", request.purpose, LONGEST_PURPOSE),
     ):
         if not 0 < len(text.strip()) <= longest or "\x00" in text:  # NUL: the database keeps no such text
-            yield Problem(field, f"bad_{field}", f"Fill in the {field}, with at most {longest} characters.")
+            yield Problem(
+                field,
+                f"bad_{field}",
+                tell("Fill in the {field}, with at most {longest} characters.", field=field, longest=longest),
+            )
 
 
 # --- What -------------------------------------------------------------------------------------------
@@ -212,14 +231,18 @@ def _term_and_rate_fit(parties: Parties) -> Iterator[Problem]:
     request = parties.request
     if request.term_days is not None and request.term_days not in _terms(request):
         if request.negotiated:
-            message = f"A negotiated loan runs for 1 to {LONGEST_TERM} days, or is open."
+            message = tell(
+                "A negotiated loan runs for 1 to {longest_term} days, or is open.", longest_term=LONGEST_TERM
+            )
         else:
-            message = "A loan runs for 30 days, for 60 days, or is open. For another term send an enquiry."
+            message = tell(
+                "A loan runs for 30 days, for 60 days, or is open. For another term send an enquiry."
+            )
         yield Problem("term_days", "bad_term", message)
     if request.rate_type not in RateType.values:
-        yield Problem("rate_type", "bad_rate_type", "A rate is fixed or flexible.")
+        yield Problem("rate_type", "bad_rate_type", tell("A rate is fixed or flexible."))
     elif request.rate_type == RateType.FIXED and request.term_days is None:
-        yield Problem("rate_type", "fixed_needs_a_term", "A fixed rate needs a term of 30 or 60 days.")
+        yield Problem("rate_type", "fixed_needs_a_term", tell("A fixed rate needs a term of 30 or 60 days."))
 
 
 def _terms(request: Request) -> Collection[int]:
@@ -230,21 +253,35 @@ def _coins_to_borrow(parties: Parties) -> Iterator[Problem]:
     """R-VIP-05, R-GEN-01"""
     wishes, most = parties.request.wishes, parties.product.max_coins
     if not 1 <= len(wishes) <= most:
-        yield Problem("wishes", "too_many_coins", f"Borrow 1 to {most} coins at a time, not {len(wishes)}.")
+        yield Problem(
+            "wishes",
+            "too_many_coins",
+            tell("Borrow 1 to {most} coins at a time, not {count}.", most=most, count=len(wishes)),
+        )
     symbols = [wish.asset for wish in wishes]
     for symbol in sorted({symbol for symbol in symbols if symbols.count(symbol) > 1}):
-        yield Problem(f"wishes.{symbol}", "coin_twice", f"{symbol} is asked for twice; ask for it once.")
+        yield Problem(
+            f"wishes.{symbol}",
+            "coin_twice",
+            tell("{symbol} is asked for twice; ask for it once.", symbol=symbol),
+        )
     for wish in wishes:
         asset = parties.assets.get(wish.asset)
         if asset is None or not asset.loanable:
             yield Problem(
-                f"wishes.{wish.asset}", "not_loanable", f"{wish.asset} is not a coin the desk lends."
+                f"wishes.{wish.asset}",
+                "not_loanable",
+                tell("{asset} is not a coin the desk lends.", asset=wish.asset),
             )
         elif not _is_amount(wish.amount, asset):
             yield Problem(
                 f"wishes.{wish.asset}",
                 "bad_amount",
-                f"The amount of {wish.asset} must be more than 0, with at most {asset.places} decimals.",
+                tell(
+                    "The amount of {asset} must be more than 0, with at most {places} decimals.",
+                    asset=wish.asset,
+                    places=asset.places,
+                ),
             )
 
 
@@ -263,18 +300,28 @@ def _receiver_may_receive(parties: Parties) -> Iterator[Problem]:
     """R-VIP-03, R-GEN-15"""
     uid, receiver = parties.request.receiver_uid, parties.receiver
     if receiver is None:
-        yield Problem("receiver_uid", "not_your_account", f"Account {uid} is not one of your accounts.")
+        yield Problem(
+            "receiver_uid", "not_your_account", tell("Account {uid} is not one of your accounts.", uid=uid)
+        )
     elif receiver.kind == Account.Kind.SUB_VIRTUAL:
         yield Problem(
             "receiver_uid",
             "virtual_receiver",
-            f"{receiver} is a virtual sub-account; a loan is paid out to the master or a real sub-account.",
+            tell(
+                "{receiver} is a virtual sub-account; a loan is paid out to the master or a real"
+                " sub-account.",
+                receiver=receiver,
+            ),
         )
     elif receiver.kind == Account.Kind.SUB_MANAGED:
         yield Problem(
             "receiver_uid",
             "managed_receiver",
-            f"{receiver} is a managed sub-account; a loan is paid out to the master or a real sub-account.",
+            tell(
+                "{receiver} is a managed sub-account; a loan is paid out to the master or a real"
+                " sub-account.",
+                receiver=receiver,
+            ),
         )
 
 
@@ -286,23 +333,30 @@ def _accounts_may_secure(parties: Parties) -> Iterator[Problem]:
         yield Problem(
             "account_uids",
             "too_many_accounts",
-            f"Choose 1 to {most} collateral accounts, not {len(pledged)}.",
+            tell("Choose 1 to {most} collateral accounts, not {count}.", most=most, count=len(pledged)),
         )
     for uid in dict.fromkeys(request.account_uids):
         account = parties.accounts.get(uid)
         if account is None:
-            yield Problem("account_uids", "not_your_account", f"Account {uid} is not one of your accounts.")
+            yield Problem(
+                "account_uids",
+                "not_your_account",
+                tell("Account {uid} is not one of your accounts.", uid=uid),
+            )
         elif uid == request.receiver_uid:
             yield Problem(
                 "account_uids",
                 "receiver_as_collateral",
-                f"{account} receives the loan, so it cannot be one of its collateral accounts.",
+                tell(
+                    "{account} receives the loan, so it cannot be one of its collateral accounts.",
+                    account=account,
+                ),
             )
         elif account.kind == Account.Kind.SUB_MANAGED:
             yield Problem(
                 "account_uids",
                 "managed_account",
-                f"{account} is a managed sub-account and cannot secure a loan.",
+                tell("{account} is a managed sub-account and cannot secure a loan.", account=account),
             )
 
 
@@ -315,8 +369,12 @@ def _accounts_are_free(parties: Parties) -> Iterator[Problem]:
         yield Problem(
             "account_uids",
             "account_in_use",
-            f"The current collateral account has been used: {member.account} already secures the loans of"
-            f" {member.group.receiver}.",
+            tell(
+                "The current collateral account has been used: {account} already secures the loans of"
+                " {receiver}.",
+                account=member.account,
+                receiver=member.group.receiver,
+            ),
         )
 
 

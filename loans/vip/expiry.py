@@ -10,6 +10,7 @@ from datetime import datetime
 
 from accounts.commands import Actor, command
 from accounts.errors import Refused
+from accounts.words import tell
 from loans.models import Loan, LoanEvent
 from loans.vip import at_expiry, auto_repay, conversion, messages
 from loans.vip.repayment import hold
@@ -53,7 +54,9 @@ def expire_due(*, at: datetime, actor: Actor = JOB) -> int:
             logger.exception("the expiry of loan %s could not be settled", loan_id)
             failed.append(loan_id)
     if failed:
-        raise ExpiryIncomplete(f"The expiry of these loans could not be settled: {failed}.")
+        raise ExpiryIncomplete(
+            tell("The expiry of these loans could not be settled: {failed}.", failed=failed)
+        )
     return settled
 
 
@@ -70,9 +73,9 @@ def expire(*, loan_id: int, actor: Actor, at: datetime, key: str = "", reason: s
     held = hold(loan_id)
     loan, debt = held.loan, held.debt
     if debt.due_at is None or at < debt.due_at:
-        raise NotDue(f"{loan} is not due yet.")
+        raise NotDue(tell("{loan} is not due yet.", loan=loan))
     if debt.overdue_since is not None or debt.residual_since is not None:
-        raise NotDue(f"{loan} is overdue already.")
+        raise NotDue(tell("{loan} is overdue already.", loan=loan))
     why_not = not_converted = ""
     if at_expiry.auto_repays(loan):
         why_not = auto_repay.repay_at_expiry(held, actor=actor, at=at)

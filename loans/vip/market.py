@@ -14,6 +14,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 from loans import supply
 from loans.matching import BadTaking, OnOffer, Taking, refuse_unfit, total, weighted_rate
 from loans.models import Application, Loan, RateType
@@ -59,7 +60,7 @@ def take(
         raise TermsRefused(sheet.problems)
     if accepted and accepted != sheet.fingerprint:
         raise TermsChanged(
-            "The terms have changed since you saw them; look at the new ones and take them again."
+            tell("The terms have changed since you saw them; look at the new ones and take them again.")
         )
     _refuse_without_papers(sheet, at=at)
     application, offer = applications.drafted(
@@ -113,7 +114,7 @@ def request_for(
         rate_type=RateType.FIXED.value,
         term_days=term_days,
         contact=contact,
-        purpose="Taken from the fixed-rate market",
+        purpose=tell("Taken from the fixed-rate market"),
         asked_by=asked_by,
         auto_repay=auto_repay,
         negotiated=True,
@@ -126,7 +127,7 @@ def request_for(
 def _of_one_coin(request: Request, takings: tuple[Taking, ...]) -> tuple[str, int]:
     wishes: Mapping[str, Decimal] = {wish.asset: wish.amount for wish in request.wishes}
     if len(request.wishes) != 1 or request.term_days is None or set(wishes.values()) != {total(takings)}:
-        raise BadTaking("One coin is taken for one term, and just as much of it as is borrowed.")
+        raise BadTaking(tell("One coin is taken for one term, and just as much of it as is borrowed."))
     return request.wishes[0].asset, request.term_days
 
 
@@ -134,8 +135,11 @@ def _refuse_without_papers(sheet: TermSheet, *, at: datetime) -> None:
     customer = Customer.objects.get(pk=sheet.request.customer_id)
     if papers.problems_of(customer, at=at):
         raise PapersMissing(
-            f"We still have to check the papers of {customer.name} before we can pay out. You may send a"
-            " request meanwhile; your VIP manager decides it as soon as the check is done."
+            tell(
+                "We still have to check the papers of {customer} before we can pay out. You may send"
+                " a request meanwhile; your VIP manager decides it as soon as the check is done.",
+                customer=customer.name,
+            )
         )
 
 

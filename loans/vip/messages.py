@@ -11,6 +11,7 @@ from decimal import Decimal
 from accounts import notices
 from accounts.models import Notice
 from accounts.money import exact
+from accounts.words import figure, joined, tell
 from loans.models import Application, Loan, Offer
 from risk.models import DebtEntry
 from risk.waterfall import Parts
@@ -20,18 +21,38 @@ def paid_out(
     application: Application, loans: list[Loan], *, at: datetime, left_out: Mapping[str, str] | None = None
 ) -> Notice:
     """R-VIP-14; `left_out` says by coin why the others of the bundle are not paid out (R-VIP-06)."""
-    coins = ", ".join(f"{said(loan.amount)} {loan.asset_id}" for loan in loans)
+    coins = joined(
+        ", ", (tell("{amount} {asset}", amount=said(loan.amount), asset=loan.asset_id) for loan in loans)
+    )
     due = loans[0].due_at
-    term = f"It is due on {_when(due)}." if due else "It has no expiry; repay whenever you like."
-    missing = "".join(f" {symbol} was left out: {why}" for symbol, why in sorted((left_out or {}).items()))
+    term = (
+        tell("It is due on {due}.", due=_when(due))
+        if due
+        else tell("It has no expiry; repay whenever you like.")
+    )
+    missing = joined(
+        "",
+        (
+            tell(" {symbol} was left out: {why}", symbol=symbol, why=why)
+            for symbol, why in sorted((left_out or {}).items())
+        ),
+    )
     return notices.send(
         customer=application.customer,
         event=f"application:{application.pk}:disbursed",
         kind="loan_paid_out",
-        title=f"{coins} paid out",
+        title=tell("{coins} paid out", coins=coins),
         body=(
-            f"{application} is approved{' in part' if missing else ''}. {coins} is in the Spot wallet of"
-            f" {application.receiver}. {term} Interest is charged at each 00:00 UTC.{missing}"
+            tell(
+                "{application} is approved{which}. {coins} is in the Spot wallet of {receiver}."
+                " {term} Interest is charged at each 00:00 UTC.{missing}",
+                application=application,
+                which=tell(" in part") if missing else "",
+                coins=coins,
+                receiver=application.receiver,
+                term=term,
+                missing=missing,
+            )
         ),
         facts={
             "application": application.pk,
@@ -49,10 +70,15 @@ def offered(offer: Offer, *, at: datetime) -> Notice:
         customer=application.customer,
         event=f"offer:{offer.pk}:made",
         kind="offer_made",
-        title=f"An offer for {application}",
+        title=tell("An offer for {application}", application=application),
         body=(
-            f"Your VIP manager made an offer for {application}, version {offer.version}. It stands until"
-            f" {_when(offer.expires_at)}; accept it, answer with other terms, or decline it."
+            tell(
+                "Your VIP manager made an offer for {application}, version {version}. It stands until"
+                " {expires_at}; accept it, answer with other terms, or decline it.",
+                application=application,
+                version=offer.version,
+                expires_at=_when(offer.expires_at),
+            )
         ),
         facts={
             "application": application.pk,
@@ -70,10 +96,14 @@ def counter_accepted(offer: Offer, *, at: datetime) -> Notice:
         customer=application.customer,
         event=f"offer:{offer.pk}:accepted",
         kind="offer_accepted",
-        title=f"Your terms for {application} are accepted",
+        title=tell("Your terms for {application} are accepted", application=application),
         body=(
-            f"Your VIP manager accepted your terms for {application}, version {offer.version}. It is in review now;"
-            " nothing is paid out before that."
+            tell(
+                "Your VIP manager accepted your terms for {application}, version {version}. It is in"
+                " review now; nothing is paid out before that.",
+                application=application,
+                version=offer.version,
+            )
         ),
         facts={"application": application.pk, "version": offer.version},
         at=at,
@@ -84,17 +114,22 @@ def lapsed(application: Application, *, was: str, at: datetime) -> Notice:
     """R-VIP-11, R-VIP-12: nobody answered in time."""
     assert application.expires_at is not None
     waited = {
-        Application.Status.OFFERED.value: "Your manager's offer was not answered",
-        Application.Status.NEGOTIATING.value: "No agreement was found",
-    }.get(was, "It was not decided")
+        Application.Status.OFFERED.value: tell("Your manager's offer was not answered"),
+        Application.Status.NEGOTIATING.value: tell("No agreement was found"),
+    }.get(was, tell("It was not decided"))
     return notices.send(
         customer=application.customer,
         event=f"application:{application.pk}:expired",
         kind="application_expired",
-        title=f"{application} has lapsed",
+        title=tell("{application} has lapsed", application=application),
         body=(
-            f"{waited} by {_when(application.expires_at)}, so {application} has lapsed. Nothing was reserved or"
-            " charged. You can send a new request at today's terms at any time."
+            tell(
+                "{waited} by {expires_at}, so {application} has lapsed. Nothing was reserved or"
+                " charged. You can send a new request at today's terms at any time.",
+                waited=waited,
+                expires_at=_when(application.expires_at),
+                application=application,
+            )
         ),
         facts={"application": application.pk, "was": was},
         at=at,
@@ -107,8 +142,12 @@ def rejected(application: Application, *, at: datetime) -> Notice:
         customer=application.customer,
         event=f"application:{application.pk}:rejected",
         kind="application_rejected",
-        title=f"{application} was not approved",
-        body=f"Your VIP manager did not approve {application}: {application.decision_reason}",
+        title=tell("{application} was not approved", application=application),
+        body=tell(
+            "Your VIP manager did not approve {application}: {decision_reason}",
+            application=application,
+            decision_reason=application.decision_reason,
+        ),
         facts={"application": application.pk},
         at=at,
     )
@@ -117,15 +156,28 @@ def rejected(application: Application, *, at: datetime) -> Notice:
 def repaid(loan: Loan, entry: DebtEntry, *, left: Parts, is_closed: bool, at: datetime) -> Notice:
     """R-GEN-51"""
     paid = Parts(late_fee=-entry.late_fee, interest=-entry.interest, principal=-entry.principal)
-    rest = "Nothing is left to pay." if is_closed else f"{said(left.total)} {loan.asset_id} is still owed."
+    rest = (
+        tell("Nothing is left to pay.")
+        if is_closed
+        else tell("{total} {asset} is still owed.", total=said(left.total), asset=loan.asset_id)
+    )
     return notices.send(
         customer=loan.customer,
         event=f"repayment:{entry.pk}",
         kind="loan_repaid" if is_closed else "repayment",
-        title=f"{loan} is repaid" if is_closed else f"Repayment on {loan}",
+        title=tell("{loan} is repaid", loan=loan) if is_closed else tell("Repayment on {loan}", loan=loan),
         body=(
-            f"{said(paid.total)} {loan.asset_id} was paid on {loan}: {said(paid.late_fee)} late fee,"
-            f" {said(paid.interest)} interest, {said(paid.principal)} principal. {rest}"
+            tell(
+                "{total} {asset} was paid on {loan}: {late_fee} late fee, {interest} interest,"
+                " {principal} principal. {rest}",
+                total=said(paid.total),
+                asset=loan.asset_id,
+                loan=loan,
+                late_fee=said(paid.late_fee),
+                interest=said(paid.interest),
+                principal=said(paid.principal),
+                rest=rest,
+            )
         ),
         facts={"loan": loan.pk, "entry": entry.pk, "paid": f"{paid.total:f}", "left": f"{left.total:f}"},
         at=at,
@@ -140,11 +192,20 @@ def renewed(old: Loan, new: Loan, *, interest: Decimal, at: datetime) -> Notice:
         customer=new.customer,
         event=f"loan:{new.pk}:renewed",
         kind="loan_renewed",
-        title=f"{old} continues as {new}",
+        title=tell("{old} continues as {new}", old=old, new=new),
         body=(
-            f"{said(interest)} {old.asset_id} of interest was paid from Spot. {said(new.amount)} {new.asset_id}"
-            f" runs on as {new} until {_when(new.due_at)}; the new rate of {_percent(new.annual_rate)} a year"
-            f" starts on {_when(old.due_at)}."
+            tell(
+                "{interest} {asset} of interest was paid from Spot. {amount} {asset2} runs on as"
+                " {new} until {due_at}; the new rate of {annual_rate} a year starts on {due_at2}.",
+                interest=said(interest),
+                asset=old.asset_id,
+                amount=said(new.amount),
+                asset2=new.asset_id,
+                new=new,
+                due_at=_when(new.due_at),
+                annual_rate=_percent(new.annual_rate),
+                due_at2=_when(old.due_at),
+            )
         ),
         facts={"loan": new.pk, "renews": old.pk, "interest_paid": f"{interest:f}"},
         at=at,
@@ -158,12 +219,21 @@ def converted(old: Loan, new: Loan, *, carried: Parts, at: datetime) -> Notice:
         customer=new.customer,
         event=f"loan:{new.pk}:converted",
         kind="loan_converted",
-        title=f"{old} goes on as {new} at the flexible rate",
+        title=tell("{old} goes on as {new} at the flexible rate", old=old, new=new),
         body=(
-            f"{old} expired on {_when(new.drawn_at)} and goes on as {new}, an open loan, as you chose:"
-            f" {said(new.amount)} {coin} of principal and {said(interest)} {coin} of interest not paid yet, which"
-            f" bears none. From its expiry it costs the flexible rate, {_percent(new.annual_rate)} a year now; repay it"
-            " whenever you like."
+            tell(
+                "{old} expired on {drawn_at} and goes on as {new}, an open loan, as you chose:"
+                " {amount} {coin} of principal and {interest} {coin} of interest not paid yet, which"
+                " bears none. From its expiry it costs the flexible rate, {annual_rate} a year now;"
+                " repay it whenever you like.",
+                old=old,
+                drawn_at=_when(new.drawn_at),
+                new=new,
+                amount=said(new.amount),
+                coin=coin,
+                interest=said(interest),
+                annual_rate=_percent(new.annual_rate),
+            )
         ),
         facts={"loan": new.pk, "renews": old.pk, "interest": f"{interest:f}"},
         at=at,
@@ -187,22 +257,45 @@ def due_soon(
     due_at, coin = loan.debt.due_at, loan.asset_id
     assert due_at is not None
     if auto_repays:
-        lacks = f"; {said(payoff - spot)} {coin} more is needed today" if spot < payoff else ""
-        what = (
-            f"Auto-repay is on: at that time what is owed is taken from the Spot wallet of {loan.group.receiver},"
-            f" which holds {said(spot)} {coin}{lacks}."
+        lacks = (
+            tell("; {payoff} {coin} more is needed today", payoff=said(payoff - spot), coin=coin)
+            if spot < payoff
+            else ""
+        )
+        what = tell(
+            "Auto-repay is on: at that time what is owed is taken from the Spot wallet of"
+            " {receiver}, which holds {spot} {coin}{lacks}.",
+            receiver=loan.group.receiver,
+            spot=said(spot),
+            coin=coin,
+            lacks=lacks,
         )
     elif converts:
-        what = "If you do not repay or renew it by then, it goes on as an open loan at the flexible rate of that day."
+        what = tell(
+            "If you do not repay or renew it by then, it goes on as an open loan at the"
+            " flexible rate of that day."
+        )
     else:
-        ways = "Repay it by then" if loan.due_at is None else "Repay or renew it by then"
-        what = f"{ways}; after that each day costs {loan.debt.late_multiplier} times the daily interest."
+        ways = tell("Repay it by then") if loan.due_at is None else tell("Repay or renew it by then")
+        what = tell(
+            "{ways}; after that each day costs {late_multiplier} times the daily interest.",
+            ways=ways,
+            late_multiplier=loan.debt.late_multiplier,
+        )
     return notices.send(
         customer=loan.customer,
         event=due_event(loan, step),
         kind="loan_due",
-        title=f"{loan} is due on {_when(due_at)}",
-        body=f"{loan} is due on {_when(due_at)}, in {_left(due_at - at)}. {said(payoff)} {coin} closes it now. {what}",
+        title=tell("{loan} is due on {due_at}", loan=loan, due_at=_when(due_at)),
+        body=tell(
+            "{loan} is due on {due_at}, in {due_at2}. {payoff} {coin} closes it now. {what}",
+            loan=loan,
+            due_at=_when(due_at),
+            due_at2=_left(due_at - at),
+            payoff=said(payoff),
+            coin=coin,
+            what=what,
+        ),
         facts={
             "loan": loan.pk,
             "step": step,
@@ -229,12 +322,20 @@ def called(loan: Loan, *, payoff: Decimal, reason: str, at: datetime) -> Notice:
         customer=loan.customer,
         event=f"loan:{loan.pk}:called:{debt.due_at:%Y-%m-%dT%H:%M:%SZ}",
         kind="loan_called",
-        title=f"{loan} is called: repay it by {_when(debt.due_at)}",
+        title=tell("{loan} is called: repay it by {due_at}", loan=loan, due_at=_when(debt.due_at)),
         body=(
-            f"The desk asks for {loan} back by {_when(debt.due_at)}: {reason} {said(payoff)} {loan.asset_id} closes it"
-            " now; until then it costs what it did. After that each day costs"
-            f" {debt.late_multiplier} times the daily interest, and {debt.overdue_hours} hours later collateral is"
-            " sold for it."
+            tell(
+                "The desk asks for {loan} back by {due_at}: {reason} {payoff} {asset} closes it now;"
+                " until then it costs what it did. After that each day costs {late_multiplier} times"
+                " the daily interest, and {overdue_hours} hours later collateral is sold for it.",
+                loan=loan,
+                due_at=_when(debt.due_at),
+                reason=reason,
+                payoff=said(payoff),
+                asset=loan.asset_id,
+                late_multiplier=debt.late_multiplier,
+                overdue_hours=debt.overdue_hours,
+            )
         ),
         facts={
             "loan": loan.pk,
@@ -250,17 +351,27 @@ def still_overdue(
     loan: Loan, *, owed: Parts, per_day: Decimal, until: datetime, day: int, at: datetime
 ) -> Notice:
     """R-VIP-46: once a day while overdue, with what is owed and how long is left."""
-    left = f"in {_left(until - at)}" if until > at else "any time now"
+    left = tell("in {until}", until=_left(until - at)) if until > at else "any time now"
     return notices.send(
         customer=loan.customer,
         event=overdue_event(loan, day),
         kind="loan_overdue",
-        title=f"{loan} is still overdue",
+        title=tell("{loan} is still overdue", loan=loan),
         body=(
-            f"{said(owed.total)} {loan.asset_id} is owed on {loan}: {said(owed.late_fee)} late fee,"
-            f" {said(owed.interest)} interest, {said(owed.principal)} principal. Each day costs {said(per_day)}"
-            f" {loan.asset_id} more. Unless it is repaid by {_when(until)}, {left}, collateral is sold for it, at a"
-            " fee, whatever the LTV."
+            tell(
+                "{total} {asset} is owed on {loan}: {late_fee} late fee, {interest} interest,"
+                " {principal} principal. Each day costs {per_day} {asset} more. Unless it is repaid"
+                " by {until}, {left}, collateral is sold for it, at a fee, whatever the LTV.",
+                total=said(owed.total),
+                asset=loan.asset_id,
+                loan=loan,
+                late_fee=said(owed.late_fee),
+                interest=said(owed.interest),
+                principal=said(owed.principal),
+                per_day=said(per_day),
+                until=_when(until),
+                left=left,
+            )
         ),
         facts={"loan": loan.pk, "day": day, "owed": f"{owed.total:f}", "sold_at": until.isoformat()},
         at=at,
@@ -292,12 +403,20 @@ def overdue(
         customer=loan.customer,
         event=overdue_event(loan, 0),
         kind="loan_overdue",
-        title=f"{loan} is overdue",
+        title=tell("{loan} is overdue", loan=loan),
         body=(
-            f"{loan} was due on {_when(debt.overdue_since)} and is not repaid.{f' {why}' if why else ''}"
-            f" {said(owed.total)} {loan.asset_id} is owed. From now on each day costs {debt.late_multiplier} times the"
-            f" daily interest. If it is not repaid by {_when(until)}, collateral will be sold for it, at a fee,"
-            " whatever the LTV."
+            tell(
+                "{loan} was due on {overdue_since} and is not repaid.{why} {total} {asset} is owed."
+                " From now on each day costs {late_multiplier} times the daily interest. If it is not"
+                " repaid by {until}, collateral will be sold for it, at a fee, whatever the LTV.",
+                loan=loan,
+                overdue_since=_when(debt.overdue_since),
+                why=tell(" {why}", why=why) if why else "",
+                total=said(owed.total),
+                asset=loan.asset_id,
+                late_multiplier=debt.late_multiplier,
+                until=_when(until),
+            )
         ),
         facts={
             "loan": loan.pk,
@@ -313,17 +432,17 @@ def overdue(
 @exact
 def said(amount: Decimal) -> str:
     """1234567.50000000 as 1,234,567.5: every digit, no padding."""
-    text = f"{amount:,f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    text = tell("{amount:,f}", amount=amount)
+    return figure(text.rstrip("0").rstrip(".") if "." in text else text)
 
 
 @exact
 def _percent(rate: Decimal) -> str:
-    return f"{said(rate * 100)} %"
+    return tell("{rate} %", rate=said(rate * 100))
 
 
 def _when(instant: datetime) -> str:
-    return f"{instant:%-d %B %Y, %H:%M} UTC"
+    return tell("{instant:%-d %B %Y, %H:%M} UTC", instant=instant)
 
 
 def _left(left: timedelta) -> str:
@@ -331,5 +450,13 @@ def _left(left: timedelta) -> str:
     minutes = int(left.total_seconds()) // 60
     days, hours = divmod(minutes // 60, 24)
     parts = [(days, "day"), (hours, "hour"), (0 if days else minutes % 60, "minute")]
-    told = [f"{number} {unit}{'' if number == 1 else 's'}" for number, unit in parts if number]
-    return " ".join(told) or "less than a minute"
+    told = [
+        (
+            tell("{number} {unit}", number=number, unit=unit)
+            if number == 1
+            else tell("{number} {unit}s", number=number, unit=unit)
+        )
+        for number, unit in parts
+        if number
+    ]
+    return joined(" ", told) or "less than a minute"

@@ -11,6 +11,7 @@ from typing import Any
 from accounts.commands import Actor
 from accounts.errors import Refused
 from accounts.models import User
+from accounts.words import joined, tell
 from loans.lifecycle import APPLICATION_MOVES
 from loans.models import Application, LoanEvent, Offer
 from loans.ratecards import FIXED_TERMS
@@ -28,7 +29,7 @@ class TermsRefused(Refused):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__(" ".join(problem.message for problem in self.problems))
+        super().__init__(joined(" ", (problem.message for problem in self.problems)))
 
 
 class TermsChanged(Refused):
@@ -59,7 +60,12 @@ def move(application: Application, status: Status, *, at: datetime, actor: Actor
     """
     if (application.status, status) not in APPLICATION_MOVES:
         raise WrongState(
-            f"{application} is {application.get_status_display().lower()}; it cannot become {status.label.lower()}."
+            tell(
+                "{application} is {status}; it cannot become {status2}.",
+                application=application,
+                status=application.get_status_display().lower(),
+                status2=status.label.lower(),
+            )
         )
     application.status = status
     application.save(update_fields=FIELDS)
@@ -78,12 +84,21 @@ def undecided(
     application = Application.objects.locked(application_id)
     if application.status not in among:
         raise WrongState(
-            f"{application} is {application.get_status_display().lower()}; there is nothing to {doing}."
+            tell(
+                "{application} is {status}; there is nothing to {doing}.",
+                application=application,
+                status=application.get_status_display().lower(),
+                doing=doing,
+            )
         )
     if application.expires_at is not None and application.expires_at <= at:
         raise Lapsed(
-            f"{application} lapsed on {application.expires_at:%-d %B %Y, %H:%M} UTC; nobody answered in time."
-            " The borrower can send a new request at today's terms."
+            tell(
+                "{application} lapsed on {expires_at:%-d %B %Y, %H:%M} UTC; nobody answered in time."
+                " The borrower can send a new request at today's terms.",
+                application=application,
+                expires_at=application.expires_at,
+            )
         )
     return application
 
@@ -98,15 +113,27 @@ def manager_of(application: Application, actor: Actor) -> User:
     manager = customer.manager
     if manager is None or actor.user_id != manager.pk or not manager.is_active:
         who = manager.name if manager is not None else "nobody yet"
-        way_out = "Ask them" if manager is not None and manager.is_active else "Ask an administrator"
+        way_out = (
+            tell("Ask them") if manager is not None and manager.is_active else tell("Ask an administrator")
+        )
         raise ManagerOnly(
-            f"Only the VIP manager of {customer.name} may decide {application}; that is {who}."
-            f" {way_out}, or have the client assigned to another manager in the console."
+            tell(
+                "Only the VIP manager of {customer} may decide {application}; that is {who}."
+                " {way_out}, or have the client assigned to another manager in the console.",
+                customer=customer.name,
+                application=application,
+                who=who,
+                way_out=way_out,
+            )
         )
     if manager.role != User.Role.VIP_MANAGER or manager.pk == application.applicant_id:
         raise ManagerOnly(
-            f"{manager.name} cannot decide {application}: nobody decides their own request. An administrator"
-            " can assign the client to another manager in the console."
+            tell(
+                "{manager} cannot decide {application}: nobody decides their own request. An"
+                " administrator can assign the client to another manager in the console.",
+                manager=manager.name,
+                application=application,
+            )
         )
     return manager
 
@@ -124,7 +151,11 @@ def borrower_of(application: Application, actor: Actor) -> User:
     member = members.filter(user_id=actor.user_id).first() if actor.user_id is not None else None
     if member is None:
         raise BorrowerOnly(
-            f"Only someone who acts for {application.customer.name} may answer for {application}."
+            tell(
+                "Only someone who acts for {customer} may answer for {application}.",
+                customer=application.customer.name,
+                application=application,
+            )
         )
     return member.user
 

@@ -14,6 +14,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import User
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 from loans import authority, ratecards
 from loans.models import Application, LoanEvent, Offer
 from loans.vip import messages, sheets, stakes
@@ -121,7 +122,11 @@ def counter_offer(
     last = _latest(application, version)
     if application.status == Status.OFFERED:
         raise NotYourMove(
-            f"{last} waits for the borrower until {_when(last.expires_at)}; then it is your move again."
+            tell(
+                "{last} waits for the borrower until {expires_at}; then it is your move again.",
+                last=last,
+                expires_at=_when(last.expires_at),
+            )
         )
     body = next_body(application, last, wanted, at=at)
     supersede(application, last, by=manager, at=at)
@@ -198,7 +203,13 @@ def counter(
     borrower = borrower_of(application, actor)
     last = _latest(application, version)
     if last.status == Offer.Status.OPEN and last.side == Side.BORROWER:
-        raise NotYourMove(f"{last} is your own and waits for your manager until {_when(last.expires_at)}.")
+        raise NotYourMove(
+            tell(
+                "{last} is your own and waits for your manager until {expires_at}.",
+                last=last,
+                expires_at=_when(last.expires_at),
+            )
+        )
     body = next_body(application, last, wanted, at=at)
     supersede(application, last, by=borrower, at=at)
     product = ratecards.product_at(ProductCode.VIP, at=at)
@@ -280,7 +291,9 @@ def next_body(application: Application, last: Offer, wanted: Wanted, *, at: date
         last.body, wanted, version=last.version + 1, replaces=_lines_now(group.first(), at), at=at
     )
     if not sheets.differences(last.body, body):
-        raise NothingChanged(f"These are the terms of {last}; change something, or accept it.")
+        raise NothingChanged(
+            tell("These are the terms of {last}; change something, or accept it.", last=last)
+        )
     return body
 
 
@@ -289,7 +302,9 @@ def put(
 ) -> Offer:
     """The next version, open until the request's own time is over."""
     if len(message.strip()) > LONGEST_MESSAGE:
-        raise LongMessage(f"A message has at most {LONGEST_MESSAGE} characters.")
+        raise LongMessage(
+            tell("A message has at most {longest_message} characters.", longest_message=LONGEST_MESSAGE)
+        )
     assert application.expires_at is not None
     return Offer.objects.create(
         application=application,
@@ -342,8 +357,15 @@ def _latest(application: Application, version: int) -> Offer:
     """The newest version, when it is the one the answer is about."""
     last = application.offers.order_by("-version").first()
     if last is None or last.version != version:
-        now = "nothing" if last is None else f"version {last.version}"
-        raise OtherVersion(f"{application} is at {now}, not at version {version}; look at it again.")
+        now = "nothing" if last is None else tell("version {version}", version=last.version)
+        raise OtherVersion(
+            tell(
+                "{application} is at {now}, not at version {version}; look at it again.",
+                application=application,
+                now=now,
+                version=version,
+            )
+        )
     return last
 
 
@@ -351,7 +373,11 @@ def _open(application: Application, version: int, *, side: Side) -> Offer:
     offer = _latest(application, version)
     if offer.status != Offer.Status.OPEN or offer.side != side:
         raise NotYourMove(
-            f"{offer.__str__().capitalize()} is {offer.get_status_display()}; nothing waits for you there."
+            tell(
+                "{str} is {status}; nothing waits for you there.",
+                str=offer.__str__().capitalize(),
+                status=offer.get_status_display(),
+            )
         )
     return offer
 
@@ -361,4 +387,4 @@ def _lines_now(group: CollateralGroup | None, at: datetime) -> Lines | None:
 
 
 def _when(instant: datetime) -> str:
-    return f"{instant:%-d %B %Y, %H:%M} UTC"
+    return tell("{instant:%-d %B %Y, %H:%M} UTC", instant=instant)

@@ -13,6 +13,7 @@ from accounts.commands import Actor, NeedsApproval, command, needs_release, regi
 from accounts.errors import Refused
 from accounts.models import User
 from accounts.money import ZERO
+from accounts.words import joined, tell
 from loans import authority, limits
 from loans.models import Application, ApplicationLine, Loan, LoanEvent, Offer, RateType, SignedSheet
 from loans.vip import messages, papers, sheets, stakes, terms
@@ -102,7 +103,13 @@ def approve(
     manager = manager_of(application, actor)
     offer = _accepted(application)
     if offer.sha256 != sheet_sha256:
-        raise SheetChanged(f"{application} stands on {offer} now; look at it again before you decide.")
+        raise SheetChanged(
+            tell(
+                "{application} stands on {offer} now; look at it again before you decide.",
+                application=application,
+                offer=offer,
+            )
+        )
     left_out = _unticked(application, coins, note)
     _refuse_alone(application, coins, actor=actor, at=at)
     application.decided_by, application.decision_reason = manager, note.strip()
@@ -122,7 +129,7 @@ def auto_approve(
         ManagerOnly: somebody else than the job calls this. The others as `approve`.
     """
     if actor != AUTO:
-        raise ManagerOnly("Only the automatic review does this; the VIP manager approves or rejects.")
+        raise ManagerOnly(tell("Only the automatic review does this; the VIP manager approves or rejects."))
     application = undecided(application_id, at=at, among={Application.Status.SUBMITTED})
     offer = _accepted(application)
     limits.hold(application.customer)
@@ -134,9 +141,15 @@ def auto_approve(
     is_whole = not application.terms["declined"] and len(sheet.accepted_lines) == application.lines.count()
     others = sheet.without(papers.CODES).problems
     if sheets.is_bargained(offer) or others or not (is_small and is_safe and is_whole):
-        raise NotAutomatic(f"{application} waits for the VIP manager.")
+        raise NotAutomatic(tell("{application} waits for the VIP manager.", application=application))
     if sheet.problems:
-        raise WaitsForPapers(f"{application} waits for the checks of {application.customer.name}.")
+        raise WaitsForPapers(
+            tell(
+                "{application} waits for the checks of {customer}.",
+                application=application,
+                customer=application.customer.name,
+            )
+        )
     return _grant(application, offer, {}, at=at, actor=actor)
 
 
@@ -149,7 +162,7 @@ def reject(*, application_id: int, actor: Actor, at: datetime, reason: str, key:
         WrongState, Lapsed, ManagerOnly: as `approve`.
     """
     if not reason.strip():
-        raise ReasonNeeded("Say why the request is rejected; the borrower will read it.")
+        raise ReasonNeeded(tell("Say why the request is rejected; the borrower will read it."))
     application = undecided(application_id, at=at)
     manager = manager_of(application, actor)
     end_offers(application, at=at, by=manager, side=Offer.Side.DESK)
@@ -196,13 +209,16 @@ def _refuse_alone(
         return
     asked = {"application_id": application.pk, "coins": coins, "actor": actor, "at": at}
     if actor.user_id is not None and needs_release(registered[APPROVE], asked, at=at):
-        raise NeedsApproval("By now this needs a second person: propose it, and they release it.")
+        raise NeedsApproval(tell("By now this needs a second person: propose it, and they release it."))
 
 
 def _accepted(application: Application) -> Offer:
     if application.accepted is None:
         raise SheetChanged(
-            f"{application} has no accepted term sheet; reject it and ask the client for a new request."
+            tell(
+                "{application} has no accepted term sheet; reject it and ask the client for a new request.",
+                application=application,
+            )
         )
     return application.accepted
 
@@ -212,11 +228,17 @@ def _unticked(application: Application, coins: tuple[str, ...] | None, note: str
     if coins is None or set(coins) == asked:
         return {}
     if not coins or not set(coins) < asked:
-        raise ReasonNeeded(f"Choose at least one coin of {application}, or reject it.")
+        raise ReasonNeeded(
+            tell("Choose at least one coin of {application}, or reject it.", application=application)
+        )
     if application.all_or_nothing:
-        raise AllOrNothing(f"{application} is all or nothing: approve every coin, or reject it.")
+        raise AllOrNothing(
+            tell(
+                "{application} is all or nothing: approve every coin, or reject it.", application=application
+            )
+        )
     if not note.strip():
-        raise ReasonNeeded("Say why a coin is left out; the borrower will read it.")
+        raise ReasonNeeded(tell("Say why a coin is left out; the borrower will read it."))
     return dict.fromkeys(sorted(asked - set(coins)), note.strip())
 
 
@@ -261,7 +283,9 @@ def _grant(
         body=offer.body,
         offer=offer,
         signed_by=_signed_by(offer),
-        note=" ".join(f"{symbol}: {why}" for symbol, why in sorted(left_out.items())),
+        note=joined(
+            " ", (tell("{symbol}: {why}", symbol=symbol, why=why) for symbol, why in sorted(left_out.items()))
+        ),
         at=at,
     )
     application.decided_at = at
@@ -279,7 +303,7 @@ def _grant(
 def _signed_by(offer: Offer) -> str:
     """Whoever accepted; of a counter-offer of the borrower that is the manager, so its author signs too."""
     names = [user for user in (offer.author_id, offer.answered_by_id) if user is not None]
-    return " and ".join(f"user:{pk}" for pk in names)
+    return joined(tell(" and "), (f"user:{pk}" for pk in names))
 
 
 def _pay_out(grant: _Grant, line: ApplicationLine, priced: terms.Line) -> Loan:

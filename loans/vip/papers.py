@@ -9,13 +9,15 @@ from typing import Final
 
 from accounts import screenings
 from accounts.models import Customer
+from accounts.words import tell
 from loans.models import Loan
 from loans.vip.eligibility import Problem
 
 CODES: Final = frozenset({"not_screened", "screening_refused", "never_agreed"})
-NOTE: Final = (
-    "We still have to check the papers of {name} before we can pay out. You may send your request meanwhile; your VIP"
-    " manager decides it as soon as the check is done, and asks you if anything is missing."
+NOTE: Final = tell(
+    "We still have to check the papers of {name} before we can pay out. You may send your request"
+    " meanwhile; your VIP manager decides it as soon as the check is done, and asks you if"
+    " anything is missing."
 )
 
 

@@ -10,6 +10,7 @@ from decimal import Decimal
 
 from accounts.models import LedgerAccount
 from accounts.money import ZERO, divide_down, exact
+from accounts.words import tell
 from loans import limits, ratecards
 from loans.limits import Ceilings, Declined
 from loans.models import RateType
@@ -172,15 +173,20 @@ def _line(
 
 def _declined(line: Line, ceilings: Ceilings, *, taken: Decimal) -> Declined | None:
     """R-VIP-06, R-GEN-37, R-GEN-38"""
-    said = f"{line.amount:f} {line.asset}"
+    said = tell("{amount:f} {asset}", amount=line.amount, asset=line.asset)
     if line.value is None:
         return None  # without a price it is a problem, not a limit
     declined = ceilings.declines(line.asset, said=said, value=line.value, taken=taken)
     if declined is None and line.amount > line.lendable:
-        message = (
-            f"The desk has too little {line.asset} to lend now: {line.lendable:f}, and you ask for {said}."
+        message = tell(
+            "The desk has too little {asset} to lend now: {lendable:f}, and you ask for {said}.",
+            asset=line.asset,
+            lendable=line.lendable,
+            said=said,
         )
-        declined = Declined("pool_empty", f"{message} Ask for less, or send an enquiry.")
+        declined = Declined(
+            "pool_empty", tell("{message} Ask for less, or send an enquiry.", message=message)
+        )
     return declined
 
 
@@ -200,17 +206,31 @@ def _on_line(line: Line, quote: prices.Quote | None, *, is_published: bool) -> I
         yield Problem(
             field,
             "no_rate",
-            f"No rate is published for {line.asset} with this term. Send an enquiry for one.",
+            tell(
+                "No rate is published for {asset} with this term. Send an enquiry for one.", asset=line.asset
+            ),
         )
     if not is_published:
-        yield Problem(field, "no_limit", f"{line.asset} cannot be borrowed online. {limits.OTC}")
+        yield Problem(
+            field,
+            "no_limit",
+            tell("{asset} cannot be borrowed online. {otc}", asset=line.asset, otc=limits.OTC),
+        )
     if quote is None or not quote.fresh:
         yield Problem(
-            field, "stale_price", f"There is no fresh price for {line.asset} now; try again shortly."
+            field,
+            "stale_price",
+            tell("There is no fresh price for {asset} now; try again shortly.", asset=line.asset),
         )
     elif line.value is not None and line.minimum is not None and line.value < line.minimum:
         yield Problem(
             field,
             "below_minimum",
-            f"{line.amount:f} {line.asset} is worth {line.value:,.2f} USD; the least is {line.minimum:,.2f} USD.",
+            tell(
+                "{amount:f} {asset} is worth {line:,.2f} USD; the least is {minimum:,.2f} USD.",
+                amount=line.amount,
+                asset=line.asset,
+                line=line.value,
+                minimum=line.minimum,
+            ),
         )

@@ -14,6 +14,7 @@ from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import LedgerAccount, Notice
 from accounts.money import ZERO
+from accounts.words import tell
 from loans import queries
 from loans.models import Loan
 from loans.vip import messages
@@ -61,7 +62,7 @@ def remind_due(*, at: datetime) -> int:
             logger.exception("loan %s could not be reminded of", loan_id)
             failed.append(loan_id)
     if failed:
-        raise RemindersIncomplete(f"These loans could not be reminded of: {failed}.")
+        raise RemindersIncomplete(tell("These loans could not be reminded of: {failed}.", failed=failed))
     return told
 
 
@@ -76,7 +77,7 @@ def remind(*, loan_id: int, actor: Actor, at: datetime, key: str = "", reason: s
     held = hold(loan_id)
     event = _event(held.loan, at)
     if event is None or Notice.objects.filter(event=event).exists():
-        raise NothingToSay(f"There is nothing to remind of on {held.loan} now.")
+        raise NothingToSay(tell("There is nothing to remind of on {loan} now.", loan=held.loan))
     if held.debt.overdue_since is not None:
         return _tell_overdue(held, at=at)
     spot = sum((wallet.balance for wallet in held.wallets([LedgerAccount.Kind.SPOT])), ZERO)

@@ -15,6 +15,7 @@ from accounts.errors import Refused
 from accounts.models import Account, LedgerAccount
 from accounts.money import ZERO
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 from loans import limits, ratecards
 from loans.models import Loan, LoanEvent, RateType, SignedSheet
 from loans.vip import at_expiry, auto_repay, messages, repayment, sheets
@@ -192,7 +193,7 @@ def window_opens_at(loan: Loan, *, days: int) -> datetime | None:
 def _refuse_sub_account(loan: Loan, asked_by: int | None) -> None:
     masters = loan.customer.accounts.filter(kind=Account.Kind.MASTER)
     if asked_by is not None and not masters.filter(pk=asked_by).exists():
-        raise MasterOnly(f"Only the master account may renew {loan}.")
+        raise MasterOnly(tell("Only the master account may renew {loan}.", loan=loan))
 
 
 def _refuse_group(loan: Loan, *, at: datetime) -> Lines:
@@ -214,34 +215,52 @@ def _refuse_other_term(loan: Loan, term_days: int) -> None:
     """R-VIP-20, R-VIP-42"""
     if term_days not in ratecards.FIXED_TERMS:
         raise NotRenewable(
-            f"{loan} can run on for 30 or 60 days, not {term_days}; ask your VIP manager for other terms."
+            tell(
+                "{loan} can run on for 30 or 60 days, not {term_days}; ask your VIP manager for other terms.",
+                loan=loan,
+                term_days=term_days,
+            )
         )
 
 
 def _refuse_outside_window(loan: Loan, debt: Debt, *, at: datetime) -> datetime:
     """The old expiry, if `at` lies in the seven days before it. R-VIP-40"""
     if debt.residual_since is not None:
-        raise NotRenewable(f"{loan} was liquidated; what is left of it can only be repaid.")
+        raise NotRenewable(tell("{loan} was liquidated; what is left of it can only be repaid.", loan=loan))
     from_ = opens_at(loan)
     if debt.due_at is None or from_ is None:
         if debt.called_at is not None:
             raise NotRenewable(
-                f"{loan} is an open loan that was called: it does not renew. Repay it by {_told(debt.due_at)}."
+                tell(
+                    "{loan} is an open loan that was called: it does not renew. Repay it by {due_at}.",
+                    loan=loan,
+                    due_at=_told(debt.due_at),
+                )
             )
-        raise NotRenewable(f"{loan} is open: it has no expiry, so there is nothing to renew.")
+        raise NotRenewable(tell("{loan} is open: it has no expiry, so there is nothing to renew.", loan=loan))
     if at < from_:
         raise NotRenewable(
-            f"Renewal opens on {_told(from_)}, and {loan} can be renewed until {_told(debt.due_at)}."
+            tell(
+                "Renewal opens on {from_}, and {loan} can be renewed until {due_at}.",
+                from_=_told(from_),
+                loan=loan,
+                due_at=_told(debt.due_at),
+            )
         )
     if at >= debt.due_at:
         raise NotRenewable(
-            f"{loan} expired on {_told(debt.due_at)}, and with it the renewal window; repay it, or ask for a new loan."
+            tell(
+                "{loan} expired on {due_at}, and with it the renewal window; repay it, or ask for a"
+                " new loan.",
+                loan=loan,
+                due_at=_told(debt.due_at),
+            )
         )
     return debt.due_at
 
 
 def _told(instant: datetime | None) -> str:
-    return f"{instant:%-d %B %H:%M} UTC" if instant is not None else "never"
+    return tell("{instant:%-d %B %H:%M} UTC", instant=instant) if instant is not None else "never"
 
 
 def _refuse_over_limit_of(loan: Loan, at: datetime) -> None:
@@ -256,7 +275,9 @@ def _refuse_over_limit(loan: Loan, principal: Decimal, *, at: datetime) -> None:
     """R-VIP-41. The price is fresh: the coin is owed, and `groups.permit` wants fresh prices of what is owed."""
     refusal = limits.renewal_refusal(customer=loan.customer, asset=loan.asset_id, principal=principal, at=at)
     if refusal is not None:
-        raise CoinOverLimit(f"{refusal.message} Or repay part of {loan} first.")
+        raise CoinOverLimit(
+            tell("{message} Or repay part of {loan} first.", message=refusal.message, loan=loan)
+        )
 
 
 def _sign(
@@ -317,9 +338,15 @@ def _pay_interest(held: Held, *, at: datetime) -> Decimal:
     available = sum((wallet.balance for wallet in spot), ZERO)
     if available < interest:
         raise InterestNotCovered(
-            f"A renewal pays the interest first: {messages.said(interest)} {loan.asset_id}. The Spot wallet of"
-            f" {loan.group.receiver} holds {messages.said(available)} {loan.asset_id}; transfer in"
-            f" {messages.said(interest - available)} {loan.asset_id} and renew again."
+            tell(
+                "A renewal pays the interest first: {interest} {asset}. The Spot wallet of {receiver}"
+                " holds {available} {asset}; transfer in {interest2} {asset} and renew again.",
+                interest=messages.said(interest),
+                asset=loan.asset_id,
+                receiver=loan.group.receiver,
+                available=messages.said(available),
+                interest2=messages.said(interest - available),
+            )
         )
     take(held, amount=interest, wallets=spot, reference=f"renewal-interest:{held.debt.pk}", at=at)
     return interest

@@ -15,6 +15,7 @@ from accounts.errors import Refused
 from accounts.models import LedgerAccount
 from accounts.money import ONE, ZERO, exact, round_down, round_up
 from accounts.powers import MemberRule, Power
+from accounts.words import tell
 from loans.models import Loan, LoanEvent
 from loans.vip import at_expiry, messages
 from risk import book, debts, freezes, groups, prices
@@ -150,7 +151,13 @@ def hold(loan_id: int) -> Held:
     (debt,) = Debt.objects.locked(loan.debt_id)
     loan.debt = debt
     if debt.closed_at is not None:
-        raise LoanClosed(f"{loan} is {debt.get_closed_reason_display().lower()}; nothing is owed on it.")
+        raise LoanClosed(
+            tell(
+                "{loan} is {closed_reason}; nothing is owed on it.",
+                loan=loan,
+                closed_reason=debt.get_closed_reason_display().lower(),
+            )
+        )
     return Held(loan=loan, debt=debt, locks=locks)
 
 
@@ -202,9 +209,14 @@ def refuse_closed(coin: str, *, at: datetime) -> None:
     freeze = freezes.repay_closed(coin, at)
     if freeze is not None:
         raise RepaymentsClosed(
-            f"The desk cannot take repayments in {coin} until {freeze.ends_at:%-d %B %Y %H:%M} UTC:"
-            f" {freeze.reason.rstrip('.')}. Until then no late fee is charged and the overdue period stands still;"
-            " try again afterwards."
+            tell(
+                "The desk cannot take repayments in {coin} until {ends_at:%-d %B %Y %H:%M} UTC:"
+                " {value}. Until then no late fee is charged and the overdue period stands still; try"
+                " again afterwards.",
+                coin=coin,
+                ends_at=freeze.ends_at,
+                value=freeze.reason.rstrip("."),
+            )
         )
 
 
@@ -228,8 +240,14 @@ def _refuse_taking(held: Held, amount: Decimal, wallets: list[LedgerAccount], *,
     available = sum((wallet.balance for wallet in wallets), ZERO)
     if available < amount:
         raise NotEnough(
-            f"{messages.said(amount)} {coin} is needed on {held.loan}; {held.loan.group.receiver} has"
-            f" {messages.said(available)} {coin}."
+            tell(
+                "{amount} {coin} is needed on {loan}; {receiver} has {available} {coin}.",
+                amount=messages.said(amount),
+                coin=coin,
+                loan=held.loan,
+                receiver=held.loan.group.receiver,
+                available=messages.said(available),
+            )
         )
     spot = sum((wallet.balance for wallet in wallets if wallet.kind == book.WALLET), ZERO)
     _permit_leaving(held, min(amount, spot), at=at)
@@ -242,26 +260,40 @@ def _refuse_going_on(held: Held, *, at: datetime) -> None:
         return
     if any(midnights(after=debt.due_at, until=at)) and at_expiry.converts(loan):
         raise GoingOn(
-            f"{loan} expired on {debt.due_at:%-d %B %Y %H:%M} UTC and goes on at the flexible rate from then, without a"
-            " late fee; that is being booked. Repay the order that continues it in a minute."
+            tell(
+                "{loan} expired on {due_at:%-d %B %Y %H:%M} UTC and goes on at the flexible rate from"
+                " then, without a late fee; that is being booked. Repay the order that continues it"
+                " in a minute.",
+                loan=loan,
+                due_at=debt.due_at,
+            )
         )
 
 
 def _asked(loan: Loan, payoff: Decimal, amount: Decimal | None, share: Decimal | None) -> Decimal:
     if (amount is None) == (share is None):
-        raise BadRepayment("Say how much to repay: either an amount or a percentage.")
+        raise BadRepayment(tell("Say how much to repay: either an amount or a percentage."))
     if share is not None:
         if not (share.is_finite() and ZERO < share <= ONE):
-            raise BadRepayment("Repay more than 0 % and at most 100 %.")
+            raise BadRepayment(tell("Repay more than 0 % and at most 100 %."))
         return _part_of(payoff, share, loan.asset.places)
     assert amount is not None
     if not amount.is_finite() or amount <= 0 or amount != round_down(amount, loan.asset.places):
         raise BadRepayment(
-            f"An amount of {loan.asset_id} is more than 0, with at most {loan.asset.places} decimals."
+            tell(
+                "An amount of {asset} is more than 0, with at most {places} decimals.",
+                asset=loan.asset_id,
+                places=loan.asset.places,
+            )
         )
     if amount > payoff:
         raise TooMuch(
-            f"{messages.said(payoff)} {loan.asset_id} repays {loan} in full; you cannot repay more."
+            tell(
+                "{payoff} {asset} repays {loan} in full; you cannot repay more.",
+                payoff=messages.said(payoff),
+                asset=loan.asset_id,
+                loan=loan,
+            )
         )
     return amount
 
@@ -281,8 +313,15 @@ def _refuse_dust(loan: Loan, owed: Parts, amount: Decimal, *, payoff: Decimal, a
     quote = prices.latest(at=at, assets=[loan.asset_id]).get(loan.asset_id)
     if left == 0 or (quote is not None and left * quote.price < DUST_USD):
         raise LeavesDust(
-            f"That would leave {messages.said(left)} {loan.asset_id} of principal, worth less than"
-            f" {DUST_USD} USD; repay {messages.said(payoff)} {loan.asset_id} to close {loan}."
+            tell(
+                "That would leave {left} {asset} of principal, worth less than {dust_usd} USD; repay"
+                " {payoff} {asset} to close {loan}.",
+                left=messages.said(left),
+                asset=loan.asset_id,
+                dust_usd=DUST_USD,
+                payoff=messages.said(payoff),
+                loan=loan,
+            )
         )
 
 

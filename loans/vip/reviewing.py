@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
+from accounts.words import tell
 from loans.models import Application, Offer
 from loans.vip import papers, sheets, terms
 from loans.vip.moves import request_of
@@ -79,12 +80,12 @@ def _other_lines(offer: Offer, sheet: TermSheet) -> list[Problem]:
         return []
     lines, current, accepted = sheet.effect.lines, sheet.effect.current_lines, sheets.lines_of(offer.body)
     if lines != accepted:  # not even when the group has them already: what is signed is what counts
-        message = "The LTV lines have changed since the applicant accepted them; ask for a new request."
+        message = tell("The LTV lines have changed since the applicant accepted them; ask for a new request.")
         return [Problem("levels", "lines_changed", message)]
     if current not in (None, lines, sheets.replaced_lines(offer.body)):
-        message = (
-            "The group has signed other LTV lines since this sheet was made, and the borrower was not told that it"
-            " changes them; make a counter-offer that says so."
+        message = tell(
+            "The group has signed other LTV lines since this sheet was made, and the borrower was"
+            " not told that it changes them; make a counter-offer that says so."
         )
         return [Problem("levels", "lines_changed", message)]
     return []

@@ -15,6 +15,7 @@ from typing import Any, Final
 from accounts.errors import Refused
 from accounts.models import Customer, User
 from accounts.money import RATE_PLACES, ZERO, exact
+from accounts.words import joined, tell
 from loans.models import Application, Loan, Offer, RateType, SignedSheet
 from loans.vip import sheet_pdf
 from loans.vip.eligibility import LONGEST_TERM
@@ -116,7 +117,7 @@ def revised(
     """
     rates = {rate.asset: rate.rate for rate in wanted.rates}
     if set(rates) != {loan["asset"] for loan in body["loans"]} or len(rates) != len(wanted.rates):
-        raise BadTerms("Say one rate for each coin of the request.")
+        raise BadTerms(tell("Say one rate for each coin of the request."))
     lines = _check(body, wanted)
     is_fixed = body["rate_type"] == RateType.FIXED
     loans = [
@@ -294,17 +295,17 @@ def tampered() -> list[str]:
     found = []
     for sheet in SignedSheet.objects.select_related("offer").order_by("pk").iterator():
         if digest(sheet.body) != sheet.sha256:
-            found.append(f"sheet {sheet}: the terms are not those that were signed")
+            found.append(tell("sheet {sheet}: the terms are not those that were signed", sheet=sheet))
         if hashlib.sha256(bytes(sheet.pdf)).hexdigest() != sheet.pdf_sha256:
-            found.append(f"sheet {sheet}: the PDF is not the one that was signed")
+            found.append(tell("sheet {sheet}: the PDF is not the one that was signed", sheet=sheet))
         if sheet.offer is not None and sheet.offer.sha256 != sheet.sha256:
-            found.append(f"sheet {sheet}: it is not the offer that was accepted")
+            found.append(tell("sheet {sheet}: it is not the offer that was accepted", sheet=sheet))
     for offer in Offer.objects.order_by("pk").iterator():
         if digest(offer.body) != offer.sha256:
-            found.append(f"{offer}: the terms are not those that were offered")
+            found.append(tell("{offer}: the terms are not those that were offered", offer=offer))
     for loan in Loan.objects.filter(sheet__isnull=False).select_related("sheet").order_by("pk").iterator():
         if loan.sheet is not None and loan.sheet_sha256 != loan.sheet.sha256:
-            found.append(f"loan {loan}: it does not stand on its sheet")
+            found.append(tell("loan {loan}: it does not stand on its sheet", loan=loan))
     return found
 
 
@@ -321,7 +322,13 @@ def _named(signed_by: str) -> str:
     """The labels with the names of the users behind them, as they are called on the day."""
     labels = signed_by.split(" and ")
     names = {f"user:{user.pk}": user.name for user in User.objects.filter(pk__in=_user_ids(labels))}
-    return " and ".join(f"{names[label]} ({label})" if label in names else label for label in labels)
+    return joined(
+        tell(" and "),
+        (
+            tell("{names} ({label})", names=names[label], label=label) if label in names else label
+            for label in labels
+        ),
+    )
 
 
 def _user_ids(labels: list[str]) -> list[int]:
@@ -339,23 +346,25 @@ def _check(body: Mapping[str, Any], wanted: Wanted) -> Lines:
     for rate in wanted.rates:
         if not (0 <= rate.rate < 1 if is_fixed else -1 < rate.rate < 1) or not _is_stored(rate.rate):
             what = (
-                "An annual rate is from 0 % to below 100 %"
+                tell("An annual rate is from 0 % to below 100 %")
                 if is_fixed
-                else "A spread is between -100 % and 100 %"
+                else tell("A spread is between -100 % and 100 %")
             )
-            raise BadTerms(f"{what}, with at most 10 decimals.")
+            raise BadTerms(tell("{what}, with at most 10 decimals.", what=what))
     if not all(_is_stored(getattr(wanted, name)) for name in LEVELS):
-        raise BadTerms("The lines and the fee are percentages with at most 10 decimals.")
+        raise BadTerms(tell("The lines and the fee are percentages with at most 10 decimals."))
     try:
         lines = Lines(**{name: getattr(wanted, name) for name in LEVELS})
     except ValueError as error:
         raise BadTerms(str(error)) from error
     if wanted.term_days is None and is_fixed:
-        raise BadTerms("A fixed rate needs a term in days.")
+        raise BadTerms(tell("A fixed rate needs a term in days."))
     if wanted.term_days is not None and not 1 <= wanted.term_days <= LONGEST_TERM:
-        raise BadTerms(f"A term is from 1 to {LONGEST_TERM} days.")
+        raise BadTerms(tell("A term is from 1 to {longest_term} days.", longest_term=LONGEST_TERM))
     if not 1 <= wanted.overdue_hours <= LONGEST_OVERDUE:
-        raise BadTerms(f"The overdue period is from 1 to {LONGEST_OVERDUE} hours.")
+        raise BadTerms(
+            tell("The overdue period is from 1 to {longest_overdue} hours.", longest_overdue=LONGEST_OVERDUE)
+        )
     return lines
 
 

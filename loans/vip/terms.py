@@ -15,6 +15,7 @@ from typing import Any
 from accounts.models import Agreement, Customer
 from accounts.money import ZERO
 from accounts.people import current_agreement, needs_agreement
+from accounts.words import tell
 from loans import limits, ratecards
 from loans.models import Loan, Product
 from loans.vip.effect import CoinView, Effect, effect_of
@@ -170,11 +171,16 @@ def _large_enough(sheet: TermSheet) -> Iterator[Problem]:
     is_first = not Loan.objects.filter(customer=sheet.request.customer_id).exists()
     least = sheet.product.first_minimum if is_first else sheet.product.later_minimum
     if sheet.value < least:
-        which = "A first loan" if is_first else "A further loan"
+        which = tell("A first loan") if is_first else tell("A further loan")
         yield Problem(
             "wishes",
             "below_order_minimum",
-            f"{which} is worth at least {least:,.0f} USD; this one is worth {sheet.value:,.2f} USD.",
+            tell(
+                "{which} is worth at least {least:,.0f} USD; this one is worth {sheet:,.2f} USD.",
+                which=which,
+                least=least,
+                sheet=sheet.value,
+            ),
         )
 
 

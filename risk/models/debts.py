@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Asset, Customer, JournalEntry, amount_field, rate_field
+from accounts.words import tell
 from risk.models.groups import CollateralGroup
 from risk.models.parameters import ProductCode
 
@@ -29,13 +30,13 @@ class Debt(models.Model):
     """What a group owes in one asset. Totals and `accrued_through` are moved by DebtEntry's trigger alone."""
 
     class Clock(models.TextChoices):
-        DAILY = "daily"  # 00:00 UTC, simple (R-VIP-30)
+        DAILY = "daily", tell("Daily")  # 00:00 UTC, simple (R-VIP-30)
 
     class Closed(models.TextChoices):
-        REPAID = "repaid"
-        LIQUIDATED = "liquidated"
-        RENEWED = "renewed"
-        WRITTEN_OFF = "written_off"
+        REPAID = "repaid", tell("Repaid")
+        LIQUIDATED = "liquidated", tell("Liquidated")
+        RENEWED = "renewed", tell("Renewed")
+        WRITTEN_OFF = "written_off", tell("Written Off")
 
     product = models.CharField(max_length=12, choices=ProductCode.choices)
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="debts")
@@ -141,15 +142,21 @@ class DebtEntry(models.Model):
     """One event on one debt, as three signed changes. Append-only; the debt's totals are their sums."""
 
     class Kind(models.TextChoices):
-        BORROW = "borrow"
-        CHARGE = "charge"  # one period of the debt's clock
-        MINIMUM = "minimum"  # the one day owed by a loan repaid before its first midnight (R-VIP-31)
-        REPAYMENT = "repayment"
-        LIQUIDATION = "liquidation"
-        RENEWAL = "renewal"
-        INSURANCE = "insurance"  # what the fund paid of a residual debt (R-GEN-78)
-        WRITE_OFF = "write_off"
-        CORRECTION = "correction"  # the other side of an entry that was reversed (R-ADM-11)
+        BORROW = "borrow", tell("Borrow")
+        CHARGE = "charge", tell("Charge")  # one period of the debt's clock
+        MINIMUM = (
+            "minimum",
+            tell("Minimum"),
+        )  # the one day owed by a loan repaid before its first midnight (R-VIP-31)
+        REPAYMENT = "repayment", tell("Repayment")
+        LIQUIDATION = "liquidation", tell("Liquidation")
+        RENEWAL = "renewal", tell("Renewal")
+        INSURANCE = "insurance", tell("Insurance")  # what the fund paid of a residual debt (R-GEN-78)
+        WRITE_OFF = "write_off", tell("Write Off")
+        CORRECTION = (
+            "correction",
+            tell("Correction"),
+        )  # the other side of an entry that was reversed (R-ADM-11)
 
     debt = models.ForeignKey(  # found by the index of `one_charge_per_period`
         Debt, models.PROTECT, related_name="entries", db_constraint=False, db_index=False
@@ -180,7 +187,7 @@ class DebtEntry(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.kind} on {self.debt_id} at {self.at:%Y-%m-%d}"
+        return tell("{kind} on {debt} at {at:%Y-%m-%d}", kind=self.kind, debt=self.debt_id, at=self.at)
 
 
 class PaymentPlan(models.Model):
@@ -198,7 +205,7 @@ class PaymentPlan(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"plan for {self.debt_id} of {self.agreed_at:%Y-%m-%d}"
+        return tell("plan for {debt} of {agreed_at:%Y-%m-%d}", debt=self.debt_id, agreed_at=self.agreed_at)
 
 
 class Instalment(models.Model):
@@ -216,4 +223,4 @@ class Instalment(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.amount} due {self.due_at:%Y-%m-%d}"
+        return tell("{amount} due {due_at:%Y-%m-%d}", amount=self.amount, due_at=self.due_at)

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Asset, JournalEntry, amount_field, rate_field
+from accounts.words import tell
 
 
 class Tranche(models.Model):
@@ -41,10 +42,10 @@ class TrancheEntry(models.Model):
     """
 
     class Kind(models.TextChoices):
-        FUND = "fund"
-        DRAW = "draw"  # given back
-        CHARGE = "charge"
-        PAY = "pay", "cost paid"
+        FUND = "fund", tell("Fund")
+        DRAW = "draw", tell("Draw")  # given back
+        CHARGE = "charge", tell("Charge")
+        PAY = "pay", tell("cost paid")
 
     tranche = models.ForeignKey(Tranche, models.PROTECT, related_name="entries")
     entry = models.ForeignKey(JournalEntry, models.PROTECT, related_name="tranche_entries")
@@ -67,4 +68,6 @@ class TrancheEntry(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.tranche_id} at {self.at:%Y-%m-%d}"
+        return tell(
+            "{kind} of {tranche} at {at:%Y-%m-%d}", kind=self.kind, tranche=self.tranche_id, at=self.at
+        )

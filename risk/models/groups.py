@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Account, Asset, Customer, User
+from accounts.words import tell
 from risk.models.parameters import ProductCode
 
 
@@ -37,10 +38,10 @@ class CollateralGroup(models.Model):
     """
 
     class Band(models.TextChoices):
-        SAFE = "SAFE"
-        WATCH = "WATCH"
-        CALL = "CALL"
-        LIQ = "LIQ", "LIQUIDATION"
+        SAFE = "SAFE", tell("Safe")
+        WATCH = "WATCH", tell("Watch")
+        CALL = "CALL", tell("Call")
+        LIQ = "LIQ", tell("LIQUIDATION")
 
     product = models.CharField(max_length=12, choices=ProductCode.choices)
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="groups")
@@ -99,7 +100,7 @@ class Member(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.account_id} in {self.group_id}"
+        return tell("{account} in {group}", account=self.account_id, group=self.group_id)
 
 
 class GroupCoin(models.Model):
@@ -118,4 +119,4 @@ class GroupCoin(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.asset_id} in {self.group_id}"
+        return tell("{asset} in {group}", asset=self.asset_id, group=self.group_id)

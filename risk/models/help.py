@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Account, Asset, User, amount_field, rate_field
+from accounts.words import tell
 from risk.models.groups import CollateralGroup
 from risk.models.watching import MarginCall
 
@@ -15,17 +16,17 @@ class CallRecord(models.Model):
     """
 
     class Kind(models.TextChoices):
-        CONTACTED = "contacted"
-        ACKNOWLEDGED = "acknowledged"
-        PROMISED = "promised"
-        NOTE = "note"
+        CONTACTED = "contacted", tell("Contacted")
+        ACKNOWLEDGED = "acknowledged", tell("Acknowledged")
+        PROMISED = "promised", tell("Promised")
+        NOTE = "note", tell("Note")
 
     class Way(models.TextChoices):
-        PHONE = "phone"
-        EMAIL = "email", "e-mail"
-        CHAT = "chat"
-        MEETING = "meeting"
-        SITE = "site", "on the site"
+        PHONE = "phone", tell("Phone")
+        EMAIL = "email", tell("e-mail")
+        CHAT = "chat", tell("Chat")
+        MEETING = "meeting", tell("Meeting")
+        SITE = "site", tell("on the site")
 
     call = models.ForeignKey(MarginCall, models.PROTECT, related_name="records")
     kind = models.CharField(max_length=12, choices=Kind.choices)
@@ -45,7 +46,9 @@ class CallRecord(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.kind} about {self.call_id} at {self.at:%Y-%m-%d %H:%M}"
+        return tell(
+            "{kind} about {call} at {at:%Y-%m-%d %H:%M}", kind=self.kind, call=self.call_id, at=self.at
+        )
 
 
 class CureRule(models.Model):
@@ -57,9 +60,9 @@ class CureRule(models.Model):
     """
 
     class Kind(models.TextChoices):
-        TOP_UP = "top_up", "add collateral"
-        REPAY = "repay"
-        SWAP = "swap", "swap collateral"
+        TOP_UP = "top_up", tell("add collateral")
+        REPAY = "repay", tell("Repay")
+        SWAP = "swap", tell("swap collateral")
 
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="cure_rules")
     position = models.PositiveSmallIntegerField()
@@ -107,16 +110,21 @@ class CureRule(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"rule {self.position} of {self.group_id}: {self.get_kind_display()}"
+        return tell(
+            "rule {position} of {group}: {kind}",
+            position=self.position,
+            group=self.group_id,
+            kind=self.get_kind_display(),
+        )
 
 
 class CureRun(models.Model):
     """What a rule did, or would have done, or why it could not. Append-only: the log a borrower reads (R-FTR-04)."""
 
     class Outcome(models.TextChoices):
-        DONE = "done"
-        WOULD = "would", "would have acted"  # a dry run
-        REFUSED = "refused", "could not act"
+        DONE = "done", tell("Done")
+        WOULD = "would", tell("would have acted")  # a dry run
+        REFUSED = "refused", tell("could not act")
 
     rule = models.ForeignKey(CureRule, models.PROTECT, related_name="runs")
     outcome = models.CharField(max_length=7, choices=Outcome.choices)
@@ -132,7 +140,9 @@ class CureRun(models.Model):
         indexes = (models.Index(fields=["rule", "-at"], name="cure_run_latest"),)
 
     def __str__(self) -> str:
-        return f"{self.outcome} by {self.rule_id} at {self.at:%Y-%m-%d %H:%M}"
+        return tell(
+            "{outcome} by {rule} at {at:%Y-%m-%d %H:%M}", outcome=self.outcome, rule=self.rule_id, at=self.at
+        )
 
 
 class Deleveraging(models.Model):
@@ -162,4 +172,4 @@ class Deleveraging(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"de-leveraging of {self.group_id} from {self.start:.2%}"
+        return tell("de-leveraging of {group} from {start:.2%}", group=self.group_id, start=self.start)

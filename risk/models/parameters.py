@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from accounts.models import Asset, Customer, rate_field
+from accounts.words import tell
 
 
 def usd_field(**options: Any) -> "models.DecimalField[Any, Any]":
@@ -16,7 +17,7 @@ def usd_field(**options: Any) -> "models.DecimalField[Any, Any]":
 class ProductCode(models.TextChoices):
     """Which family of contracts a group's debts come from; rules differ by parameters only."""
 
-    VIP = "vip", "VIP loan"
+    VIP = "vip", tell("VIP loan")
 
 
 class Settings(models.Model):
@@ -39,7 +40,7 @@ class Settings(models.Model):
     soft_step_seconds = models.PositiveIntegerField(default=60)  # between two of its steps
 
     def __str__(self) -> str:
-        return f"settings from {self.effective_at:%Y-%m-%d %H:%M:%S}"
+        return tell("settings from {effective_at:%Y-%m-%d %H:%M:%S}", effective_at=self.effective_at)
 
 
 class FeedRule(models.Model):
@@ -66,7 +67,7 @@ class FeedRule(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"feed rule of {self.asset_id or 'all'}"
+        return tell("feed rule of {asset}", asset=self.asset_id or tell("all"))
 
 
 class Limits(models.Model):
@@ -114,7 +115,13 @@ class Limits(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.product} limits {self.initial:.2%}/{self.margin_call:.2%}/{self.liquidation:.2%}"
+        return tell(
+            "{product} limits {initial:.2%}/{margin_call:.2%}/{liquidation:.2%}",
+            product=self.product,
+            initial=self.initial,
+            margin_call=self.margin_call,
+            liquidation=self.liquidation,
+        )
 
 
 class RatioSchedule(models.Model):
@@ -131,7 +138,9 @@ class RatioSchedule(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.asset_id} ratios from {self.effective_at:%Y-%m-%d}"
+        return tell(
+            "{asset} ratios from {effective_at:%Y-%m-%d}", asset=self.asset_id, effective_at=self.effective_at
+        )
 
 
 class CollateralTier(models.Model):
@@ -150,7 +159,7 @@ class CollateralTier(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.ratio:.2%} from {self.floor}"
+        return tell("{ratio:.2%} from {floor}", ratio=self.ratio, floor=self.floor)
 
 
 class LoanLimit(models.Model):
@@ -177,7 +186,12 @@ class LoanLimit(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.asset_id} {self.minimum:f}-{self.maximum:f} USD"
+        return tell(
+            "{asset} {minimum:f}-{maximum:f} USD",
+            asset=self.asset_id,
+            minimum=self.minimum,
+            maximum=self.maximum,
+        )
 
 
 class FlexibleRate(models.Model):
@@ -199,7 +213,7 @@ class FlexibleRate(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.asset_id} flexible {self.annual_rate:.4%}"
+        return tell("{asset} flexible {annual_rate:.4%}", asset=self.asset_id, annual_rate=self.annual_rate)
 
 
 class AssetCap(models.Model):
@@ -218,25 +232,29 @@ class AssetCap(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"caps of {self.asset_id} from {self.effective_at:%Y-%m-%d}"
+        return tell(
+            "caps of {asset} from {effective_at:%Y-%m-%d}",
+            asset=self.asset_id,
+            effective_at=self.effective_at,
+        )
 
 
 class HandlingRule(models.Model):
     """How a product's, or one customer's, groups are handled in a call and at liquidation (R-GEN-73…76, R-VIP-54)."""
 
     class Mode(models.TextChoices):
-        FULL = "full"  # everything is repaid at once
-        STEPPED = "stepped", "in steps"  # until LTV is back at the target
+        FULL = "full", tell("Full")  # everything is repaid at once
+        STEPPED = "stepped", tell("in steps")  # until LTV is back at the target
 
     class FeeBase(models.TextChoices):
-        DEBT_REPAID = "debt_repaid", "debt repaid"
-        COLLATERAL_SOLD = "collateral_sold", "collateral sold"
-        START_ASSETS = "start_assets", "assets at the start"
+        DEBT_REPAID = "debt_repaid", tell("debt repaid")
+        COLLATERAL_SOLD = "collateral_sold", tell("collateral sold")
+        START_ASSETS = "start_assets", tell("assets at the start")
 
     class CallTrades(models.TextChoices):
-        NONE = "none"
-        LOWERING = "lowering", "only those that lower LTV"
-        BELOW_LIQUIDATION = "below_liquidation", "any that stays below liquidation, once confirmed"
+        NONE = "none", tell("None")
+        LOWERING = "lowering", tell("only those that lower LTV")
+        BELOW_LIQUIDATION = "below_liquidation", tell("any that stays below liquidation, once confirmed")
 
     product = models.CharField(max_length=12, choices=ProductCode.choices)
     customer = models.ForeignKey(Customer, models.PROTECT, null=True, related_name="handling_rules")
@@ -262,7 +280,12 @@ class HandlingRule(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.product} handling from {self.effective_at:%Y-%m-%d}: {self.mode}"
+        return tell(
+            "{product} handling from {effective_at:%Y-%m-%d}: {mode}",
+            product=self.product,
+            effective_at=self.effective_at,
+            mode=self.mode,
+        )
 
 
 class MarketDepth(models.Model):
@@ -282,4 +305,8 @@ class MarketDepth(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"depth of {self.asset_id} from {self.effective_at:%Y-%m-%d}"
+        return tell(
+            "depth of {asset} from {effective_at:%Y-%m-%d}",
+            asset=self.asset_id,
+            effective_at=self.effective_at,
+        )

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import Asset, ClockTimestamp
+from accounts.words import tell
 from risk.models.parameters import usd_field
 
 
@@ -11,8 +12,8 @@ class Price(models.Model):
     """One observation of one asset in USD. Append-only; a quarantined one is kept but never used."""
 
     class Status(models.TextChoices):
-        GOOD = "good"
-        QUARANTINED = "quarantined"
+        GOOD = "good", tell("Good")
+        QUARANTINED = "quarantined", tell("Quarantined")
 
     asset = models.ForeignKey(Asset, models.PROTECT, related_name="+")
     price = usd_field()
@@ -38,4 +39,9 @@ class Price(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.asset_id} {self.price.normalize():f} at {self.observed_at:%Y-%m-%d %H:%M:%S}"
+        return tell(
+            "{asset} {price:f} at {observed_at:%Y-%m-%d %H:%M:%S}",
+            asset=self.asset_id,
+            price=self.price.normalize(),
+            observed_at=self.observed_at,
+        )

@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import Asset, ClockTimestamp, User
+from accounts.words import tell
 from risk.models.groups import CollateralGroup
 from risk.models.parameters import ProductCode, usd_field
 
@@ -19,9 +20,9 @@ class Moved(models.Model):
     """
 
     class Kind(models.TextChoices):
-        WALLET = "wallet"
-        DEBT = "debt"
-        GROUP = "group"
+        WALLET = "wallet", tell("Wallet")
+        DEBT = "debt", tell("Debt")
+        GROUP = "group", tell("Group")
 
     kind = models.CharField(max_length=6, choices=Kind.choices)
     ids = ArrayField(models.BigIntegerField())
@@ -30,7 +31,7 @@ class Moved(models.Model):
     recorded_at = models.DateTimeField(db_default=ClockTimestamp(), editable=False)
 
     def __str__(self) -> str:
-        return f"{len(self.ids)} × {self.kind}"
+        return tell("{count} × {kind}", count=len(self.ids), kind=self.kind)
 
 
 class Candidate(models.Model):
@@ -51,7 +52,7 @@ class Candidate(models.Model):
         indexes = (models.Index(fields=["product", "-danger", "group"], name="candidate_by_danger"),)
 
     def __str__(self) -> str:
-        return f"look at {self.group_id}"
+        return tell("look at {group}", group=self.group_id)
 
 
 class PaceLimit(models.Model):
@@ -72,7 +73,11 @@ class PaceLimit(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"pace of {self.asset_id} from {self.effective_at:%Y-%m-%d}"
+        return tell(
+            "pace of {asset} from {effective_at:%Y-%m-%d}",
+            asset=self.asset_id,
+            effective_at=self.effective_at,
+        )
 
 
 class Redemption(models.Model):
@@ -100,7 +105,13 @@ class Redemption(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.asset_id} is {self.ratio} {self.underlying_id} from {self.effective_at:%Y-%m-%d}"
+        return tell(
+            "{asset} is {ratio} {underlying} from {effective_at:%Y-%m-%d}",
+            asset=self.asset_id,
+            ratio=self.ratio,
+            underlying=self.underlying_id,
+            effective_at=self.effective_at,
+        )
 
 
 class StressRun(models.Model):
@@ -114,4 +125,4 @@ class StressRun(models.Model):
     problem = models.CharField(max_length=200, blank=True)  # why there is no answer, in words
 
     def __str__(self) -> str:
-        return f"stress {self.pk} of {self.asked_at:%Y-%m-%d %H:%M}"
+        return tell("stress {pk} of {asked_at:%Y-%m-%d %H:%M}", pk=self.pk, asked_at=self.asked_at)

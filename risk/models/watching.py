@@ -13,6 +13,7 @@ from accounts.models import (
     amount_field,
     rate_field,
 )
+from accounts.words import tell
 from risk.models.debts import Debt
 from risk.models.groups import CollateralGroup
 from risk.models.parameters import HandlingRule, ProductCode, usd_field
@@ -23,39 +24,42 @@ class RiskEvent(models.Model):
     """What happened to a group, with the snapshot it was decided on. Append-only."""
 
     class Kind(models.TextChoices):
-        OPENED = "opened"
-        BAND = "band"
-        CALLED = "called"
-        CALL_REPEATED = "call_repeated"
-        CALL_ENDED = "call_ended"
-        BLIND = "blind"
-        SIGHTED = "sighted"
-        GRACE = "grace"
-        LIQUIDATION_STARTED = "liquidation_started"
-        LIQUIDATION_ENDED = "liquidation_ended"
-        DEBT_OPENED = "debt_opened"
-        DEBT_OVERDUE = "debt_overdue"
-        DEBT_CLOSED = "debt_closed"
-        DEBT_RESIDUAL = "debt_residual"
-        MEMBER_ADDED = "member_added"
-        MEMBER_REMOVED = "member_removed"
-        CLOSED = "closed"
-        WARNED = "warned"  # an early warning line was crossed (R-GEN-63, 64)
-        DELAY_STARTED = "delay_started"  # delayed liquidation (R-VIP-60…62)
-        DELAY_EXTENDED = "delay_extended"
-        DELAY_ENDED = "delay_ended"
-        LIQUIDATION_STEP = "liquidation_step"
-        GRACE_EXTENDED = "grace_extended"
-        FROZEN = "frozen"
-        UNFROZEN = "unfrozen"
-        DEBT_CALLED = "debt_called"
-        DEBT_SETTLED = "debt_settled"  # the insurance fund paid (R-GEN-78)
-        DEBT_WRITTEN_OFF = "debt_written_off"
-        PLAN_AGREED = "plan_agreed"
-        CALL_RECORD = "call_record"  # the desk, or the borrower, about a margin call (R-FTR-18)
-        AUTO_CURE = "auto_cure"  # a rule of the borrower's acted (R-FTR-04)
-        SOFT_SET = "soft_set"  # de-leveraging was chosen, changed or ended (R-FTR-05)
-        CORRECTED = "corrected"  # an entry was reversed (R-ADM-11)
+        OPENED = "opened", tell("Opened")
+        BAND = "band", tell("Band")
+        CALLED = "called", tell("Called")
+        CALL_REPEATED = "call_repeated", tell("Call Repeated")
+        CALL_ENDED = "call_ended", tell("Call Ended")
+        BLIND = "blind", tell("Blind")
+        SIGHTED = "sighted", tell("Sighted")
+        GRACE = "grace", tell("Grace")
+        LIQUIDATION_STARTED = "liquidation_started", tell("Liquidation Started")
+        LIQUIDATION_ENDED = "liquidation_ended", tell("Liquidation Ended")
+        DEBT_OPENED = "debt_opened", tell("Debt Opened")
+        DEBT_OVERDUE = "debt_overdue", tell("Debt Overdue")
+        DEBT_CLOSED = "debt_closed", tell("Debt Closed")
+        DEBT_RESIDUAL = "debt_residual", tell("Debt Residual")
+        MEMBER_ADDED = "member_added", tell("Member Added")
+        MEMBER_REMOVED = "member_removed", tell("Member Removed")
+        CLOSED = "closed", tell("Closed")
+        WARNED = "warned", tell("Warned")  # an early warning line was crossed (R-GEN-63, 64)
+        DELAY_STARTED = "delay_started", tell("Delay Started")  # delayed liquidation (R-VIP-60…62)
+        DELAY_EXTENDED = "delay_extended", tell("Delay Extended")
+        DELAY_ENDED = "delay_ended", tell("Delay Ended")
+        LIQUIDATION_STEP = "liquidation_step", tell("Liquidation Step")
+        GRACE_EXTENDED = "grace_extended", tell("Grace Extended")
+        FROZEN = "frozen", tell("Frozen")
+        UNFROZEN = "unfrozen", tell("Unfrozen")
+        DEBT_CALLED = "debt_called", tell("Debt Called")
+        DEBT_SETTLED = "debt_settled", tell("Debt Settled")  # the insurance fund paid (R-GEN-78)
+        DEBT_WRITTEN_OFF = "debt_written_off", tell("Debt Written Off")
+        PLAN_AGREED = "plan_agreed", tell("Plan Agreed")
+        CALL_RECORD = (
+            "call_record",
+            tell("Call Record"),
+        )  # the desk, or the borrower, about a margin call (R-FTR-18)
+        AUTO_CURE = "auto_cure", tell("Auto Cure")  # a rule of the borrower's acted (R-FTR-04)
+        SOFT_SET = "soft_set", tell("Soft Set")  # de-leveraging was chosen, changed or ended (R-FTR-05)
+        CORRECTED = "corrected", tell("Corrected")  # an entry was reversed (R-ADM-11)
 
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="events")
     debt = models.ForeignKey(Debt, models.PROTECT, null=True, related_name="events")
@@ -71,15 +75,15 @@ class RiskEvent(models.Model):
         indexes = (models.Index(fields=["group", "-id"], name="event_by_group"),)
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.group_id} at {self.at:%Y-%m-%d %H:%M}"
+        return tell("{kind} {group} at {at:%Y-%m-%d %H:%M}", kind=self.kind, group=self.group_id, at=self.at)
 
 
 class MarginCall(models.Model):
     """One episode over the margin-call line (R-GEN-62)."""
 
     class Ended(models.TextChoices):
-        CURED = "cured"
-        LIQUIDATED = "liquidated"
+        CURED = "cured", tell("Cured")
+        LIQUIDATED = "liquidated", tell("Liquidated")
 
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="margin_calls")
     opened_at = models.DateTimeField()
@@ -97,23 +101,25 @@ class MarginCall(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"call of {self.group_id} at {self.opened_at:%Y-%m-%d %H:%M}"
+        return tell(
+            "call of {group} at {opened_at:%Y-%m-%d %H:%M}", group=self.group_id, opened_at=self.opened_at
+        )
 
 
 class Liquidation(models.Model):
     """One forced sale: its cause, what was there when it began, how it ended (R-GEN-70, 81)."""
 
     class Cause(models.TextChoices):
-        LTV = "ltv", "LTV"
-        OVERDUE = "overdue"
-        MANUAL = "manual", "by hand"
-        SOFT = "soft", "chosen de-leveraging"  # one step of it (R-FTR-05)
+        LTV = "ltv", tell("LTV")
+        OVERDUE = "overdue", tell("Overdue")
+        MANUAL = "manual", tell("by hand")
+        SOFT = "soft", tell("chosen de-leveraging")  # one step of it (R-FTR-05)
 
     class Status(models.TextChoices):
-        RUNNING = "running"
-        STOPPED_HEALTHY = "stopped_healthy", "stopped, LTV is back at its target"
-        DONE_SURPLUS = "done_surplus", "done, collateral left"
-        DONE_SHORTFALL = "done_shortfall", "done, still owed"
+        RUNNING = "running", tell("Running")
+        STOPPED_HEALTHY = "stopped_healthy", tell("stopped, LTV is back at its target")
+        DONE_SURPLUS = "done_surplus", tell("done, collateral left")
+        DONE_SHORTFALL = "done_shortfall", tell("done, still owed")
 
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="liquidations")
     debt = models.ForeignKey(Debt, models.PROTECT, null=True, related_name="liquidations")  # OVERDUE: which
@@ -176,17 +182,17 @@ class Sale(models.Model):
         indexes = (models.Index(fields=["coin", "-at"], name="sale_by_coin"),)  # its pace (R-FTR-22)
 
     def __str__(self) -> str:
-        return f"{self.sold} {self.coin_id} for {self.proceeds}"
+        return tell("{sold} {coin} for {proceeds}", sold=self.sold, coin=self.coin_id, proceeds=self.proceeds)
 
 
 class Movement(models.Model):
     """A customer's movement that passed the gate: what, and the group's LTV before and after (I-19)."""
 
     class Kind(models.TextChoices):
-        DEPOSIT = "deposit"
-        WITHDRAWAL = "withdrawal"
-        TRANSFER = "transfer"
-        TRADE = "trade"
+        DEPOSIT = "deposit", tell("Deposit")
+        WITHDRAWAL = "withdrawal", tell("Withdrawal")
+        TRANSFER = "transfer", tell("Transfer")
+        TRADE = "trade", tell("Trade")
 
     kind = models.CharField(max_length=10, choices=Kind.choices)
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="movements")
@@ -206,7 +212,7 @@ class Movement(models.Model):
     facts = models.JSONField(default=dict)  # group and prices the decision used
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.amount} {self.asset_id}"
+        return tell("{kind} {amount} {asset}", kind=self.kind, amount=self.amount, asset=self.asset_id)
 
 
 class SweepRun(models.Model):
@@ -218,7 +224,7 @@ class SweepRun(models.Model):
     seconds = models.DecimalField(max_digits=8, decimal_places=3, default=0)
 
     def __str__(self) -> str:
-        return f"sweep of {self.product} at {self.at:%H:%M:%S}"
+        return tell("sweep of {product} at {at:%H:%M:%S}", product=self.product, at=self.at)
 
 
 class DelayEnrolment(models.Model):
@@ -234,19 +240,23 @@ class DelayEnrolment(models.Model):
     )  # a delay ran out without a cure: look at it again (R-VIP-62)
 
     def __str__(self) -> str:
-        return f"delayed liquidation for {self.customer_id} from {self.starts_at:%Y-%m-%d}"
+        return tell(
+            "delayed liquidation for {customer} from {starts_at:%Y-%m-%d}",
+            customer=self.customer_id,
+            starts_at=self.starts_at,
+        )
 
 
 class LiquidationDelay(models.Model):
     """One liquidation call: the hours in which an enrolled borrower may bring LTV back to initial (R-VIP-60…62)."""
 
     class Ended(models.TextChoices):
-        CURED = "cured", "LTV is at or below initial"
-        CUT_OFF = "cut_off", "LTV rose above the cut-off"
-        SOLD = "sold", "time was up, LTV at or over liquidation"
-        STEPPED = "stepped", "time was up, LTV between margin call and liquidation"
-        NO_SALE = "no_sale", "time was up, LTV below margin call"
-        SETTLED = "settled", "nothing was owed any more"
+        CURED = "cured", tell("LTV is at or below initial")
+        CUT_OFF = "cut_off", tell("LTV rose above the cut-off")
+        SOLD = "sold", tell("time was up, LTV at or over liquidation")
+        STEPPED = "stepped", tell("time was up, LTV between margin call and liquidation")
+        NO_SALE = "no_sale", tell("time was up, LTV below margin call")
+        SETTLED = "settled", tell("nothing was owed any more")
 
     group = models.ForeignKey(CollateralGroup, models.PROTECT, related_name="delays")
     enrolment = models.ForeignKey(DelayEnrolment, models.PROTECT, related_name="delays")
@@ -264,7 +274,9 @@ class LiquidationDelay(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"delay of {self.group_id} until {self.ends_at:%Y-%m-%d %H:%M}"
+        return tell(
+            "delay of {group} until {ends_at:%Y-%m-%d %H:%M}", group=self.group_id, ends_at=self.ends_at
+        )
 
 
 class WarningLine(models.Model):
@@ -293,20 +305,23 @@ class WarningLine(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.group_id} warned at {self.ltv:.2%}"
+        return tell("{group} warned at {ltv:.2%}", group=self.group_id, ltv=self.ltv)
 
 
 class Freeze(models.Model):
     """Something is stopped, for a reason and until a time (R-ADM-04). Without account, group and coin: everywhere."""
 
     class What(models.TextChoices):
-        BORROW = "borrow", "no borrowing"
-        WITHDRAW = "withdraw", "no withdrawals"
-        TRADE = "trade", "no trades"
-        FULL = "full", "no borrowing, withdrawals, trades or changes of accounts"
-        COLLATERAL = "collateral", "counts nothing for new borrowing"  # a coin
-        REPAY = "repay", "repayments cannot be accepted"  # late charges and overdue clocks pause (R-VIP-45)
-        LIQUIDATE = "liquidate", "nothing is liquidated"  # a pause by hand (R-ADM-05)
+        BORROW = "borrow", tell("no borrowing")
+        WITHDRAW = "withdraw", tell("no withdrawals")
+        TRADE = "trade", tell("no trades")
+        FULL = "full", tell("no borrowing, withdrawals, trades or changes of accounts")
+        COLLATERAL = "collateral", tell("counts nothing for new borrowing")  # a coin
+        REPAY = (
+            "repay",
+            tell("repayments cannot be accepted"),
+        )  # late charges and overdue clocks pause (R-VIP-45)
+        LIQUIDATE = "liquidate", tell("nothing is liquidated")  # a pause by hand (R-ADM-05)
 
     what = models.CharField(max_length=10, choices=What.choices)
     account = models.ForeignKey(Account, models.PROTECT, null=True, related_name="freezes")
@@ -337,4 +352,4 @@ class Freeze(models.Model):
         scope = (
             self.account_id or (f"G-{self.group_id:04d}" if self.group_id else self.asset_id) or "everything"
         )
-        return f"{self.get_what_display()}: {scope}"
+        return tell("{what}: {scope}", what=self.get_what_display(), scope=scope)

@@ -11,6 +11,7 @@ from uuid import uuid4
 from django.urls import reverse
 
 from accounts.models import Asset
+from accounts.words import tell
 from risk import book, cures
 from risk.book import GroupState
 from risk.cure import Goal, Kind
@@ -21,7 +22,7 @@ from risk.promises import Promise
 from risk.valuation import Worth
 
 MOST_OTHERS: Final = 3
-VERBS: Final = {Kind.REPAY: "Repay", Kind.ADD: "Add", Kind.SWAP: "Sell"}
+VERBS: Final = {Kind.REPAY: tell("Repay"), Kind.ADD: tell("Add"), Kind.SWAP: tell("Sell")}
 
 
 @dataclass(frozen=True, slots=True)

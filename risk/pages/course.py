@@ -14,6 +14,7 @@ from django.utils import dateformat
 
 from accounts.money import exact
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from risk.closes import Close
 from risk.levels import Lines
 
@@ -198,11 +199,24 @@ def _sentence(closes: Sequence[Close], month: Extremes | None, now: Decimal | No
     parts = []
     if month is not None:
         low, high = (figures.ltv(value).replace(figures.NBSP, " ") for value in (month.low, month.high))
-        parts.append(f"Loan to value over {len(closes)} days: between {low} and {high}.")
+        parts.append(
+            tell(
+                "Loan to value over {count} days: between {low} and {high}.",
+                count=len(closes),
+                low=low,
+                high=high,
+            )
+        )
     if now is not None:
-        parts.append(f"Now {figures.ltv(now).replace(figures.NBSP, ' ')}.")
+        parts.append(tell("Now {nbsp}.", nbsp=figures.ltv(now).replace(figures.NBSP, " ")))
     missing = sum(close.ltv is None for close in closes)
     if missing:
-        parts.append(f"{missing} of these days {'has' if missing == 1 else 'have'} no figure.")
-    parts.append("Every close is in the table.")
-    return " ".join(parts)
+        parts.append(
+            tell(
+                "{missing} of these days {which} no figure.",
+                missing=missing,
+                which=tell("has") if missing == 1 else tell("have"),
+            )
+        )
+    parts.append(tell("Every close is in the table."))
+    return joined(" ", parts)

@@ -8,6 +8,7 @@ sentence. R-FTR-01, R-GEN-45
 from dataclasses import dataclass
 
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from risk import delays, margin_calls, parameters, prospects
 from risk.book import GroupState
 from risk.levels import Band, Lines, band, has_recovered
@@ -38,12 +39,14 @@ def effect_of(before: GroupState, after: GroupState, *, permission: bool) -> Eff
     was, then = before.worth(permission=permission), after.worth(permission=permission)
     unknown = before.stale_debts if permission else sorted(before.owed_assets - set(before.quotes))
     if unknown:
-        words = (
-            f"LTV of {group.name} cannot be told now: {', '.join(unknown)} is owed and has no fresh price."
+        words = tell(
+            "LTV of {group} cannot be told now: {unknown} is owed and has no fresh price.",
+            group=group.name,
+            unknown=joined(", ", unknown),
         )
         return Effect(group, then, band(then, lines), None, words)
     if not was.debt:
-        words = f"Nothing is owed in {group.name}, so no price can call it."
+        words = tell("Nothing is owed in {group}, so no price can call it.", group=group.name)
         return Effect(group, then, band(then, lines), None, words)
     drawn = None
     if then.ltv is not None:
@@ -58,30 +61,35 @@ def standing_words(state: GroupState) -> str:
     assert state.group is not None
     name = state.group.name
     if not (state.debts or state.borrowed):
-        return f"Nothing is owed in {name} any more."
+        return tell("Nothing is owed in {name} any more.", name=name)
     if state.owed_assets - set(state.quotes):
-        return f"LTV of {name} cannot be told now."
-    return f"LTV of {name} is {_told(state.worth(permission=False))} now."
+        return tell("LTV of {name} cannot be told now.", name=name)
+    return tell("LTV of {name} is {worth} now.", name=name, worth=_told(state.worth(permission=False)))
 
 
 # --- Private ----------------------------------------------------------------------------------------------
 
 
 def _told(worth: Worth) -> str:
-    return "beyond measure" if worth.ltv is None else figures.ltv(worth.ltv)
+    return tell("beyond measure") if worth.ltv is None else figures.ltv(worth.ltv)
 
 
 def _shift(was: Worth, then: Worth) -> str:
     if not then.debt:
-        return f"LTV is {_told(was)} now; nothing is owed afterwards: the group closes and its accounts are free."
+        return tell(
+            "LTV is {was} now; nothing is owed afterwards: the group closes and its accounts are free.",
+            was=_told(was),
+        )
     if then.ltv is None:
-        return f"LTV rises from {_told(was)} beyond measure, as no collateral would count."
+        return tell("LTV rises from {was} beyond measure, as no collateral would count.", was=_told(was))
     if was.ltv is None:
-        return f"LTV is beyond measure now, as no collateral counts, and falls to {_told(then)}."
+        return tell(
+            "LTV is beyond measure now, as no collateral counts, and falls to {then}.", then=_told(then)
+        )
     if _told(was) == _told(then):
-        return f"LTV stays at {_told(then)}."
+        return tell("LTV stays at {then}.", then=_told(then))
     verb = "falls" if then.ltv < was.ltv else "rises"
-    return f"LTV {verb} from {_told(was)} to {_told(then)}."
+    return tell("LTV {verb} from {was} to {then}.", verb=verb, was=_told(was), then=_told(then))
 
 
 def _follows(before: GroupState, after: GroupState, was: Worth, then: Worth) -> str:
@@ -91,32 +99,44 @@ def _follows(before: GroupState, after: GroupState, was: Worth, then: Worth) -> 
     earlier, later = band(was, lines), band(then, lines)
     if delays.running(group) is not None:
         if then.is_at_most(lines.initial):
-            return "The liquidation call ends."
-        return f"The liquidation call goes on until LTV is back at {figures.line(lines.initial)}."
+            return tell("The liquidation call ends.")
+        return tell(
+            "The liquidation call goes on until LTV is back at {initial}.",
+            initial=figures.line(lines.initial),
+        )
     call = margin_calls.open_call(group)
     if later is Band.LIQ or (later is Band.CALL and call is None):
         return prospects.foresee(after, at=before.at).words
     if call is not None:
         return _of_call(then, later, before)
     if earlier in {Band.CALL, Band.LIQ}:
-        return f"That is below the margin call line of {figures.line(lines.margin_call)}."
+        return tell(
+            "That is below the margin call line of {margin_call}.",
+            margin_call=figures.line(lines.margin_call),
+        )
     return _across_initial(earlier, later, lines)
 
 
 def _of_call(then: Worth, later: Band, before: GroupState) -> str:
     lines, settings = before.lines, parameters.settings_at(before.at)
     if later is Band.CALL:
-        return f"The margin call goes on: LTV must come below {figures.line(lines.margin_call)}."
+        return tell(
+            "The margin call goes on: LTV must come below {margin_call}.",
+            margin_call=figures.line(lines.margin_call),
+        )
     if has_recovered(then, lines, settings.hysteresis):
-        return "The margin call ends."
+        return tell("The margin call ends.")
     end = figures.line(lines.margin_call - settings.hysteresis)
-    return f"That is below the margin call line, but the call itself ends only below {end}."
+    return tell("That is below the margin call line, but the call itself ends only below {end}.", end=end)
 
 
 def _across_initial(earlier: Band, later: Band, lines: Lines) -> str:
     line = figures.line(lines.initial)
     if earlier is Band.SAFE and later is Band.WATCH:
-        return f"That is no longer below {line}: nothing more can be borrowed or withdrawn until it is."
+        return tell(
+            "That is no longer below {line}: nothing more can be borrowed or withdrawn until it is.",
+            line=line,
+        )
     if earlier is Band.WATCH and later is Band.SAFE:
-        return f"That is below {line}: borrowing and withdrawing open again."
+        return tell("That is below {line}: borrowing and withdrawing open again.", line=line)
     return ""

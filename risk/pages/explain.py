@@ -24,6 +24,7 @@ from accounts.models import LedgerAccount, User
 from accounts.money import ZERO
 from accounts.pages.access import customer_of, limited_to, user_of
 from accounts.pages.forms import REFUSED
+from accounts.words import tell
 from risk import explained, past
 from risk.book import WALLET
 from risk.models import CollateralGroup, Debt, Member, RiskEvent
@@ -34,25 +35,25 @@ Row = TypeVar("Row", bound=Model)
 PER_PAGE: Final = 50
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 STEPS: Final = (
-    (-DAY, "1 day earlier"),
-    (-HOUR, "1 hour earlier"),
-    (HOUR, "1 hour later"),
-    (DAY, "1 day later"),
+    (-DAY, tell("1 day earlier")),
+    (-HOUR, tell("1 hour earlier")),
+    (HOUR, tell("1 hour later")),
+    (DAY, tell("1 day later")),
 )
-NOT_YET: Final = "That moment has not come yet."
-UNREADABLE: Final = "Write the moment as a date and a time, such as 2026-11-20 and 14:05."
+NOT_YET: Final = tell("That moment has not come yet.")
+UNREADABLE: Final = tell("Write the moment as a date and a time, such as 2026-11-20 and 14:05.")
 
 
 class MomentForm(forms.Form):
     """A moment in UTC, to the second; one from an address may be finer."""
 
     day = forms.DateField(
-        label="Day",
+        label=tell("Day"),
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         error_messages={"required": UNREADABLE, "invalid": UNREADABLE},
     )
     time = forms.TimeField(
-        label="Time, UTC",
+        label=tell("Time, UTC"),
         widget=forms.TimeInput(attrs={"type": "time", "step": "1"}, format="%H:%M:%S"),
         error_messages={"required": UNREADABLE, "invalid": UNREADABLE},
     )
@@ -172,8 +173,11 @@ def moment_of(request: HttpRequest, group: CollateralGroup, *, now: datetime) ->
     if at > now:
         return Moment(now, NOT_YET)
     if at < group.opened_at:
-        opened = f"{group.opened_at.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"
-        return Moment(group.opened_at, f"The group was opened on {opened}; before that there was no LTV.")
+        opened = tell("{utc:%-d %b %Y, %H:%M:%S} UTC", utc=group.opened_at.astimezone(UTC))
+        return Moment(
+            group.opened_at,
+            tell("The group was opened on {opened}; before that there was no LTV.", opened=opened),
+        )
     return Moment(at)
 
 
@@ -239,7 +243,7 @@ def _jumps(group: CollateralGroup, at: datetime, now: datetime) -> list[Jump]:
     found = [
         Jump(words, link_to(group, at + step)) for step, words in STEPS if group.opened_at <= at + step <= now
     ]
-    return [*found, Jump("Now", reverse("risk:explain", args=[group.pk]))]
+    return [*found, Jump(tell("Now"), reverse("risk:explain", args=[group.pk]))]
 
 
 def _band(event: RiskEvent) -> str:

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import Account, LedgerAccount, User
 from accounts.money import ZERO
 from accounts.pages.access import customer_of, limited_to, user_of
+from accounts.words import tell
 from risk import book, closes, delays, deleveraging, early_warnings, freezes, margin_calls, pace
 from risk.levels import Action, Band
 from risk.models import CollateralGroup, Freeze, GroupQuerySet, Liquidation, RiskEvent
@@ -30,34 +31,34 @@ PER_PAGE = 25
 EVENTS_SHOWN = 20
 Kind = RiskEvent.Kind
 WORDS = {
-    Kind.OPENED: "Group opened",
-    Kind.BAND: "Moved to",
-    Kind.CALLED: "Margin call",
-    Kind.CALL_REPEATED: "Margin call repeated",
-    Kind.CALL_ENDED: "Margin call over",
-    Kind.BLIND: "Prices too old to judge",
-    Kind.SIGHTED: "Prices fresh again",
-    Kind.GRACE: "Grace",
-    Kind.LIQUIDATION_STARTED: "Liquidation started",
-    Kind.LIQUIDATION_ENDED: "Liquidation ended",
-    Kind.DEBT_OPENED: "Paid out",
-    Kind.DEBT_OVERDUE: "Overdue",
-    Kind.DEBT_CLOSED: "Closed",
-    Kind.DEBT_RESIDUAL: "Left uncovered",
-    Kind.MEMBER_ADDED: "Account or coin added",
-    Kind.MEMBER_REMOVED: "Account removed",
-    Kind.CLOSED: "Group closed, accounts released",
-    Kind.FROZEN: "Frozen",
-    Kind.UNFROZEN: "Freeze lifted",
-    Kind.WARNED: "Early warning",
-    Kind.DELAY_STARTED: "Liquidation call: time runs",
-    Kind.DELAY_EXTENDED: "Liquidation call: more time",
-    Kind.DELAY_ENDED: "Liquidation call over",
-    Kind.GRACE_EXTENDED: "Grace: more time",
-    Kind.LIQUIDATION_STEP: "Some collateral sold",
-    Kind.AUTO_CURE: "A cure rule acted",
-    Kind.CALL_RECORD: "Margin call: a contact noted",
-    Kind.SOFT_SET: "De-leveraging chosen, changed or ended",
+    Kind.OPENED: tell("Group opened"),
+    Kind.BAND: tell("Moved to"),
+    Kind.CALLED: tell("Margin call"),
+    Kind.CALL_REPEATED: tell("Margin call repeated"),
+    Kind.CALL_ENDED: tell("Margin call over"),
+    Kind.BLIND: tell("Prices too old to judge"),
+    Kind.SIGHTED: tell("Prices fresh again"),
+    Kind.GRACE: tell("Grace"),
+    Kind.LIQUIDATION_STARTED: tell("Liquidation started"),
+    Kind.LIQUIDATION_ENDED: tell("Liquidation ended"),
+    Kind.DEBT_OPENED: tell("Paid out"),
+    Kind.DEBT_OVERDUE: tell("Overdue"),
+    Kind.DEBT_CLOSED: tell("Closed"),
+    Kind.DEBT_RESIDUAL: tell("Left uncovered"),
+    Kind.MEMBER_ADDED: tell("Account or coin added"),
+    Kind.MEMBER_REMOVED: tell("Account removed"),
+    Kind.CLOSED: tell("Group closed, accounts released"),
+    Kind.FROZEN: tell("Frozen"),
+    Kind.UNFROZEN: tell("Freeze lifted"),
+    Kind.WARNED: tell("Early warning"),
+    Kind.DELAY_STARTED: tell("Liquidation call: time runs"),
+    Kind.DELAY_EXTENDED: tell("Liquidation call: more time"),
+    Kind.DELAY_ENDED: tell("Liquidation call over"),
+    Kind.GRACE_EXTENDED: tell("Grace: more time"),
+    Kind.LIQUIDATION_STEP: tell("Some collateral sold"),
+    Kind.AUTO_CURE: tell("A cure rule acted"),
+    Kind.CALL_RECORD: tell("Margin call: a contact noted"),
+    Kind.SOFT_SET: tell("De-leveraging chosen, changed or ended"),
 }
 
 

@@ -6,16 +6,21 @@ from django import forms
 
 from accounts.models import Account, Asset, LedgerAccount
 from accounts.pages.forms import amount_field, key_field, read_amount
+from accounts.words import tell
 from risk.pages.promised import cure_field
 
 Kind = LedgerAccount.Kind
-WALLETS: Final = [(Kind.SPOT.value, "Spot"), (Kind.FUNDING.value, "Funding"), (Kind.FIAT.value, "Fiat")]
+WALLETS: Final = [
+    (Kind.SPOT.value, tell("Spot")),
+    (Kind.FUNDING.value, tell("Funding")),
+    (Kind.FIAT.value, tell("Fiat")),
+]
 
 
 class MoveForm(forms.Form):
     """What all four ask for: an amount of a coin. Which coins there are is the view's knowledge."""
 
-    asset = forms.ChoiceField(label="Coin")
+    asset = forms.ChoiceField(label=tell("Coin"))
     amount = amount_field()
     key = key_field()
     cure = cure_field()
@@ -41,34 +46,34 @@ def _account_field(label: str) -> forms.TypedChoiceField:
 
 
 class DepositForm(MoveForm):
-    account = _account_field("Into")
-    wallet = forms.ChoiceField(label="Wallet", choices=WALLETS)
+    account = _account_field(tell("Into"))
+    wallet = forms.ChoiceField(label=tell("Wallet"), choices=WALLETS)
     field_order = ("account", "wallet", "asset", "amount")
 
 
 class WithdrawForm(MoveForm):
-    account = _account_field("From")
-    wallet = forms.ChoiceField(label="Wallet", choices=WALLETS)
-    address = forms.CharField(label="To address", max_length=120, strip=False)
+    account = _account_field(tell("From"))
+    wallet = forms.ChoiceField(label=tell("Wallet"), choices=WALLETS)
+    address = forms.CharField(label=tell("To address"), max_length=120, strip=False)
     field_order = ("account", "wallet", "asset", "amount", "address")
 
     def clean_address(self) -> str:
         """As the gate has it, said before the button that names the withdrawal appears."""
         address: str = self.cleaned_data["address"]
         if any(char.isspace() for char in address):
-            raise forms.ValidationError("An address has no spaces in it.")
+            raise forms.ValidationError(tell("An address has no spaces in it."))
         return address
 
 
 class TransferForm(MoveForm):
-    account = _account_field("From")
-    wallet = forms.ChoiceField(label="Wallet", choices=WALLETS)
-    target = _account_field("To")
-    target_wallet = forms.ChoiceField(label="Wallet", choices=WALLETS)
+    account = _account_field(tell("From"))
+    wallet = forms.ChoiceField(label=tell("Wallet"), choices=WALLETS)
+    target = _account_field(tell("To"))
+    target_wallet = forms.ChoiceField(label=tell("Wallet"), choices=WALLETS)
     field_order = ("account", "wallet", "target", "target_wallet", "asset", "amount")
 
 
 class TradeForm(MoveForm):
-    account = _account_field("In")
-    buy = forms.ChoiceField(label="Buy")
+    account = _account_field(tell("In"))
+    buy = forms.ChoiceField(label=tell("Buy"))
     field_order = ("account", "asset", "amount", "buy")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from accounts.commands import Actor
 from accounts.powers import Power
 from accounts.templatetags import figures
+from accounts.words import tell
 from risk import book, gate, groups
 from risk.models import Movement
 from risk.pages.movement_forms import DepositForm, MoveForm, TradeForm, TransferForm, WithdrawForm
@@ -120,56 +121,63 @@ def _trade(values: Values, actor: Actor, at: datetime, key: str) -> Movement:
 
 
 def _named(verb: str) -> Callable[[Values, gate.Preview | None], str]:
-    return lambda values, _: f"{verb} {figures.plain(values['amount'], values['asset'])}"
+    return lambda values, _: tell(
+        "{verb} {values}", verb=verb, values=figures.plain(values["amount"], values["asset"])
+    )
 
 
 def _trade_named(values: Values, preview: gate.Preview | None) -> str:
     sold = figures.plain(values["amount"], values["asset"])
     if preview is None or preview.got is None:
-        return f"Sell {sold}"
-    return f"Sell {sold} for {figures.plain(preview.got, values['buy'])}"
+        return tell("Sell {sold}", sold=sold)
+    return tell("Sell {sold} for {got}", sold=sold, got=figures.plain(preview.got, values["buy"]))
 
 
 WAYS: Final[dict[str, Way]] = {
     "deposit": Way(
-        title="Deposit",
+        title=tell("Deposit"),
         power=Power.MOVE,
         form=DepositForm,
         preview=_preview_deposit,
         act=_deposit,
-        button=_named("Deposit"),
+        button=_named(tell("Deposit")),
         done="arrived",
-        says="The demo credits any amount at once. Deposits are accepted in every band.",
+        says=tell("The demo credits any amount at once. Deposits are accepted in every band."),
     ),
     "withdraw": Way(
-        title="Withdraw",
+        title=tell("Withdraw"),
         power=Power.WITHDRAW,
         asked=_sent_out,
         form=WithdrawForm,
         preview=_preview_withdraw,
         act=_withdraw,
-        button=_named("Withdraw"),
-        done="is on its way",
-        says="Out of a collateral account only while LTV stays below the initial line.",
+        button=_named(tell("Withdraw")),
+        done=tell("is on its way"),
+        says=tell("Out of a collateral account only while LTV stays below the initial line."),
     ),
     "transfer": Way(
-        title="Transfer",
+        title=tell("Transfer"),
         power=Power.MOVE,
         form=TransferForm,
         preview=_preview_transfer,
         act=_transfer,
-        button=_named("Transfer"),
-        done="is transferred",
-        says="Between wallets of your own accounts. Spot of collateral accounts counts for LTV; other wallets do not.",
+        button=_named(tell("Transfer")),
+        done=tell("is transferred"),
+        says=tell(
+            "Between wallets of your own accounts. Spot of collateral accounts counts for LTV;"
+            " other wallets do not."
+        ),
     ),
     "trade": Way(
-        title="Trade",
+        title=tell("Trade"),
         power=Power.TRADE,
         form=TradeForm,
         preview=_preview_trade,
         act=_trade,
         button=_trade_named,
-        done="is sold",
-        says="Spot for Spot, at the index price, without a fee. The price is taken when you press the button.",
+        done=tell("is sold"),
+        says=tell(
+            "Spot for Spot, at the index price, without a fee. The price is taken when you press the button."
+        ),
     ),
 }

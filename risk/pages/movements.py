@@ -30,6 +30,7 @@ from accounts.pages.forms import (
     signature,
 )
 from accounts.templatetags import figures
+from accounts.words import tell
 from risk import book, gate, groups, prices
 from risk.cure import Kind as Cured
 from risk.models import CollateralGroup, Movement
@@ -42,9 +43,9 @@ from risk.promises import PromiseBroken, keeping, refuse_broken
 
 Kind = LedgerAccount.Kind
 TELLS_LTV: Final = {code.code for code in (groups.NotPermitted, groups.NeedsConfirmation, groups.PriceTooOld)}
-NOT_TOLD: Final = (
-    "The loan this account secures does not allow it now. Ask whoever acts for the whole customer; they see where"
-    " it stands."
+NOT_TOLD: Final = tell(
+    "The loan this account secures does not allow it now. Ask whoever acts for the whole"
+    " customer; they see where it stands."
 )
 
 
@@ -146,7 +147,9 @@ def _act(request: HttpRequest, kind: str, form: MoveForm, at: datetime) -> Movem
             request,
             command=f"gate.{kind}",
             arguments=asked,
-            title=f"{way.title} {figures.plain(values['amount'], values['asset'])}",
+            title=tell(
+                "{way} {values}", way=way.title, values=figures.plain(values["amount"], values["asset"])
+            ),
             facts=_sending(asked) | _ltv_words(seen),
             at=at,
             key=key,
@@ -157,7 +160,7 @@ def _sending(asked: Mapping[str, Any]) -> dict[str, str]:
     wallet = dict(WALLETS)[asked["wallet"]]
     return {
         "Amount": figures.plain(asked["amount"], asked["asset"]),
-        "From": f"{Account.objects.get(pk=asked['account_uid'])}, {wallet}",
+        "From": tell("{get}, {wallet}", get=Account.objects.get(pk=asked["account_uid"]), wallet=wallet),
         "To address": asked["address"],
     }
 
@@ -175,7 +178,9 @@ def _ltv_words(seen: gate.Preview) -> dict[str, str]:
 def _withdrawal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
     """For the second person: whether the gate would let it pass at this instant."""
     seen = would_send(asked, at)
-    return {"Possible": "yes" if seen.allowed else f"no: {seen.reason}"} | _ltv_words(seen)
+    return {"Possible": "yes" if seen.allowed else tell("no: {reason}", reason=seen.reason)} | _ltv_words(
+        seen
+    )
 
 
 firm_inbox.effects["gate.withdraw"] = _withdrawal_now
@@ -216,14 +221,14 @@ def _done(request: HttpRequest, way: Way, row: Movement | Approval, form: MoveFo
 
 def _confirmed(request: HttpRequest, way: Way, row: Movement) -> str:
     """What was done, with its amounts, and where the group it touched stands then; to whom that is told. R-GEN-95"""
-    said = f"{figures.plain(row.amount, row.asset_id)} {way.done}"
+    said = tell("{amount} {done}", amount=figures.plain(row.amount, row.asset_id), done=way.done)
     if row.got_amount is not None and row.got_asset_id is not None:
-        said += f" for {figures.plain(row.got_amount, row.got_asset_id)}"
+        said += tell(" for {got_amount}", got_amount=figures.plain(row.got_amount, row.got_asset_id))
     touched = row.facts.get("groups", []) if limited_to(request) is None else []
     group = CollateralGroup.objects.filter(pk=touched[0]["group"]).first() if touched else None
     if group is None:
         return f"{said}."
-    return f"{said}. {standing_words(book.state_of(group, at=row.at))}"
+    return tell("{said}. {group}", said=said, group=standing_words(book.state_of(group, at=row.at)))
 
 
 def _effects(preview: gate.Preview | None) -> list[Effect]:

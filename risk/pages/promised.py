@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from accounts.models import IdempotencyKey
 from accounts.pages.access import actor_of, limited_to
 from accounts.pages.forms import is_confirmed, is_look, key_of
+from accounts.words import tell
 from risk import book, cures
 from risk.cure import Kind
 from risk.models import CollateralGroup
@@ -29,7 +30,7 @@ class CureField(forms.CharField):
         try:
             return Promise.read(token)
         except ValueError:
-            raise forms.ValidationError("This is not a cure's promise.") from None
+            raise forms.ValidationError(tell("This is not a cure's promise.")) from None
 
 
 def cure_field() -> CureField:

@@ -32,6 +32,7 @@ from accounts.pages.forms import (
 )
 from accounts.powers import Power
 from accounts.templatetags import figures
+from accounts.words import tell
 from risk import book, delays, deleveraging, parameters, soft_plan
 from risk.book import GroupState
 from risk.deleveraging import LEAST_SHARE, MOST_SHARE
@@ -46,9 +47,9 @@ SHARE = Decimal("0.1")
 
 
 class ChoiceForm(forms.Form):
-    start = amount_field("Begin at LTV, in per cent")
-    target = amount_field("Never sell below LTV, in per cent")
-    step_share = amount_field("One step repays at most, in per cent of the debt")
+    start = amount_field(tell("Begin at LTV, in per cent"))
+    target = amount_field(tell("Never sell below LTV, in per cent"))
+    step_share = amount_field(tell("One step repays at most, in per cent of the debt"))
     key = key_field()
 
     @exact
@@ -138,7 +139,7 @@ def end(request: HttpRequest, group_id: int) -> HttpResponse:
     except Refused as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, "Ended: nothing is sold before the liquidation line.")
+        messages.success(request, tell("Ended: nothing is sold before the liquidation line."))
     return redirect("risk:soft", group.pk)
 
 
@@ -154,7 +155,8 @@ def _choose(request: HttpRequest, form: ChoiceForm, group: CollateralGroup, at: 
         key=key_of(form),
     )
     messages.success(
-        request, f"Chosen: a little is sold whenever LTV is {figures.line(choice.start)} or more."
+        request,
+        tell("Chosen: a little is sold whenever LTV is {start} or more.", start=figures.line(choice.start)),
     )
 
 

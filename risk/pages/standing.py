@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from accounts.models import Asset
 from accounts.money import ZERO, exact
+from accounts.words import figure, joined, tell
 from risk import margin_calls, valuation
 from risk.book import GroupState
 from risk.closes import Close
@@ -243,7 +244,7 @@ def _coin_row(state: GroupState, symbol: str, amount: Decimal) -> CoinRow:
         observed_at=quote.observed_at if quote else None,
         is_fresh=bool(quote and quote.fresh),
         is_chosen=is_chosen,
-        ratios=ratios_in_words(terms.tiers) if is_chosen and terms else "not chosen as collateral",
+        ratios=ratios_in_words(terms.tiers) if is_chosen and terms else tell("not chosen as collateral"),
         market=market,
         recognised=counted,
     )
@@ -254,20 +255,22 @@ def ratios_in_words(tiers: Tiers) -> str:
     """Marginal tiers as people say them: "75 % to 200 k, 50 % to 500 k, then 0"."""
     parts = []
     for number, tier in enumerate(tiers):
-        ratio = f"{(tier.ratio * 100).normalize():f}"
-        ratio = ratio if tier.ratio == 0 else f"{ratio}\u00a0%"
+        ratio = figure(f"{(tier.ratio * 100).normalize():f}")
+        ratio = ratio if tier.ratio == 0 else tell("{ratio}\u00a0%", ratio=ratio)
         if number + 1 < len(tiers):
-            parts.append(f"{ratio} to {_short(tiers[number + 1].floor)}")
+            parts.append(tell("{ratio} to {floor}", ratio=ratio, floor=_short(tiers[number + 1].floor)))
         else:
-            parts.append(f"then {ratio}" if number else f"{ratio} of all of it")
-    return ", ".join(parts)
+            parts.append(
+                tell("then {ratio}", ratio=ratio) if number else tell("{ratio} of all of it", ratio=ratio)
+            )
+    return joined(", ", parts)
 
 
 def _short(value: Decimal) -> str:
     for size, name in ((Decimal(10**9), "bn"), (Decimal(10**6), "m"), (Decimal(10**3), "k")):
         if value >= size:
-            return f"{(value / size).normalize():f}\u00a0{name}"
-    return f"{value.normalize():f}"
+            return tell("{value:f}\u00a0{name}", value=(value / size).normalize(), name=name)
+    return figure(f"{value.normalize():f}")
 
 
 # --- Ways out -----------------------------------------------------------------------------------------------

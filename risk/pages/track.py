@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from accounts.templatetags import figures
+from accounts.words import joined, tell
 from risk.levels import Band, Lines
 
 HALF: Final = Decimal("0.5")  # below this LTV the scale is squeezed, and the bar carries a break mark
@@ -20,10 +21,15 @@ ROOM_FOR_TWO: Final = Decimal(18)  # now and after stand side by side from here 
 ROOM_FOR_WORDS: Final = Decimal(20)
 ROOM_FOR_ARROW: Final = Decimal(4)
 NEAR_LINES: Final = Decimal(5)
-NO_COVER: Final = "no collateral"
+NO_COVER: Final = tell("no collateral")
 
-WORDS: Final = {Band.SAFE: "safe", Band.WATCH: "watch", Band.CALL: "margin call", Band.LIQ: "liquidation"}
-SPOKEN: Final = {"call": "margin call"}  # the picture has less room than the sentence
+WORDS: Final = {
+    Band.SAFE: "safe",
+    Band.WATCH: "watch",
+    Band.CALL: tell("margin call"),
+    Band.LIQ: "liquidation",
+}
+SPOKEN: Final = {"call": tell("margin call")}  # the picture has less room than the sentence
 
 
 @dataclass(frozen=True)
@@ -265,7 +271,7 @@ def _distance(here: Decimal, band: Band, lines: Lines, next_price: NextPrice) ->
         spot, anchor, nudge = target, "start", 8
     else:
         spot, anchor, nudge = here, "end", -10
-    verb = "liquidates you" if is_call else "calls you"
+    verb = tell("liquidates you") if is_call else tell("calls you")
     has_arrow = target - here >= ROOM_FOR_ARROW
     return Distance(_text(target), has_arrow, _text(spot), anchor, nudge, next_price, verb)
 
@@ -275,8 +281,8 @@ def _distance(here: Decimal, band: Band, lines: Lines, next_price: NextPrice) ->
 
 def _percent(ltv: Decimal | None) -> str:
     if ltv is None:
-        return "without any recognised collateral"
-    return f"{_figure(ltv)} percent"
+        return tell("without any recognised collateral")
+    return tell("{ltv} percent", ltv=_figure(ltv))
 
 
 def _figure(ltv: Decimal) -> str:
@@ -291,16 +297,40 @@ def _sentence(
     ticks: Sequence[Decimal],
     distance: Distance | None,
 ) -> str:
-    parts = [f"Loan to value {_percent(ltv)}, {WORDS[band]}."]
+    parts = [tell("Loan to value {ltv}, {words}.", ltv=_percent(ltv), words=WORDS[band])]
     if after is not None:
-        parts.append(f"Afterwards {_percent(after)}, {WORDS[_band(after, lines)]}.")
-    named = ", ".join(f"{SPOKEN.get(mark.word, mark.word)} {mark.figure}" for mark in _marks(lines))
-    parts.append(f"Lines: {named}.")
+        parts.append(
+            tell("Afterwards {after}, {words}.", after=_percent(after), words=WORDS[_band(after, lines)])
+        )
+    named = joined(
+        ", ",
+        (
+            tell("{word} {figure}", word=SPOKEN.get(mark.word, mark.word), figure=mark.figure)
+            for mark in _marks(lines)
+        ),
+    )
+    parts.append(tell("Lines: {named}.", named=named))
     if distance is not None:
         coin = distance.next_price
         move = figures.pct(max(coin.move, coin.fall)).replace(f"{figures.NBSP}%", " percent")
         way = "below" if coin.move < 0 else "above"
-        parts.append(f"{coin.asset} at {figures.price(coin.price)} {distance.verb}, {move} {way} today.")
+        parts.append(
+            tell(
+                "{asset} at {price} {verb}, {move} {way} today.",
+                asset=coin.asset,
+                price=figures.price(coin.price),
+                verb=distance.verb,
+                move=move,
+                way=way,
+            )
+        )
     if ticks:
-        parts.append(f"Over {len(ticks)} days between {_figure(min(ticks))} and {_figure(max(ticks))}.")
-    return " ".join(parts)
+        parts.append(
+            tell(
+                "Over {count} days between {ticks} and {ticks2}.",
+                count=len(ticks),
+                ticks=_figure(min(ticks)),
+                ticks2=_figure(max(ticks)),
+            )
+        )
+    return joined(" ", parts)

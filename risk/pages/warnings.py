@@ -15,6 +15,7 @@ from accounts.models import Customer
 from accounts.money import ONE, exact
 from accounts.pages.access import actor_of, for_customer, limited_to
 from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
+from accounts.words import tell
 from risk import book, delays, early_warnings, parameters
 from risk.models import CollateralGroup
 from risk.pages.standing import standing_of
@@ -25,15 +26,15 @@ PERCENT_PLACES = 8  # of what is typed; kept as a fraction with two more
 class LineForm(forms.Form):
     """`coin` empty: the line counts whatever the group holds."""
 
-    ltv = amount_field("Warn me from this LTV on, in per cent")
-    coin = forms.ChoiceField(label="While the group holds", required=False)
+    ltv = amount_field(tell("Warn me from this LTV on, in per cent"))
+    coin = forms.ChoiceField(label=tell("While the group holds"), required=False)
     key = key_field()
 
     def __init__(self, *args: Any, coins: list[str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         field = self.fields["coin"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [("", "any of its coins"), *((coin, coin) for coin in coins)]
+        field.choices = [("", tell("any of its coins")), *((coin, coin) for coin in coins)]
 
     @exact
     def clean(self) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def warnings(request: HttpRequest, customer: Customer, group_id: int) -> HttpRes
         except Refused as refusal:
             refuse(form, refusal)
         else:
-            messages.success(request, "Line set: you are told each time LTV rises to it.")
+            messages.success(request, tell("Line set: you are told each time LTV rises to it."))
             return redirect("risk:warnings", group.pk)
     context = {
         "group": group,
@@ -100,7 +101,7 @@ def remove(request: HttpRequest, customer: Customer, group_id: int) -> HttpRespo
     except Refused as refusal:
         messages.error(request, refusal.message)
     else:
-        messages.success(request, "Line removed.")
+        messages.success(request, tell("Line removed."))
     return redirect("risk:warnings", group.pk)
 
 

@@ -21,6 +21,7 @@ from accounts.money import ONE, ZERO, exact
 from accounts.pages.access import customer_of, limited_to, user_of
 from accounts.pages.forms import REFUSED, amount_field, read_amount
 from accounts.templatetags import figures
+from accounts.words import tell
 from risk import book, cures, prices, prospects, whatif
 from risk.book import GroupState
 from risk.cure import Goal
@@ -34,7 +35,7 @@ from risk.whatif import Answer, Borrowing, Change, Changes, Repayment, TopUp, Tr
 
 ACROSS: Final = tuple(Decimal(percent) / 100 for percent in (-50, -30, -15, 0, 10))
 DOWN: Final = tuple(Decimal(percent) / 100 for percent in (-50, -30, -15, 0, 10))
-WORDS_FOR_ALL: Final = "all that move"
+WORDS_FOR_ALL: Final = tell("all that move")
 AMOUNTS: Final = {"add": "add_coin", "out": "out_coin", "sell": "sell_coin", "borrow": "borrow_coin"}
 
 
@@ -49,26 +50,26 @@ def _percent_field(label: str, *, least: int = -99, most: int = 900) -> forms.De
 class WhatIfForm(forms.Form):
     """Everything is optional. `p_BTC` is the change of a coin's price in per cent."""
 
-    p_all = _percent_field("All coins that move", most=100)
-    add = amount_field("Add", required=False)
-    add_coin = forms.ChoiceField(label="of", required=False)
-    add_account = forms.TypedChoiceField(label="into", coerce=int, required=False)
-    repay = amount_field("Repay", required=False)
-    repay_loan = forms.TypedChoiceField(label="of", coerce=int, required=False)
-    out = amount_field("Withdraw", required=False)
-    out_coin = forms.ChoiceField(label="of", required=False)
-    out_account = forms.TypedChoiceField(label="from", coerce=int, required=False)
-    sell = amount_field("Sell", required=False)
-    sell_coin = forms.ChoiceField(label="of", required=False)
-    buy = forms.ChoiceField(label="for", required=False)
-    sell_account = forms.TypedChoiceField(label="in", coerce=int, required=False)
-    borrow = amount_field("Borrow", required=False)
-    borrow_coin = forms.ChoiceField(label="of", required=False)
-    ratio = _percent_field("Ratios change by", least=-100, most=100)
-    ratio_coin = forms.ChoiceField(label="of", required=False)
-    target = _percent_field("A target of your own", least=1, most=99)
-    across = forms.ChoiceField(label="Across", required=False)
-    down = forms.ChoiceField(label="Down", required=False)
+    p_all = _percent_field(tell("All coins that move"), most=100)
+    add = amount_field(tell("Add"), required=False)
+    add_coin = forms.ChoiceField(label=tell("of"), required=False)
+    add_account = forms.TypedChoiceField(label=tell("into"), coerce=int, required=False)
+    repay = amount_field(tell("Repay"), required=False)
+    repay_loan = forms.TypedChoiceField(label=tell("of"), coerce=int, required=False)
+    out = amount_field(tell("Withdraw"), required=False)
+    out_coin = forms.ChoiceField(label=tell("of"), required=False)
+    out_account = forms.TypedChoiceField(label=tell("from"), coerce=int, required=False)
+    sell = amount_field(tell("Sell"), required=False)
+    sell_coin = forms.ChoiceField(label=tell("of"), required=False)
+    buy = forms.ChoiceField(label=tell("for"), required=False)
+    sell_account = forms.TypedChoiceField(label=tell("in"), coerce=int, required=False)
+    borrow = amount_field(tell("Borrow"), required=False)
+    borrow_coin = forms.ChoiceField(label=tell("of"), required=False)
+    ratio = _percent_field(tell("Ratios change by"), least=-100, most=100)
+    ratio_coin = forms.ChoiceField(label=tell("of"), required=False)
+    target = _percent_field(tell("A target of your own"), least=1, most=99)
+    across = forms.ChoiceField(label=tell("Across"), required=False)
+    down = forms.ChoiceField(label=tell("Down"), required=False)
 
     def __init__(
         self, *args: Any, state: GroupState, accounts: list[Account], lendable: Iterable[str], **kwargs: Any
@@ -90,7 +91,7 @@ class WhatIfForm(forms.Form):
         self._offer("ratio_coin", chosen)
         for name in ("across", "down"):
             named = [(coin, coin) for coin in self.moving]
-            self._choices(name, [("", "the largest"), *named, (ALL, WORDS_FOR_ALL)])
+            self._choices(name, [("", tell("the largest")), *named, (ALL, WORDS_FOR_ALL)])
         for name in ("add_account", "out_account", "sell_account"):
             self._choices(name, [(account.pk, str(account)) for account in accounts])
         self._choices("repay_loan", [(owed.debt.pk, _loan_words(owed)) for owed in state.debts])
@@ -119,7 +120,7 @@ class WhatIfForm(forms.Form):
         if not self.cleaned_data.get(name):
             self.cleaned_data[name] = None
         elif coin not in self.state.assets:
-            self.add_error(name, "Choose the coin, or leave the amount empty.")
+            self.add_error(name, tell("Choose the coin, or leave the amount empty."))
         else:
             self.cleaned_data[name] = read_amount(self, name, places=self.state.assets[coin].places)
 
@@ -281,17 +282,29 @@ def _words(change: Change, found: WhatIf, accounts: list[Account]) -> str:
     named = {account.pk: str(account) for account in accounts}
     match change:
         case TopUp(uid, asset, amount):
-            return f"Add {figures.plain(amount, asset)} to {named.get(uid, uid)}"
+            return tell("Add {amount} to {uid}", amount=figures.plain(amount, asset), uid=named.get(uid, uid))
         case Repayment(debt_id, amount):
             coin = next(owed.debt.asset_id for owed in found.before.debts if owed.debt.pk == debt_id)
-            return f"Repay {figures.plain(amount, coin)}"
+            return tell("Repay {amount}", amount=figures.plain(amount, coin))
         case Trade(uid, sell, amount, buy):
-            return f"Sell {figures.plain(amount, sell)} for {buy} in {named.get(uid, uid)}"
+            return tell(
+                "Sell {amount} for {buy} in {uid}",
+                amount=figures.plain(amount, sell),
+                buy=buy,
+                uid=named.get(uid, uid),
+            )
         case Withdrawal(uid, asset, amount):
-            return f"Withdraw {figures.plain(amount, asset)} from {named.get(uid, uid)}"
+            return tell(
+                "Withdraw {amount} from {uid}", amount=figures.plain(amount, asset), uid=named.get(uid, uid)
+            )
         case Borrowing(asset, amount):
-            return f"Borrow {figures.plain(amount, asset)}"
+            return tell("Borrow {amount}", amount=figures.plain(amount, asset))
 
 
 def _loan_words(owed: Any) -> str:
-    return f"{owed.debt.asset_id} loan {owed.debt}, {figures.plain(owed.parts.total, owed.debt.asset_id)}"
+    return tell(
+        "{asset} loan {debt}, {total}",
+        asset=owed.debt.asset_id,
+        debt=owed.debt,
+        total=figures.plain(owed.parts.total, owed.debt.asset_id),
+    )

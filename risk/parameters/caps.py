@@ -6,6 +6,7 @@ from decimal import Decimal
 from accounts.commands import Actor, FourEyes, command
 from accounts.models import Asset, Customer, User
 from accounts.money import ONE
+from accounts.words import tell
 from risk.handling import CallTrades, FeeBase, Mode
 from risk.models import AssetCap, HandlingRule, LoanLimit, MarketDepth, PaceLimit
 from risk.parameters.checks import (
@@ -45,7 +46,9 @@ def publish_loan_limit(
     check_usd("minimum", minimum)
     check_usd("maximum", maximum)
     if minimum > maximum:
-        raise BadParameter(f"The minimum {minimum} is above the maximum {maximum}.")
+        raise BadParameter(
+            tell("The minimum {minimum} is above the maximum {maximum}.", minimum=minimum, maximum=maximum)
+        )
     if user_maximum is not None:
         check_usd("user_maximum", user_maximum)
     if vip_level is not None:
@@ -123,11 +126,15 @@ def publish_handling(
     """
     starts = starts_at(effective_at, at)
     if ends_at is not None and (customer is None or ends_at <= starts):
-        raise BadParameter("Only a customer's own handling ends, and after it began.")
+        raise BadParameter(tell("Only a customer's own handling ends, and after it began."))
     if target is not None and not 0 < target < ONE:
-        raise BadParameter(f"The target must be above 0 and below 1, not {target}.")
+        raise BadParameter(tell("The target must be above 0 and below 1, not {target}.", target=target))
     if not 0 < step_share <= ONE:
-        raise BadParameter(f"A step is more than 0 and at most all of the debt, not {step_share}.")
+        raise BadParameter(
+            tell(
+                "A step is more than 0 and at most all of the debt, not {step_share}.", step_share=step_share
+            )
+        )
     for name, share in (("target", target), ("step_share", step_share)):
         if share is not None:
             check_rate(name, share)
@@ -166,7 +173,9 @@ def publish_depth(
     check_usd("volume_usd", volume_usd)
     check_rate("max_share", max_share)
     if max_share > ONE:
-        raise BadParameter(f"One sale cannot be more than the whole volume, not {max_share} of it.")
+        raise BadParameter(
+            tell("One sale cannot be more than the whole volume, not {max_share} of it.", max_share=max_share)
+        )
     return publish(
         MarketDepth(
             asset_id=known_asset(asset), effective_at=starts, volume_usd=volume_usd, max_share=max_share
@@ -197,7 +206,9 @@ def publish_pace_limit(
     if most_usd is not None:
         check_usd("most_usd", most_usd)
         if most_usd == 0:
-            raise BadParameter("A pace of 0 would stop every sale; pause liquidations instead, with an end.")
+            raise BadParameter(
+                tell("A pace of 0 would stop every sale; pause liquidations instead, with an end.")
+            )
     check_whole("span_seconds", span_seconds, least=1, most=LONGEST_SPAN)
     return publish(
         PaceLimit(

@@ -14,6 +14,7 @@ from accounts.commands import Actor
 from accounts.errors import Refused
 from accounts.models import Asset, Customer, User
 from accounts.money import RATE_PLACES, round_down
+from accounts.words import tell
 from risk.models import ProductCode
 
 USD_PLACES = 18
@@ -55,7 +56,9 @@ def publish(row: Row) -> Row:
     except IntegrityError as error:
         if not isinstance(error.__cause__, errors.UniqueViolation):
             raise
-        raise AlreadyPublished(f"There is already a row from that very instant: {row}.") from error
+        raise AlreadyPublished(
+            tell("There is already a row from that very instant: {row}.", row=row)
+        ) from error
     return row
 
 
@@ -69,8 +72,12 @@ def starts_at(effective_at: datetime | None, at: datetime) -> datetime:
         return at
     if effective_at < at:
         raise Backdated(
-            f"{effective_at:%Y-%m-%d %H:%M:%S} UTC is before {at:%Y-%m-%d %H:%M:%S} UTC;"
-            " parameters cannot be backdated."
+            tell(
+                "{effective_at:%Y-%m-%d %H:%M:%S} UTC is before {at:%Y-%m-%d %H:%M:%S} UTC;"
+                " parameters cannot be backdated.",
+                effective_at=effective_at,
+                at=at,
+            )
         )
     return effective_at
 
@@ -78,7 +85,7 @@ def starts_at(effective_at: datetime | None, at: datetime) -> datetime:
 def known_product(code: str) -> str:
     """The product's code, or BadParameter."""
     if code not in ProductCode.values:
-        raise BadParameter(f"There is no product {code!r}.")
+        raise BadParameter(tell("There is no product {code!r}.", code=code))
     return code
 
 
@@ -86,14 +93,22 @@ def known_asset(asset: Asset | str) -> str:
     """The coin's symbol, or BadParameter."""
     symbol: str = asset.pk if isinstance(asset, Asset) else asset
     if not Asset.objects.filter(pk=symbol).exists():
-        raise BadParameter(f"There is no asset {symbol!r}.")
+        raise BadParameter(tell("There is no asset {symbol!r}.", symbol=symbol))
     return symbol
 
 
 def check_whole(name: str, value: int, *, least: int, most: int) -> None:
     """A whole number within its bounds."""
     if not least <= value <= most:
-        raise BadParameter(f"{name} must be {least} to {most}, not {value}.")
+        raise BadParameter(
+            tell(
+                "{name} must be {least} to {most}, not {value}.",
+                name=name,
+                least=least,
+                most=most,
+                value=value,
+            )
+        )
 
 
 def check_rate(name: str, value: Decimal, *, bound: Decimal = RATE_BOUND) -> None:
@@ -109,7 +124,15 @@ def check_usd(name: str, value: Decimal) -> None:
 def _check_number(name: str, value: Decimal, *, bound: Decimal, places: int) -> None:
     """What the column would round, or take although it is no number, is refused instead."""
     if not value.is_finite() or not 0 <= value < bound or value != round_down(value, places):
-        raise BadParameter(f"{name} must be 0 to below {bound} with at most {places} decimals, not {value}.")
+        raise BadParameter(
+            tell(
+                "{name} must be 0 to below {bound} with at most {places} decimals, not {value}.",
+                name=name,
+                bound=bound,
+                places=places,
+                value=value,
+            )
+        )
 
 
 def refuse_strange_manager(actor: Actor, customer: Customer | None) -> None:
@@ -124,5 +147,8 @@ def refuse_strange_manager(actor: Actor, customer: Customer | None) -> None:
     if is_manager and (customer is None or customer.manager_id != actor.user_id):
         whose = "the whole product" if customer is None else str(customer)
         raise NotYourClient(
-            f"{whose} is not your client: a VIP manager sets terms for their own clients only."
+            tell(
+                "{whose} is not your client: a VIP manager sets terms for their own clients only.",
+                whose=whose,
+            )
         )

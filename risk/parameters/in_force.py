@@ -13,6 +13,7 @@ from django.db.models import F, Q
 
 from accounts.errors import Refused
 from accounts.models import Asset, Customer
+from accounts.words import joined, tell
 from risk.handling import CallTrades, FeeBase, Handling, Mode
 from risk.interest import RateStep
 from risk.levels import Lines
@@ -270,7 +271,9 @@ def flexible_rate(*, product: str, asset: Asset | str, at: datetime) -> Decimal:
     rows = FlexibleRate.objects.filter(product=product, asset=asset, effective_at__lte=at)
     row = rows.order_by("-effective_at").first()
     if row is None:
-        raise NotPublished(f"{asset} has no flexible rate at {at:%Y-%m-%d %H:%M} UTC.")
+        raise NotPublished(
+            tell("{asset} has no flexible rate at {at:%Y-%m-%d %H:%M} UTC.", asset=asset, at=at)
+        )
     rate: Decimal = row.annual_rate
     return rate
 
@@ -286,7 +289,7 @@ def flexible_steps(product: str, assets: Iterable[str]) -> dict[str, list[RateSt
 
 _LINES = f"""
     SELECT DISTINCT ON (product, asset_id, customer_id, group_id)
-        product, asset_id, customer_id, group_id, ends_at, {", ".join(LINE_NAMES)}
+        product, asset_id, customer_id, group_id, ends_at, {joined(", ", LINE_NAMES)}
     FROM risk_limits
     WHERE effective_at <= %(at)s AND (group_id = ANY (%(groups)s::bigint[])
         OR group_id IS NULL AND (customer_id IS NULL OR customer_id = ANY (%(customers)s::bigint[])))
@@ -333,7 +336,7 @@ def _deciding(
         return {own}
     default: Scope = (product, None, None, None)
     if default not in in_force:
-        raise NotPublished(f"No LTV lines are published for the product {product}.")
+        raise NotPublished(tell("No LTV lines are published for the product {product}.", product=product))
     asked: set[Scope] = {(product, asset, None, None) for asset in assets}
     return {scope if scope in in_force else default for scope in asked} or {default}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from accounts.models import Asset
 from accounts.money import ZERO, exact
+from accounts.words import joined, tell
 from risk import book, prices
 from risk.book import GroupState
 from risk.levels import Band, band
@@ -112,7 +113,7 @@ def told(found: Preview) -> dict[str, Any]:
         "shifts": [
             {
                 "group": shift.group.pk,
-                "name": f"{shift.group.name} ({shift.group})",
+                "name": tell("{group} ({group2})", group=shift.group.name, group2=shift.group),
                 "client": shift.group.customer.name,
                 "from": str(shift.before),
                 "to": str(shift.after),
@@ -133,11 +134,24 @@ def words(found: Preview) -> str:
     said = []
     if worse:
         (count, first), *others = worse
-        rest = [f"{number} {one}" for number, one in others]
-        said.append(", ".join([f"{count} {_groups(count)} would enter {first}", *rest]))
+        rest = [tell("{number} {one}", number=number, one=one) for number, one in others]
+        said.append(
+            joined(
+                ", ",
+                [
+                    tell(
+                        "{count} {count2} would enter {first}",
+                        count=count,
+                        count2=_groups(count),
+                        first=first,
+                    ),
+                    *rest,
+                ],
+            )
+        )
     if better:
-        said.append(f"{better} {_groups(better)} would become safer")
-    return f"{'; '.join(said)}." if said else "No group would change its band."
+        said.append(tell("{better} {better2} would become safer", better=better, better2=_groups(better)))
+    return f"{joined('; ', said)}." if said else tell("No group would change its band.")
 
 
 # --- What is put in place of what --------------------------------------------------------------------
@@ -183,13 +197,25 @@ def _of_redemption(given: dict[str, Any], *, at: datetime) -> dict[str, Any]:
     quotes = prices.latest(at=at, assets=[symbol, base])
     before, then = quotes.get(symbol), _price_then(symbol, given["ratio"], quotes.get(base), at=at)
     if then is None:
-        return {"words": f"Nobody can say what it would do: {symbol} would have no price yet.", "groups": 0}
+        return {
+            "words": tell(
+                "Nobody can say what it would do: {symbol} would have no price yet.", symbol=symbol
+            ),
+            "groups": 0,
+        }
     shift = compare(lambda states: [_with_price(state, symbol, then) for state in states], at=at)
-    was = "has no price" if before is None else f"is {before.price.normalize():f} USD now"
-    moved = f" ({_move(before.price, then.price)})" if before is not None else ""
+    was = "has no price" if before is None else tell("is {price:f} USD now", price=before.price.normalize())
+    moved = tell(" ({price})", price=_move(before.price, then.price)) if before is not None else ""
     found = told(shift)
     return found | {
-        "words": f"{symbol} would be {then.price.normalize():f} USD{moved}; it {was}. {found['words']}"
+        "words": tell(
+            "{symbol} would be {price:f} USD{moved}; it {was}. {found}",
+            symbol=symbol,
+            price=then.price.normalize(),
+            moved=moved,
+            was=was,
+            found=found["words"],
+        )
     }
 
 
@@ -239,7 +265,7 @@ def _sum(found: Preview, pledged: dict[int, Decimal], state: GroupState, asset: 
 def _usage(found: Preview, given: Mapping[str, Any]) -> list[dict[str, str]]:
     used = (
         ("lent by the desk", "platform_borrow", found.lent),
-        ("collateral of one client, the largest", "user_collateral", found.most_pledged),
+        (tell("collateral of one client, the largest"), "user_collateral", found.most_pledged),
         ("collateral of all clients", "platform_collateral", found.pledged),
     )
     return [

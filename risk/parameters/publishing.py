@@ -13,6 +13,7 @@ from typing import Any
 from accounts.commands import Actor, FourEyes, command
 from accounts.models import Asset, Customer, User
 from accounts.money import ONE, ZERO
+from accounts.words import tell
 from risk.levels import Lines
 from risk.models import CollateralGroup, FeedRule, FlexibleRate, Limits, Settings
 from risk.parameters.checks import (
@@ -130,7 +131,9 @@ def publish_feed_rule(
         if bound is not None:
             check_usd(name, bound)
     if floor is not None and ceiling is not None and floor >= ceiling:
-        raise BadParameter(f"The floor {floor} is not below the ceiling {ceiling}.")
+        raise BadParameter(
+            tell("The floor {floor} is not below the ceiling {ceiling}.", floor=floor, ceiling=ceiling)
+        )
     return publish(
         FeedRule(
             asset_id=None if asset is None else known_asset(asset),
@@ -195,12 +198,16 @@ def publish_limits(
     """
     starts = starts_at(effective_at, at)
     if asset is not None and customer is not None:
-        raise BadParameter("Lines are for a coin or for a customer, not for both at once.")
+        raise BadParameter(tell("Lines are for a coin or for a customer, not for both at once."))
     if ends_at is not None and customer is None:
-        raise BadParameter("Only a customer's own lines end; those of a product or coin are replaced.")
+        raise BadParameter(tell("Only a customer's own lines end; those of a product or coin are replaced."))
     if ends_at is not None and ends_at <= starts:
         raise BadParameter(
-            f"Lines from {starts:%Y-%m-%d %H:%M} UTC cannot end at {ends_at:%Y-%m-%d %H:%M} UTC."
+            tell(
+                "Lines from {starts:%Y-%m-%d %H:%M} UTC cannot end at {ends_at:%Y-%m-%d %H:%M} UTC.",
+                starts=starts,
+                ends_at=ends_at,
+            )
         )
     refuse_strange_manager(actor, customer)
     row = _limits(product, lines, starts)
@@ -239,7 +246,9 @@ def publish_flexible_rate(
     """Publish the annual rate of a coin's flexible debts from a 00:00 UTC on, so a day has one rate (R-GEN-53)."""
     starts_at(effective_at, at)
     if effective_at.astimezone(UTC).time() != time():
-        raise BadParameter(f"A rate starts at 00:00 UTC, not at {effective_at.astimezone(UTC):%H:%M:%S}.")
+        raise BadParameter(
+            tell("A rate starts at 00:00 UTC, not at {utc:%H:%M:%S}.", utc=effective_at.astimezone(UTC))
+        )
     check_rate("annual_rate", annual_rate)
     return publish(
         FlexibleRate(
@@ -279,8 +288,12 @@ def _check_soft_starts(row: Settings) -> None:
     """Between them a borrower chooses, so there must be something between them. R-FTR-05"""
     if not 0 < row.soft_start_least <= row.soft_start_most:
         raise BadParameter(
-            "De-leveraging must begin above 0 and between its bounds, not between"
-            f" {row.soft_start_least} and {row.soft_start_most}."
+            tell(
+                "De-leveraging must begin above 0 and between its bounds, not between"
+                " {soft_start_least} and {soft_start_most}.",
+                soft_start_least=row.soft_start_least,
+                soft_start_most=row.soft_start_most,
+            )
         )
 
 
@@ -289,5 +302,9 @@ def _warnings(levels: Sequence[Decimal]) -> list[str]:
     for level in levels:
         check_rate("early_warnings", level, bound=ONE)
     if len(levels) > MOST_WARNINGS or list(levels) != sorted(set(levels)) or ZERO in levels:
-        raise BadParameter(f"Early warnings are at most {MOST_WARNINGS} rising LTVs above 0.")
+        raise BadParameter(
+            tell(
+                "Early warnings are at most {most_warnings} rising LTVs above 0.", most_warnings=MOST_WARNINGS
+            )
+        )
     return [f"{level:f}" for level in levels]

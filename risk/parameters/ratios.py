@@ -11,6 +11,7 @@ from decimal import Decimal
 from accounts.commands import Actor, FourEyes, command
 from accounts.models import Asset
 from accounts.money import RATE_PLACES, divide_down, exact
+from accounts.words import tell
 from risk.models import CollateralTier, RatioSchedule
 from risk.parameters.checks import (
     BadParameter,
@@ -97,7 +98,7 @@ def ratio_from(tiers: Tiers, floor: Decimal) -> Decimal:
 
 def _checked(tiers: Sequence[tuple[Decimal, Decimal]]) -> Tiers:
     if not tiers:
-        raise BadParameter("A coin needs at least one tier, from 0 up; a ratio of 0 counts nothing.")
+        raise BadParameter(tell("A coin needs at least one tier, from 0 up; a ratio of 0 counts nothing."))
     for floor, ratio in tiers:
         check_usd("tier floor", floor)
         check_rate("tier ratio", ratio)
@@ -113,17 +114,27 @@ def _ramp(symbol: str, target: Tiers, *, starts: datetime, days: int) -> list[Ti
     """A ramp leaves from what is in force, and nothing else may take over while it runs."""
     if starts > LAST_RAMP:
         raise BadParameter(
-            f"A ramp cannot start in {starts.year}; its last day would be after the calendar's."
+            tell(
+                "A ramp cannot start in {year}; its last day would be after the calendar's.", year=starts.year
+            )
         )
     before = terms_at(starts, [symbol]).get(symbol)
     if before is None:
-        raise BadParameter(f"{symbol} has no ratios in force from which a ramp could start.")
+        raise BadParameter(
+            tell("{symbol} has no ratios in force from which a ramp could start.", symbol=symbol)
+        )
     ends = starts + (days - 1) * DAY
     between = RatioSchedule.objects.filter(asset=symbol, effective_at__range=(starts, ends))
     other = between.order_by("effective_at").first()
     if other is not None:
         raise BadParameter(
-            f"{symbol} has other ratios from {other.effective_at:%Y-%m-%d %H:%M} UTC, inside the ramp from"
-            f" {starts:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC."
+            tell(
+                "{symbol} has other ratios from {effective_at:%Y-%m-%d %H:%M} UTC, inside the ramp"
+                " from {starts:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC.",
+                symbol=symbol,
+                effective_at=other.effective_at,
+                starts=starts,
+                ends=ends,
+            )
         )
     return ramp_steps(before=before.tiers, target=target, days=days)

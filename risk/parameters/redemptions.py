@@ -15,6 +15,7 @@ from django.db.models import Q
 from accounts.commands import Actor, FourEyes, command
 from accounts.models import Asset
 from accounts.money import exact, round_down
+from accounts.words import tell
 from risk.models import Redemption
 from risk.parameters.checks import BadParameter, known_asset, publish, starts_at
 
@@ -51,15 +52,26 @@ def publish_redemption(
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [PUBLISHING])
     if coin == base:
-        raise BadParameter(f"{coin} cannot be redeemed for itself.")
+        raise BadParameter(tell("{coin} cannot be redeemed for itself.", coin=coin))
     before = _last(Q(asset=coin, effective_at__lte=starts))
     if ratio is None:
         if before is None or before.ratio is None:
             raise BadParameter(
-                f"{coin} has no redemption ratio at {starts:%Y-%m-%d %H:%M} UTC that could end."
+                tell(
+                    "{coin} has no redemption ratio at {starts:%Y-%m-%d %H:%M} UTC that could end.",
+                    coin=coin,
+                    starts=starts,
+                )
             )
         if before.underlying_id != base:
-            raise BadParameter(f"{coin} is redeemed for {before.underlying_id}, not for {base}.")
+            raise BadParameter(
+                tell(
+                    "{coin} is redeemed for {underlying}, not for {base}.",
+                    coin=coin,
+                    underlying=before.underlying_id,
+                    base=base,
+                )
+            )
     else:
         _check_ratio(ratio)
         _refuse_chain(coin, base, starts)
@@ -70,16 +82,30 @@ def publish_redemption(
 def _check_ratio(ratio: Decimal) -> None:
     if not ratio.is_finite() or not 0 < ratio < RATIO_BOUND or ratio != round_down(ratio, RATIO_PLACES):
         raise BadParameter(
-            f"A ratio is above 0 and below {RATIO_BOUND} with at most {RATIO_PLACES} decimals, not {ratio}."
+            tell(
+                "A ratio is above 0 and below {ratio_bound} with at most {ratio_places} decimals, not"
+                " {ratio}.",
+                ratio_bound=RATIO_BOUND,
+                ratio_places=RATIO_PLACES,
+                ratio=ratio,
+            )
         )
 
 
 def _refuse_chain(coin: str, base: str, starts: datetime) -> None:
     """A chain would be as old as its oldest link and as wrong as all of them; a cycle would have no price at all."""
     if _is_redeemed(Q(asset=base), starts):
-        raise BadParameter(f"{base} is redeemed for another coin itself; redeem {coin} for that one.")
+        raise BadParameter(
+            tell(
+                "{base} is redeemed for another coin itself; redeem {coin} for that one.",
+                base=base,
+                coin=coin,
+            )
+        )
     if _is_redeemed(Q(underlying=coin), starts):
-        raise BadParameter(f"Another coin is redeemed for {coin}, so {coin} must have a price of its own.")
+        raise BadParameter(
+            tell("Another coin is redeemed for {coin}, so {coin} must have a price of its own.", coin=coin)
+        )
 
 
 def _is_redeemed(of: Q, starts: datetime) -> bool:
@@ -106,8 +132,13 @@ def _refuse_leaps(coin: str, base: str, ratio: Decimal, starts: datetime) -> Non
             _refuse_leap(ratio, other)
         elif other in (coming, in_force):
             raise BadParameter(
-                f"{coin} is redeemed for {other.underlying_id} from {other.effective_at:%Y-%m-%d %H:%M} UTC;"
-                " end that first."
+                tell(
+                    "{coin} is redeemed for {underlying} from {effective_at:%Y-%m-%d %H:%M} UTC; end"
+                    " that first.",
+                    coin=coin,
+                    underlying=other.underlying_id,
+                    effective_at=other.effective_at,
+                )
             )
 
 
@@ -120,6 +151,12 @@ def _refuse_leap(ratio: Decimal, other: Redemption) -> None:
     assert other.ratio is not None, "only rows with a ratio are compared"
     if abs(ratio - other.ratio) > MOST_MOVE * other.ratio:
         raise BadParameter(
-            f"{ratio.normalize():f} is more than {MOST_MOVE:.0%} from the ratio {other.ratio.normalize():f} of"
-            f" {other.effective_at:%Y-%m-%d %H:%M} UTC; a larger move takes several publications."
+            tell(
+                "{ratio:f} is more than {most_move:.0%} from the ratio {ratio2:f} of"
+                " {effective_at:%Y-%m-%d %H:%M} UTC; a larger move takes several publications.",
+                ratio=ratio.normalize(),
+                most_move=MOST_MOVE,
+                ratio2=other.ratio.normalize(),
+                effective_at=other.effective_at,
+            )
         )
