@@ -191,16 +191,34 @@ def _of_history(record: Record) -> Part:
     points -= STILL_OWED if record.owing else 0
     said = [
         tell(
-            "{loans} so far, {repaid} repaid", loans=_count(record.loans, tell("loan")), repaid=record.repaid
+            "{loans} so far, {repaid} repaid",
+            loans=_one_or_many(record.loans, tell("1 loan"), tell("{number} loans", number=record.loans)),
+            repaid=record.repaid,
         )
         if record.loans
-        else "no loan before",
-        tell("{calls}, {cured} cured", calls=_count(record.calls, tell("margin call")), cured=record.cured)
+        else tell("no loan before"),
+        tell(
+            "{calls}, {cured} cured",
+            calls=_one_or_many(
+                record.calls, tell("1 margin call"), tell("{number} margin calls", number=record.calls)
+            ),
+            cured=record.cured,
+        )
         if record.calls
         else "",
-        _count(record.liquidations, "liquidation") if record.liquidations else "",
-        _count(record.overdue, "time") + tell(" overdue") if record.overdue else "",
-        "something is still owed after a liquidation" if record.owing else "",
+        _one_or_many(
+            record.liquidations,
+            tell("1 liquidation"),
+            tell("{number} liquidations", number=record.liquidations),
+        )
+        if record.liquidations
+        else "",
+        _one_or_many(
+            record.overdue, tell("1 time overdue"), tell("{number} times overdue", number=record.overdue)
+        )
+        if record.overdue
+        else "",
+        tell("something is still owed after a liquidation") if record.owing else "",
     ]
     words = joined("; ", (one for one in said if one))
     return Part("History", min(max(points, 0), HISTORY_POINTS), HISTORY_POINTS, words)
@@ -234,12 +252,8 @@ def _decimals(value: Decimal) -> str:
     return f"{value.quantize(Decimal('0.01'), rounding=ROUND_FLOOR)}"
 
 
-def _count(number: int, noun: str) -> str:
-    return (
-        tell("{number} {noun}", number=number, noun=noun)
-        if number == 1
-        else tell("{number} {noun}s", number=number, noun=noun)
-    )
+def _one_or_many(number: int, one: str, many: str) -> str:
+    return one if number == 1 else many
 
 
 # --- Clock ------------------------------------------------------------------------------------------------

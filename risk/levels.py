@@ -105,13 +105,13 @@ _MATRIX = {
     Action.RENEW: (_If.YES, _If.YES, _If.NO, _If.NO),
 }
 _WORDS = {
-    Action.TRADE: "trade",
-    Action.MOVE_INSIDE: "move coins between the collateral accounts",
-    Action.MOVE_OUT: "take coins out of the collateral accounts",
-    Action.BORROW: "borrow",
-    Action.ADD_ACCOUNT: "add a collateral account",
-    Action.REMOVE_ACCOUNT: "remove a collateral account",
-    Action.RENEW: "renew",
+    Action.TRADE: tell("trade"),
+    Action.MOVE_INSIDE: tell("move coins between the collateral accounts"),
+    Action.MOVE_OUT: tell("take coins out of the collateral accounts"),
+    Action.BORROW: tell("borrow"),
+    Action.ADD_ACCOUNT: tell("add a collateral account"),
+    Action.REMOVE_ACCOUNT: tell("remove a collateral account"),
+    Action.RENEW: tell("renew"),
 }
 
 
@@ -214,9 +214,9 @@ def _too_high_now(action: Action, before: Worth, lines: Lines, call_trades: Call
     if action is Action.TRADE and call_trades is CallTrades.NONE:
         first_closed = _COLUMNS.index(Band.CALL)
     name, line = {
-        Band.WATCH: ("initial", lines.initial),
-        Band.CALL: ("margin call", lines.margin_call),
-        Band.LIQ: ("liquidation", lines.liquidation),
+        Band.WATCH: (tell("initial"), lines.initial),
+        Band.CALL: (tell("margin call"), lines.margin_call),
+        Band.LIQ: (tell("liquidation"), lines.liquidation),
     }[_COLUMNS[first_closed]]
     return tell(
         "LTV is {before}: you can {words} only below the {name} line of {line}.",

@@ -116,7 +116,11 @@ def cure_again(request: HttpRequest, row: Loan, form: forms.Form, *, at: datetim
 
 def paid_words(row: Loan, entry: DebtEntry) -> str:
     """The confirmation of a repayment: how much, and what of it went where. R-GEN-51"""
-    parts = ((entry.late_fee, tell("late fee")), (entry.interest, "interest"), (entry.principal, "principal"))
+    parts = (
+        (entry.late_fee, tell("late fee")),
+        (entry.interest, tell("interest")),
+        (entry.principal, tell("principal")),
+    )
     named = [(-amount, word) for amount, word in parts if amount]
     if len(named) == 1:
         return tell(

@@ -32,7 +32,7 @@ def of_sheet(sheet: TermSheet) -> dict[str, str]:
                 rate_type=asked.rate_type,
             )
     words |= {
-        "Term": tell("{term_days} days", term_days=asked.term_days) if asked.term_days else "open",
+        "Term": tell("{term_days} days", term_days=asked.term_days) if asked.term_days else tell("open"),
         "Into": tell("Spot, {named}", named=named[asked.receiver_uid]),
         "Collateral accounts": joined(", ", (str(named[uid]) for uid in asked.account_uids)),
         "Collateral coins": joined(", ", asked.coins),
@@ -57,7 +57,9 @@ def of_wanted(want: Wanted, *, rate_type: str) -> dict[str, str]:
         rates
         | lines
         | {
-            "Wanted term": tell("{term_days} days", term_days=want.term_days) if want.term_days else "open",
+            "Wanted term": tell("{term_days} days", term_days=want.term_days)
+            if want.term_days
+            else tell("open"),
             "Wanted overdue period": tell("{overdue_hours} h", overdue_hours=want.overdue_hours),
         }
     )
@@ -69,7 +71,11 @@ def of_offer(asked: Arguments, at: datetime) -> dict[str, str]:
     offer = row.offers.filter(version=asked["version"]).first()
     if offer is None:
         return {}
-    status = "open" if offer.status == offer.Status.OPEN and offer.expires_at > at else tell("no longer open")
+    status = (
+        tell("open")
+        if offer.status == offer.Status.OPEN and offer.expires_at > at
+        else tell("no longer open")
+    )
     coins = {
         tell("You receive, {loan}", loan=loan["asset"]): figures.plain(loan["amount"], loan["asset"])
         for loan in offer.body["loans"]

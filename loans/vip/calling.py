@@ -58,7 +58,7 @@ def call_loan(
     if debt.residual_since is not None:
         raise NotCallable(tell("{loan} was liquidated; what is left of it is due already.", loan=loan))
     if debt.due_at is not None:
-        how = "was called for" if debt.called_at else "expires on"
+        how = tell("was called for") if debt.called_at else tell("expires on")
         raise NotCallable(
             tell(
                 "{loan} {how} {due_at:%-d %B %Y %H:%M} UTC; only an open loan can be called.",

@@ -351,7 +351,7 @@ def still_overdue(
     loan: Loan, *, owed: Parts, per_day: Decimal, until: datetime, day: int, at: datetime
 ) -> Notice:
     """R-VIP-46: once a day while overdue, with what is owed and how long is left."""
-    left = tell("in {until}", until=_left(until - at)) if until > at else "any time now"
+    left = tell("in {until}", until=_left(until - at)) if until > at else tell("any time now")
     return notices.send(
         customer=loan.customer,
         event=overdue_event(loan, day),
@@ -449,14 +449,10 @@ def _left(left: timedelta) -> str:
     """Time to go, cut to the minute: "6 days 14 hours", "59 minutes"."""
     minutes = int(left.total_seconds()) // 60
     days, hours = divmod(minutes // 60, 24)
-    parts = [(days, "day"), (hours, "hour"), (0 if days else minutes % 60, "minute")]
+    minutes = 0 if days else minutes % 60
     told = [
-        (
-            tell("{number} {unit}", number=number, unit=unit)
-            if number == 1
-            else tell("{number} {unit}s", number=number, unit=unit)
-        )
-        for number, unit in parts
-        if number
+        (days, tell("1 day") if days == 1 else tell("{number} days", number=days)),
+        (hours, tell("1 hour") if hours == 1 else tell("{number} hours", number=hours)),
+        (minutes, tell("1 minute") if minutes == 1 else tell("{number} minutes", number=minutes)),
     ]
-    return joined(" ", told) or "less than a minute"
+    return joined(" ", (words for number, words in told if number)) or tell("less than a minute")

@@ -88,7 +88,7 @@ def _shift(was: Worth, then: Worth) -> str:
         )
     if _told(was) == _told(then):
         return tell("LTV stays at {then}.", then=_told(then))
-    verb = "falls" if then.ltv < was.ltv else "rises"
+    verb = tell("falls") if then.ltv < was.ltv else tell("rises")
     return tell("LTV {verb} from {was} to {then}.", verb=verb, was=_told(was), then=_told(then))
 
 

@@ -96,11 +96,7 @@ class Distance:
     nudge: int  # pixels between label and what it stands beside
     next_price: NextPrice
     verb: str
-
-    @property
-    def its_verb(self) -> str:
-        """For who looks at somebody else's group: "calls it"."""
-        return self.verb.replace(" you", " it")
+    its_verb: str  # for who looks at somebody else's group: "calls it"
 
 
 @dataclass(frozen=True)
@@ -119,13 +115,7 @@ class Track:
     shows_half: bool
     shows_full: bool
     sentence: str
-
-    @property
-    def its_sentence(self) -> str:
-        """The sentence for who looks at somebody else's group."""
-        if self.distance is None:
-            return self.sentence
-        return self.sentence.replace(f" {self.distance.verb},", f" {self.distance.its_verb},")
+    its_sentence: str  # for who looks at somebody else's group
 
 
 def track(
@@ -165,6 +155,7 @@ def track(
         shows_half=abs(_x(lines.initial) - SQUEEZED_WIDTH) > NEAR_LINES,
         shows_full=_x(lines.cutoff) < FULL - EDGE,
         sentence=_sentence(ltv, lines, band, after, ticks, distance),
+        its_sentence=_sentence(ltv, lines, band, after, ticks, distance, is_mine=False),
     )
 
 
@@ -271,9 +262,11 @@ def _distance(here: Decimal, band: Band, lines: Lines, next_price: NextPrice) ->
         spot, anchor, nudge = target, "start", 8
     else:
         spot, anchor, nudge = here, "end", -10
-    verb = tell("liquidates you") if is_call else tell("calls you")
+    verb, its_verb = tell("calls you"), tell("calls it")
+    if is_call:
+        verb, its_verb = tell("liquidates you"), tell("liquidates it")
     has_arrow = target - here >= ROOM_FOR_ARROW
-    return Distance(_text(target), has_arrow, _text(spot), anchor, nudge, next_price, verb)
+    return Distance(_text(target), has_arrow, _text(spot), anchor, nudge, next_price, verb, its_verb)
 
 
 # --- The same thing in words --------------------------------------------------------------------------
@@ -296,6 +289,8 @@ def _sentence(
     after: Decimal | None,
     ticks: Sequence[Decimal],
     distance: Distance | None,
+    *,
+    is_mine: bool = True,
 ) -> str:
     parts = [tell("Loan to value {ltv}, {words}.", ltv=_percent(ltv), words=WORDS[band])]
     if after is not None:
@@ -312,15 +307,15 @@ def _sentence(
     parts.append(tell("Lines: {named}.", named=named))
     if distance is not None:
         coin = distance.next_price
-        move = figures.pct(max(coin.move, coin.fall)).replace(f"{figures.NBSP}%", " percent")
-        way = "below" if coin.move < 0 else "above"
+        move = figures.pct(max(coin.move, coin.fall)).removesuffix(f"{figures.NBSP}%")
+        way = tell("below") if coin.move < 0 else tell("above")
         parts.append(
             tell(
                 "{asset} at {price} {verb}, {move} {way} today.",
                 asset=coin.asset,
                 price=figures.price(coin.price),
-                verb=distance.verb,
-                move=move,
+                verb=distance.verb if is_mine else distance.its_verb,
+                move=tell("{ltv} percent", ltv=move),
                 way=way,
             )
         )
