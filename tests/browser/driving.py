@@ -93,14 +93,18 @@ def choose(browser: webdriver.Chrome, css: str, word: str) -> None:
     options.select_by_index(place)
 
 
+def being_exchanged(error: WebDriverException) -> bool:
+    """Whether it was asked of a page that is gone, or in the very moment of the exchange."""
+    gone = "does not belong to the document"
+    return isinstance(error, StaleElementReferenceException) or gone in str(error)
+
+
 def is_gone(element: WebElement) -> bool:
     """Whether the page it was on, or the part of it, has been exchanged."""
     try:
         element.is_enabled()
-    except StaleElementReferenceException:
-        return True
-    except WebDriverException as error:  # asked in the very moment of the exchange
-        return "does not belong to the document" in str(error)
+    except WebDriverException as error:
+        return being_exchanged(error)
     return False
 
 
@@ -113,8 +117,17 @@ def press(browser: webdriver.Chrome, css: str, *, then: str) -> None:
 
 
 def words(browser: webdriver.Chrome) -> str:
-    text = patiently(browser).until(lambda page: page.find_element(By.CSS_SELECTOR, "main").text)
-    return str(text).replace("\u00a0", " ")
+    return str(patiently(browser).until(_read)).replace("\u00a0", " ")
+
+
+def _read(page: webdriver.Chrome) -> str:
+    """Nothing while the page is being exchanged."""
+    try:
+        return page.find_element(By.CSS_SELECTOR, "main").text
+    except WebDriverException as error:
+        if being_exchanged(error):
+            return ""
+        raise
 
 
 def says(browser: webdriver.Chrome, text: str) -> None:

@@ -68,6 +68,7 @@ def test_a_page_is_whole_for_everybody(driver: webdriver.Chrome, face: Desk, vis
     assert seen.foreign == []
     assert seen.bytes <= look.HEAVIEST, seen.heaviest
     assert out == []
+    assert seen.milliseconds <= look.SLOWEST
 
 
 @pytest.mark.skipif(not SHOOT, reason="pictures are taken by make screenshots")
