@@ -25,7 +25,7 @@ from accounts.words import joined, tell
 from loans import histories
 from loans.histories import Asked, BadPeriod, Scope
 from loans.pages.desk_access import clients_of
-from loans.pages.history_columns import ANYBODY, BORROWER, HOUSE, Column
+from loans.pages.history_columns import Column
 from loans.pages.history_tabs import BY_SLUG, TABS, Tab, header, plain
 
 PER_PAGE: Final = 25
@@ -164,7 +164,10 @@ def history(request: HttpRequest, slug: str, client_id: int | None = None) -> Ht
     found = tab.rows(scope, asked, at)
     kept = {name: value for name, value in request.GET.items() if name in form.fields and value}
     context |= {
-        "rows": [_cells(tab, row, for_house=client_id is not None) for row in found.rows],
+        "rows": [
+            _cells(tab, row, for_house=client_id is not None, is_whole=scope.account is None)
+            for row in found.rows
+        ],
         "total": found.total,
         "page": Pager(asked.page, max(-(-found.total // asked.size), 1)),
         "query": urlencode(kept) + "&" if kept else "",
@@ -215,13 +218,12 @@ def _rows(tab: Tab, scope: Scope, form: HistoryForm, at: datetime) -> Iterator[S
             return
 
 
-def _cells(tab: Tab, row: Any, *, for_house: bool) -> list[Cell]:
-    allowed = {ANYBODY, HOUSE if for_house else BORROWER}
+def _cells(tab: Tab, row: Any, *, for_house: bool, is_whole: bool) -> list[Cell]:
     return [
         Cell(
             column,
             column.plain(row) if column.show is None else column.show(row),
-            column.link(row) if column.link is not None and column.linked_for in allowed else "",
+            column.href(row, for_house=for_house, is_whole=is_whole),
         )
         for column in tab.columns
         if column.on_page

@@ -20,7 +20,8 @@ Value = Callable[[Any], Any]
 class Column:
     """`plain` gives the value for the file; `show` the text for the page, the same when None; `link` leads on.
 
-    `linked_for` says who may follow the link; `on_page` False: it stands in the file only.
+    `linked_for` says who may follow the link; `mine` leads a borrower, who acts for all of their customer, elsewhere.
+    `on_page` False: it stands in the file only.
     """
 
     title: str
@@ -30,7 +31,15 @@ class Column:
     link: Value | None = None
     is_figure: bool = False
     linked_for: str = ANYBODY
+    mine: Value | None = None
     on_page: bool = True
+
+    def href(self, row: Any, *, for_house: bool, is_whole: bool) -> str:
+        """Where a row's figure leads whoever looks; empty where it leads them nowhere. R-GEN-95"""
+        if self.mine is not None and not for_house and is_whole:
+            return str(self.mine(row))
+        allowed = {ANYBODY, HOUSE if for_house else BORROWER}
+        return str(self.link(row)) if self.link is not None and self.linked_for in allowed else ""
 
 
 # --- Figures and links ----------------------------------------------------------------------------------
@@ -110,18 +119,21 @@ def to_group(pk: int | None) -> str:
 
 
 def entry(field: str = "entry_id") -> Column:
-    """The house may follow it to the journal entry; a borrower has no ledger to look at."""
+    """The house may follow it to the journal entry, a borrower to what it did to their debts and wallets."""
     return Column(
         tell("Entry"),
         tell("entry"),
         of(field),
         show=lambda row: "" if of(field)(row) is None else f"J-{of(field)(row)}",
-        link=lambda row: (
-            "" if of(field)(row) is None else reverse("loans:ledger_entry", args=[of(field)(row)])
-        ),
+        link=lambda row: _to_entry("loans:ledger_entry", of(field)(row)),
         is_figure=True,
         linked_for=HOUSE,
+        mine=lambda row: _to_entry("loans:entry", of(field)(row)),
     )
+
+
+def _to_entry(page: str, pk: int | None) -> str:
+    return "" if pk is None else reverse(page, args=[pk])
 
 
 def words(title: str, field: str) -> Column:

@@ -235,6 +235,7 @@ def _common(request: HttpRequest, group: CollateralGroup, moment: Moment) -> dic
         "is_house": customer_of(request) is None,
         "opens_books": user.is_staff or user.role == User.Role.VIP_MANAGER,
         "opens_all_books": user.is_staff,  # an accrual's entry holds the debts of many clients
+        "opens_own": customer_of(request) is not None and limited_to(request) is None,
     }
 
 
