@@ -1,12 +1,13 @@
 """What the button of a cure promises: so much of a coin brings LTV to a line. Kept, or nothing is done. R-FTR-02
 
 The prices move while somebody reads. So the promise travels with the press, and the command runs in one transaction
-with a look at the group afterwards, under the locks that the command took: where LTV would not come to the line any
-more, everything is taken back. A promise that more than holds is kept.
+with two looks at the group, under the locks that the command takes. Before it: where LTV is at the line already, by
+another press or by the prices, the cure is needed no more and is only looked at. After it: where LTV would not come to
+the line any more, everything is taken back. A promise that more than holds is kept.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -14,9 +15,10 @@ from typing import Final, Self, TypeVar
 
 from accounts.commands import Actor, acting, repeated, retried
 from accounts.errors import Refused
+from accounts.models import IdempotencyKey
 from accounts.money import exact, round_down
 from accounts.words import tell
-from risk import book
+from risk import book, groups
 from risk.cure import Goal
 from risk.models import CollateralGroup
 from risk.valuation import Worth
@@ -25,6 +27,7 @@ TOKEN: Final = re.compile(
     r"(to|below):(\d(?:\.\d{1,30})?):(\d{1,20}(?:\.\d{1,20})?):(\d{1,20}(?:\.\d{1,60})?)?"
 )
 LONGEST: Final = 160
+FIRST: Final = ":1"  # after a key: that of the first of several steps
 T = TypeVar("T")
 
 
@@ -32,6 +35,12 @@ class PromiseBroken(Refused):
     """Prices have moved: the cure would not lead where its button said."""
 
     code = "promise_broken"
+
+
+class NeededNoMore(Refused):
+    """LTV is where the cure would bring it: what it was pressed for has come about, and more is a new decision."""
+
+    code = "needed_no_more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,22 +76,29 @@ def keeping(
     act: Callable[[], T],
     *,
     group: CollateralGroup | None,
+    uids: Collection[int],
     actor: Actor,
     at: datetime,
+    key: str,
 ) -> T:
-    """Do `act`, a command that locks `group`, only if it leads where it was promised to.
+    """Do `act`, commands that move coins of these accounts, only if it leads where it was promised to.
 
+    Their accounts and `group` are locked first, so of two presses of one cure the second sees what the first did.
     What was done before, under the same key, kept its promise then: where prices went since says nothing of it.
 
     Raises:
-        PromiseBroken: it would not; nothing was done.
-        Whatever the command raises.
+        NeededNoMore: the group is at the line already; nothing was done.
+        PromiseBroken: it would not come there; nothing was done.
+        Whatever the commands raise.
     """
     if promise is None or group is None:
         return act()
 
     def both() -> T:
         with acting(actor):
+            groups.hold(uids=uids, group_ids=[group.pk])
+            if not is_known(actor, key):
+                refuse_needless(promise, group, at=at)
             done = act()
             if repeated.get():
                 return done
@@ -90,6 +106,23 @@ def keeping(
         return done
 
     return retried(both)
+
+
+def is_known(actor: Actor, key: str) -> bool:
+    """Whether something was asked for under this key before, or under one made of it."""
+    asked = IdempotencyKey.objects.filter(caller=actor.label)
+    return asked.filter(key__in=[key, f"{key}{FIRST}"]).exists()
+
+
+def refuse_needless(promise: Promise, group: CollateralGroup, *, at: datetime) -> None:
+    """
+    Raises:
+        NeededNoMore: LTV is at the line of the promise.
+    """
+    now = book.state_of(group, at=at).worth(permission=False)
+    if promise.goal.is_reached(now):
+        assert now.ltv is not None, "what is beyond measure is at no line"
+        raise NeededNoMore(tell("LTV is {ltv} already: this cure is needed no more.", ltv=_cut(now.ltv)))
 
 
 def refuse_broken(promise: Promise, then: Worth) -> None:

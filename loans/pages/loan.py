@@ -5,10 +5,8 @@ names it appears; a renewal says what is paid first and whether Spot can pay it 
 """
 
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
-from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -22,8 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from django_htmx.http import HttpResponseClientRedirect
 
 from accounts.errors import Refused
-from accounts.models import Asset, Customer
-from accounts.money import ONE
+from accounts.models import Customer
 from accounts.pages.access import (
     actor_of,
     customer_of,
@@ -33,21 +30,14 @@ from accounts.pages.access import (
     limited_to,
     user_of,
 )
-from accounts.pages.forms import (
-    REFUSED,
-    amount_field,
-    key_field,
-    key_of,
-    read_amount,
-    refuse,
-    signature,
-)
+from accounts.pages.forms import REFUSED, key_of, refuse, signature
 from accounts.pages.tables import Column, Filter, Table
 from accounts.powers import Power
 from accounts.words import tell
 from loans import queries
 from loans.models import Loan
 from loans.pages.desk_access import clients_of, is_manager, is_of_the_house
+from loans.pages.loan_forms import AutoRepayForm, RenewForm, RepayForm
 from loans.pages.loan_panels import (
     available,
     can_be_called,
@@ -64,72 +54,13 @@ from loans.vip import at_expiry, auto_repay, renewal, repayment
 from risk import book, delays, freezes
 from risk.models import DebtEntry
 from risk.pages.effect import standing_words
-from risk.pages.promised import cure_field, is_pressed, promise_of
+from risk.pages.promised import is_pressed, let_go, promise_of
 from risk.pages.standing import standing_of
-from risk.promises import PromiseBroken, keeping
+from risk.promises import NeededNoMore, PromiseBroken, keeping
 
 CHARGES_PER_PAGE: Final = 10
-AMOUNT: Final = "amount"
 REPAY, RENEW = "loans/_repay.html", "loans/_renew.html"
 RELATED: Final = ("asset", "customer", "debt__asset", "group__receiver", "renews")
-SHARES: Final = {"25": Decimal("0.25"), "50": Decimal("0.5"), "75": Decimal("0.75"), "100": ONE}
-
-
-class RepayForm(forms.Form):
-    """By amount, or by share of what closes the loan."""
-
-    how = forms.ChoiceField(
-        label=tell("How much"),
-        choices=[
-            (AMOUNT, tell("Amount")),
-            ("25", "25 %"),
-            ("50", "50 %"),
-            ("75", "75 %"),
-            ("100", tell("All")),
-        ],
-        widget=forms.RadioSelect,
-        initial=AMOUNT,
-    )
-    amount = amount_field(required=False)
-    key = key_field()
-    cure = cure_field()
-
-    def __init__(self, *args: Any, asset: Asset, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.asset = asset
-
-    def clean(self) -> None:
-        if self.cleaned_data.get("how") == AMOUNT and "amount" not in self.errors:
-            self.cleaned_data["amount"] = read_amount(self, "amount", places=self.asset.places)
-        elif self.cleaned_data.get("how") in SHARES:
-            self.cleaned_data["amount"] = None  # what is typed there is not meant
-
-    @property
-    def share(self) -> Decimal | None:
-        return SHARES.get(self.cleaned_data["how"])
-
-
-class AutoRepayForm(forms.Form):
-    """One button: the other way than it is now."""
-
-    on = forms.TypedChoiceField(
-        coerce=lambda value: value == "on",
-        choices=[("on", tell("On")), ("off", tell("Off"))],
-        widget=forms.HiddenInput,
-    )
-    key = key_field()
-
-
-class RenewForm(forms.Form):
-    term = forms.TypedChoiceField(
-        label=tell("New term"),
-        coerce=int,
-        choices=[(30, tell("30 days")), (60, tell("60 days"))],
-        widget=forms.RadioSelect,
-        initial=30,
-    )
-    key = key_field()
-
 
 LOANS: Final = Table(
     name="loans",
@@ -281,13 +212,12 @@ def _repay(request: HttpRequest, row: Loan) -> HttpResponse:
         form.add_error(None, why_not)
     if not form.is_valid():
         return _page(request, row, at, repay_form=form, part=REPAY)
-    if not is_pressed(request, form, row.group, at=at):
-        if row.debt.closed_at is not None:
-            form.add_error(None, tell("{row} is closed; nothing is owed on it.", row=row))
-            return _page(request, row, at, repay_form=form, part=REPAY)
-        return _page(request, row, at, repay_form=form, part=REPAY, is_checked=True)
+    if not is_pressed(request, form, row.group):
+        return _look(request, row, form, at)
     try:
         entry = _pay(request, row, form, at)
+    except NeededNoMore:
+        return _look(request, row, form, at)
     except Refused as refusal:
         refuse(form, refusal)
         return _page(
@@ -302,6 +232,14 @@ def _repay(request: HttpRequest, row: Loan) -> HttpResponse:
     return _gone(request, reverse("loans:loan", args=[row.pk]))
 
 
+def _look(request: HttpRequest, row: Loan, form: RepayForm, at: datetime) -> HttpResponse:
+    if row.debt.closed_at is not None:
+        form.add_error(None, tell("{row} is closed; nothing is owed on it.", row=row))
+        return _page(request, row, at, repay_form=form, part=REPAY)
+    needless = let_go(request, form, row.group, at=at)
+    return _page(request, row, at, repay_form=form, part=REPAY, is_checked=True, needless=needless)
+
+
 def _pay(request: HttpRequest, row: Loan, form: RepayForm, at: datetime) -> DebtEntry:
     actor, key, amount = actor_of(request), key_of(form), form.cleaned_data["amount"]
     promise = promise_of(request, form)
@@ -309,7 +247,8 @@ def _pay(request: HttpRequest, row: Loan, form: RepayForm, at: datetime) -> Debt
     def pay() -> DebtEntry:
         return repayment.repay(loan_id=row.pk, amount=amount, share=form.share, actor=actor, at=at, key=key)
 
-    return keeping(promise, pay, group=row.group, actor=actor, at=at)
+    uids = [row.group.receiver_id]
+    return keeping(promise, pay, group=row.group, uids=uids, actor=actor, at=at, key=key)
 
 
 def _mine(customer: Customer, loan_id: int) -> Loan:
@@ -339,6 +278,7 @@ def _page(
     part: str = "",
     is_checked: bool = False,
     is_broken: bool = False,
+    needless: str = "",
 ) -> HttpResponse:
     shown, due = queries.loan_row(row, at=at), renewal.due_amounts(row, at=at)
     repay_form = repay_form or RepayForm(asset=row.asset)
@@ -383,6 +323,7 @@ def _page(
         .order_by("-at", "-pk"),
         "rates": row.debt.rates.order_by("starts_at"),
         "again": cure_again(request, row, repay_form, at=at) if is_broken else None,
+        "needless": needless,
         "typing": request.POST.get("look") == "typing",
         "may_act": customer is not None and customer.pk == row.customer_id and limited_to(request) is None,
         "is_house": customer is None,

@@ -1,6 +1,6 @@
-"""The cheapest cure as people read it: what, how much, where it leads, and the filled-in form for it. R-FTR-02"""
+"""The cheapest cure as people read it: what, how much, where it leads, and the press that does it. R-FTR-02"""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ from uuid import uuid4
 from django.urls import reverse
 
 from accounts.models import Asset
+from accounts.money import round_up
 from accounts.words import tell
 from risk import book, cures
 from risk.book import GroupState
@@ -22,6 +23,9 @@ from risk.promises import Promise
 from risk.valuation import Worth
 
 MOST_OTHERS: Final = 3
+TOLD_PLACES: Final = 4  # of an LTV as a fraction: 71.98 %
+REPAYS: Final = "repay:"  # a step of several that repays, before the key of its debt
+MOVES: Final = {Kind.ADD: "transfer", Kind.SWAP: "trade"}
 VERBS: Final = {Kind.REPAY: tell("Repay"), Kind.ADD: tell("Add"), Kind.SWAP: tell("Sell")}
 
 
@@ -49,6 +53,7 @@ class Suggestion:
     asset: Asset
     amount: Decimal
     usd: Decimal
+    before: Worth
     after: Worth
     url: str
     why_not: str
@@ -60,13 +65,18 @@ class Suggestion:
 
 @dataclass(frozen=True, slots=True)
 class Cure:
-    """The ways to one line: the cheapest, others that do it too, or several together where none alone can be done."""
+    """The ways to one line: the cheapest, others that do it too, or several together where none alone can be done.
+
+    `together`: each begins where the one before it ends; `press` does all of them or none, `track` shows both ends.
+    """
 
     goal: Goal
     best: Suggestion | None
     others: tuple[Suggestion, ...]
     together: tuple[Suggestion, ...]
     is_enough: bool
+    press: Press | None = None
+    track: Track | None = None
 
 
 def goals_of(state: GroupState) -> tuple[Goal, Goal]:
@@ -95,38 +105,77 @@ def _cure(state: GroupState, advice: Advice, *, linked: bool) -> Cure:
     def told(option: Option) -> Suggestion:
         return suggestion(state, option, goal, linked=linked)
 
+    steps = advice.together
     return Cure(
         goal=goal,
         best=None if advice.cheapest is None else told(advice.cheapest),
         others=tuple(told(option) for option in possible[:MOST_OTHERS]),
-        together=tuple(suggestion(state, option, None, linked=linked) for option in advice.together),
+        together=tuple(_in_order(state, steps, linked=linked)),
         is_enough=advice.is_enough,
+        press=_press_of(state, advice) if linked and steps else None,
+        track=_moved(state, state.worth(permission=False), steps[-1].step.after) if steps else None,
     )
 
 
-def suggestion(state: GroupState, option: Option, goal: Goal | None, *, linked: bool) -> Suggestion:
-    """`goal` None: one of several steps, which promises nothing by itself."""
+def _in_order(state: GroupState, steps: Sequence[Option], *, linked: bool) -> Iterator[Suggestion]:
+    before = state.worth(permission=False)
+    for option in steps:
+        yield suggestion(state, option, None, linked=linked, before=before)
+        before = option.step.after
+
+
+def _press_of(state: GroupState, advice: Advice) -> Press | None:
+    """One press for all of its steps; its promise is the line, or where they lead if that is not enough."""
+    assert state.group is not None
+    steps = [_form_of(option) for option in advice.together]
+    last, first = advice.together[-1].step.after, advice.together[0].step
+    if not all(to for to, _ in steps) or last.ltv is None:
+        return None
+    goal = advice.goal if advice.is_enough else Goal(round_up(last.ltv, TOLD_PLACES))
+    wire = [
+        ("step", urlencode({"do": _done_by(option), **told}))
+        for option, (_, told) in zip(advice.together, steps, strict=True)
+    ]
+    promise = Promise(goal, first.amount, last.ltv)
+    return Press(reverse("loans:cure", args=[state.group.pk]), (*wire, ("cure", str(promise))))
+
+
+def _done_by(option: Option) -> str:
+    """What the step is, and for a repayment on which debt; read by loans/pages/cure.py."""
+    step = option.step
+    return f"{REPAYS}{step.loan}" if step.kind is Kind.REPAY else MOVES[step.kind]
+
+
+def suggestion(
+    state: GroupState, option: Option, goal: Goal | None, *, linked: bool, before: Worth | None = None
+) -> Suggestion:
+    """`goal` None: one of several steps, which promises nothing by itself and begins at `before`."""
     step, may = option.step, linked and option.is_possible
     promise = None if goal is None else Promise(goal, step.amount, step.after.ltv)
     to, told = _form_of(option) if may else ("", {})
     if promise is not None and to:
         told["cure"] = str(promise)
-    before = state.worth(permission=False)
+    before = state.worth(permission=False) if before is None else before
     return Suggestion(
         verb=VERBS[step.kind],
         asset=state.assets[step.asset],
         amount=step.amount,
         usd=step.usd,
+        before=before,
         after=step.after,
         url=_looked_at(option, to, told) if to else "",
         why_not=option.why_not,
         buy=state.assets[step.buy] if step.buy else None,
         got=step.got if step.buy else None,
         press=Press(to, tuple(told.items())) if to and promise is not None else None,
-        track=None
-        if step.after.ltv is None
-        else track(before.ltv, state.lines, after=step.after.ltv, band=band(before, state.lines)),
+        track=_moved(state, before, step.after),
     )
+
+
+def _moved(state: GroupState, before: Worth, after: Worth) -> Track | None:
+    if after.ltv is None:
+        return None
+    return track(before.ltv, state.lines, after=after.ltv, band=band(before, state.lines))
 
 
 def _form_of(option: Option) -> tuple[str, dict[str, str]]:

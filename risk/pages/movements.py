@@ -38,8 +38,8 @@ from risk.pages.advice import Suggestion
 from risk.pages.effect import Effect, effect_of, standing_words
 from risk.pages.movement_forms import WALLETS, MoveForm
 from risk.pages.movement_ways import WAYS, Values, Way, would_send
-from risk.pages.promised import Step, again, is_pressed, promise_of
-from risk.promises import PromiseBroken, keeping, refuse_broken
+from risk.pages.promised import Step, again, is_pressed, let_go, promise_of
+from risk.promises import NeededNoMore, PromiseBroken, keeping, refuse_broken
 
 Kind = LedgerAccount.Kind
 TELLS_LTV: Final = {code.code for code in (groups.NotPermitted, groups.NeedsConfirmation, groups.PriceTooOld)}
@@ -64,25 +64,28 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
         request.POST or None,
         initial=_initial(request, accounts),
         accounts=accounts,
-        assets=_assets(kind, accounts, at),
+        assets=_assets(kind, accounts, at) | _known(request),
     )
     preview: gate.Preview | None = None
-    is_checked = broken = False
+    is_looked_at, broken, needless = False, False, ""
     why_not = lacks(request, way.power)
     if request.method == "POST" and form.is_valid():
+        is_looked_at = not why_not
         if why_not:
             form.add_error(None, why_not)
-        elif is_pressed(request, form, _cured(form.cleaned_data), at=at):
+        elif is_pressed(request, form, _cured(form.cleaned_data)):
+            is_looked_at = False
             try:
-                row = _act(request, kind, form, at)
+                return _done(request, way, _act(request, kind, form, at), form)
+            except NeededNoMore:
+                is_looked_at = True
             except Refused as refusal:
                 refuse(form, _in_their_words(request, refusal))
                 broken = isinstance(refusal, PromiseBroken)
-            else:
-                return _done(request, way, row, form)
-        else:
-            preview, is_checked = _in_their_view(request, way.preview(form.cleaned_data, at)), True
-            broken = _check(request, form, preview)
+    if is_looked_at:
+        needless = let_go(request, form, _cured(form.cleaned_data), at=at)
+        preview = _in_their_view(request, way.preview(form.cleaned_data, at))
+        broken = _check(request, form, preview)
     context = {
         "kind": kind,
         "way": way,
@@ -91,11 +94,12 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
         "preview": preview,
         "effects": _effects(preview),
         "again": _again(request, kind, form, at) if broken else None,
+        "needless": needless,
         "typing": request.POST.get("look") == "typing",
         "why_not": why_not,
-        "can": is_checked and not form.errors,
+        "can": is_looked_at and not form.errors,
     }
-    if is_checked and not form.errors:
+    if is_looked_at and not form.errors:
         context |= {"seen": signature(form), "button": way.button(form.cleaned_data, preview)}
     template = "risk/_move.html" if request.headers.get("HX-Request") else "risk/move.html"
     return render(request, template, context, status=REFUSED if form.errors else 200)
@@ -138,8 +142,17 @@ def _act(request: HttpRequest, kind: str, form: MoveForm, at: datetime) -> Movem
     values = form.cleaned_data | {"confirmed": request.POST.get("confirmed") == "yes"}
     promise = promise_of(request, form)
     group = None if promise is None else _cured(values)
+    uids = [values[name] for name in ("account", "target") if name in values]
     try:
-        return keeping(promise, lambda: way.act(values, actor, at, key), group=group, actor=actor, at=at)
+        return keeping(
+            promise,
+            lambda: way.act(values, actor, at, key),
+            group=group,
+            uids=uids,
+            actor=actor,
+            at=at,
+            key=key,
+        )
     except NeedsApproval:
         assert way.asked is not None
         asked, seen = way.asked(values), _in_their_view(request, way.preview(values, at))
@@ -250,3 +263,9 @@ def _assets(kind: str, accounts: list[Account], at: datetime) -> dict[str, Asset
     if kind in {"deposit", "trade"}:
         symbols |= set(prices.latest(at=at))
     return Asset.objects.in_bulk(sorted(symbols))
+
+
+def _known(request: HttpRequest) -> dict[str, Asset]:
+    """The coins a sent form names: one pressed twice names a coin that the first press took out of its wallet."""
+    named = [request.POST.get(name, "") for name in ("asset", "buy")]
+    return Asset.objects.in_bulk([name for name in named if name.isascii() and name.isprintable()])

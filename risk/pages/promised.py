@@ -7,7 +7,6 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest
 
-from accounts.models import IdempotencyKey
 from accounts.pages.access import actor_of, limited_to
 from accounts.pages.forms import is_confirmed, is_look, key_of
 from accounts.words import tell
@@ -15,7 +14,7 @@ from risk import book, cures
 from risk.cure import Kind
 from risk.models import CollateralGroup
 from risk.pages.advice import Suggestion, suggestion
-from risk.promises import LONGEST, Promise
+from risk.promises import LONGEST, NeededNoMore, Promise, is_known, refuse_needless
 
 PRESS = "press"  # named by the button of a cure that does it at once
 
@@ -48,24 +47,36 @@ def promise_of(request: HttpRequest, form: forms.BaseForm) -> Promise | None:
     return found
 
 
-def is_pressed(
-    request: HttpRequest, form: forms.BaseForm, group: CollateralGroup | None, *, at: datetime
-) -> bool:
+def is_pressed(request: HttpRequest, form: forms.BaseForm, group: CollateralGroup | None) -> bool:
     """The form's own button, after a look; or a cure's, which showed where it leads and carries that with it.
 
-    Where `group` needs no such cure any more the cure's is only a look: a page that stood open, or that renewed its
-    figures and its key while the first press was under way, must not pay twice. R-GEN-06
+    Whether `group` still needs the cure is asked under its lock (`promises.keeping`): a page that stood open, or that
+    renewed its figures and its key while the first press was under way, must not pay twice. R-GEN-06
     """
     if is_confirmed(request, form):
         return True
+    if promise_of(request, form) is None or request.POST.get(PRESS) != "cure" or is_look(request):
+        return False
+    return group is not None or is_known(actor_of(request), key_of(form))
+
+
+def let_go(request: HttpRequest, form: forms.BaseForm, group: CollateralGroup | None, *, at: datetime) -> str:
+    """Drop the promise of a valid form where its cure is needed no more, and say so; empty where it still is.
+
+    Whoever confirms what they then see decides that anew, and nothing is promised.
+    """
     promise = promise_of(request, form)
-    if promise is None or request.POST.get(PRESS) != "cure" or is_look(request):
-        return False
-    if IdempotencyKey.objects.filter(caller=actor_of(request).label, key=key_of(form)).exists():
-        return True  # it is told what came of it
-    if group is None:
-        return False
-    return not promise.goal.is_reached(book.state_of(group, at=at).worth(permission=False))
+    if promise is None or group is None:
+        return ""
+    try:
+        refuse_needless(promise, group, at=at)
+    except NeededNoMore as refusal:
+        typed: Any = form.data
+        data = typed.copy()
+        data["cure"] = ""
+        form.data, form.cleaned_data["cure"] = data, None
+        return refusal.message
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,7 @@ NOT_PAGES: Final[dict[str, str]] = {
             *("loans:desk_reject", "loans:desk_counter_offer", "loans:desk_accept_counter"),
             *("loans:approval_release", "loans:approval_refuse", "loans:approval_withdraw"),
             *("loans:repay", "loans:repay_debt", "loans:renew", "loans:auto_repay", "set_language"),
+            "loans:cure",
         ),
         POST,
     ),
