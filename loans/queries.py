@@ -32,7 +32,6 @@ class LoanRow:
     annual_rate: Decimal  # borne now; for a flexible loan, today's
     daily_interest: Decimal  # at the next 00:00 UTC, late fee included when overdue
     liquidated_from: datetime | None  # overdue: when its collateral may be sold (R-VIP-44)
-    hours_left: int | None  # until then, whole hours, never below 0
     first_day: Decimal  # interest still missing to the one day that closing it costs at least (R-VIP-31)
 
     @property
@@ -206,7 +205,6 @@ def _loan_row(
         annual_rate=owed.annual_rate,
         daily_interest=day.interest + day.late_fee,
         liquidated_from=ends_at,
-        hours_left=None if ends_at is None else max((ends_at - at) // timedelta(hours=1), 0),
         first_day=_first_day(loan, at=at) if is_charged else Decimal(0),
     )
 

@@ -201,6 +201,18 @@ def countdown(value: datetime | str | None, now: datetime) -> str:
 
 
 @register.filter
+def left(value: datetime | str | None, now: datetime) -> str:
+    """How long until `value`, however far it is, cut as `duration` cuts; nothing is left of what is past.
+
+    The page's script counts it on as it does a `countdown`.
+    """
+    if isinstance(value, BLANK):
+        return ""
+    instant, rest = _utc(value), max(_utc(value) - _utc(now), timedelta(0))
+    return _time(instant, _span(rest), left=int(rest.total_seconds()))
+
+
+@register.filter
 def duration(value: timedelta | str | None) -> str:
     """A length of time, cut to the minute: "3 h 20 min"; from two days on to the hour: "2 d 6 h".
 
@@ -213,18 +225,6 @@ def duration(value: timedelta | str | None) -> str:
 def minutes(value: int | str | None) -> str:
     """So many whole minutes as people say it: 3,240 are "2 d 6 h"."""
     return "" if isinstance(value, BLANK) else _span(timedelta(minutes=value))
-
-
-@register.filter
-def hours(value: int | str | None) -> str:
-    """So many whole hours as people say it: 7 are "7 h", 71 are "2 d 23 h"."""
-    if isinstance(value, BLANK):
-        return ""
-    return (
-        _span(timedelta(hours=value)).removesuffix(f" 0{NBSP}min")
-        if value
-        else tell("under 1{nbsp}h", nbsp=NBSP)
-    )
 
 
 # --- How digits are written -----------------------------------------------------------------------------

@@ -19,22 +19,28 @@ function tellLocalTime(event) {
 document.addEventListener("pointerover", tellLocalTime);
 document.addEventListener("focusin", tellLocalTime);
 
-// --- Time that is left counts on between two pages, from what the server said; it is never read out by itself -------
+// --- Time that is left counts on between two pages, by the server's clock; it is never read out by itself -----------
 
-const begun = new WeakMap();
+let ahead = 0; // milliseconds by which the server's clock is ahead of this one
+const heard = new WeakSet();
 
 function span(seconds) {
   const minutes = Math.floor(seconds / 60);
   if (seconds <= 0) return "0\u00a0min";
   if (minutes < 1) return "under 1\u00a0min";
   const hours = Math.floor(minutes / 60);
+  if (hours >= 48) return `${Math.floor(hours / 24)}\u00a0d ${hours % 24}\u00a0h`;
   return hours ? `${hours}\u00a0h ${minutes % 60}\u00a0min` : `${minutes}\u00a0min`;
 }
 
 function countOn() {
   for (const place of document.querySelectorAll("time[data-left]")) {
-    if (!begun.has(place)) begun.set(place, Date.now());
-    const text = span(Number(place.dataset.left) - (Date.now() - begun.get(place)) / 1000);
+    const until = Date.parse(place.dateTime);
+    if (!heard.has(place)) { // what is new on the page says what the server's clock showed when it was written
+      heard.add(place);
+      ahead = until - 1000 * Number(place.dataset.left) - Date.now();
+    }
+    const text = span((until - Date.now() - ahead) / 1000);
     if (place.textContent !== text) place.textContent = text;
   }
 }
@@ -42,6 +48,13 @@ countOn();
 setInterval(countOn, 5000);
 document.addEventListener("htmx:afterSwap", countOn);
 document.addEventListener("visibilitychange", countOn);
+// Every answer has the server's time, so a clock that was set or a computer that slept is put right within seconds.
+document.addEventListener("htmx:afterRequest", (event) => {
+  const told = Date.parse(event.detail.xhr?.getResponseHeader("Date") ?? "");
+  if (Number.isNaN(told)) return;
+  if (Math.abs(told - Date.now() - ahead) > 2000) ahead = told - Date.now();
+  countOn();
+});
 
 // --- The user menu closes when you look elsewhere ---------------------------------------------------------
 

@@ -229,7 +229,17 @@ def test_lengths_of_time_are_said_in_words(minutes: int, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("hours", "shown"), [(0, "under 1 h"), (7, "7 h"), (47, "47 h"), (71, "2 d 23 h"), (168, "7 d 0 h")]
+    ("left", "shown", "seconds"),
+    [
+        (timedelta(hours=100, minutes=30), "4 d 4 h", 361800),
+        (timedelta(hours=7), "7 h 0 min", 25200),
+        (timedelta(seconds=59, milliseconds=900), "under 1 min", 59),
+        (-timedelta(hours=1), "under 1 min", 0),
+    ],
 )
-def test_hours_are_days_from_two_on(hours: int, shown: str) -> None:
-    assert figures.hours(hours).replace(NBSP, " ") == shown
+def test_what_is_left_is_said_however_long_and_counts_on(left: timedelta, shown: str, seconds: int) -> None:
+    """R-VIP-44: the script counts on from the seconds that the server said; without it the words stand."""
+    told = figures.left(NOW + left, NOW).replace(NBSP, " ")
+    assert f'data-left="{seconds}"' in told
+    assert f">{shown}<" in told
+    assert figures.left(None, NOW) == figures.left("", NOW) == ""
