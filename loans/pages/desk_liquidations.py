@@ -21,7 +21,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Asset, JournalEntry, Transfer, User
 from accounts.money import ZERO, exact
-from accounts.pages.access import user_of
+from accounts.pages.access import limited_to, user_of
 from accounts.pages.tables import Column, Filter, Table
 from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
@@ -167,7 +167,7 @@ def story(request: HttpRequest, liquidation_id: int) -> HttpResponse:
         "left_value": sum((rest.value for rest in rests), ZERO),
         "marks": _prices(row.snapshot),
         "levels": {name: Decimal(line) for name, line in row.snapshot.get("lines", {}).items()},
-        "opens_books": is_of_the_house(user),
+        "entry_page": _entry_page(request),
         "is_mine": not is_of_the_house(user),
         "seconds": (row.ended_at - row.started_at).total_seconds() if row.ended_at else None,
     }
@@ -244,6 +244,13 @@ def _refuse_strangers(user: User, row: JournalEntry) -> None:
         or owed.exclude(debt__customer__manager=user).exists()
     ):
         raise Http404
+
+
+def _entry_page(request: HttpRequest) -> str:
+    """Where who looks reads an entry: the house in the ledger, a borrower as what it did to them. R-GEN-95"""
+    if is_of_the_house(user_of(request)):
+        return "loans:ledger_entry"
+    return "loans:entry" if limited_to(request) is None else ""
 
 
 # --- How the story is put together ------------------------------------------------------------------------

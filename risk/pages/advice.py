@@ -61,6 +61,7 @@ class Suggestion:
     got: Decimal | None = None
     press: Press | None = None
     track: Track | None = None
+    is_repayment: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,7 @@ def suggestion(
         got=step.got if step.buy else None,
         press=Press(to, tuple(told.items())) if to and promise is not None else None,
         track=_moved(state, before, step.after),
+        is_repayment=step.kind is Kind.REPAY,
     )
 
 

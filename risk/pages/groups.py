@@ -25,7 +25,8 @@ from risk.models import CollateralGroup, Freeze, GroupQuerySet, Liquidation, Ris
 from risk.pages.advice import Cure, cures_for, goals_of
 from risk.pages.course import MONTH
 from risk.pages.holdings import account_rows, prices_of
-from risk.pages.standing import Room, Standing, assets_of, standing_of, ways_out
+from risk.pages.standing import Room, Standing, Way, assets_of, standing_of, ways_out
+from risk.promises import Promise
 
 PER_PAGE = 25
 EVENTS_SHOWN = 20
@@ -60,6 +61,14 @@ WORDS = {
     Kind.CALL_RECORD: tell("Margin call: a contact noted"),
     Kind.SOFT_SET: tell("De-leveraging chosen, changed or ended"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """An amount that brings the group to a line; `cure`: it is the cheapest cure too, done with one press."""
+
+    way: Way
+    cure: Cure | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,8 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
     customer = customer_of(request)
     is_mine = customer is not None and customer.pk == row.customer_id and limited_to(request) is None
     may_act = is_mine and row.closed_at is None
+    cures = _cures(standing, at, linked=may_act) if limited_to(request) is None else []
+    ways = _ways(standing, cures)
     context = {
         "at": at,
         "group": row,
@@ -118,8 +129,8 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
         ),
         "flows": _flows(request, row),
         "deciding": prices_of(state) if row.closed_at is None else None,
-        "ways": ways_out(standing) if standing.is_called and not standing.is_blind else [],
-        "cures": _cures(standing, at, linked=may_act) if limited_to(request) is None else [],
+        "ways": ways,
+        "cures": [cure for cure in cures if all(one.cure is not cure for one in ways)],
         "call": margin_calls.open_call(row),
         "spot": LedgerAccount.objects.filter(account=row.receiver, kind=LedgerAccount.Kind.SPOT),
         "events": _events(row),
@@ -146,10 +157,27 @@ def _flows(request: HttpRequest, group: CollateralGroup) -> str:
 
 
 def _cures(standing: Standing, at: datetime, *, linked: bool) -> list[Cure]:
-    """The cheapest ways back, from the initial line on. R-FTR-02"""
+    """The cheapest ways back, from the initial line on; only that line ends a delayed liquidation. R-FTR-02"""
     if standing.band is Band.SAFE or standing.is_blind or standing.state.is_liquidating:
         return []
-    return cures_for(standing.state, goals_of(standing.state), at=at, linked=linked)
+    goals = goals_of(standing.state)
+    return cures_for(standing.state, goals[-1:] if standing.delay else goals, at=at, linked=linked)
+
+
+def _ways(standing: Standing, cures: list[Cure]) -> list[WayOut]:
+    """The amounts of the margin call; while a liquidation is delayed `needed` tells them instead. R-GEN-65, R-VIP-60"""
+    if not standing.is_called or standing.is_blind or standing.delay:
+        return []
+    return [
+        WayOut(way, next((cure for cure in cures if _is_same(way, cure)), None)) for way in ways_out(standing)
+    ]
+
+
+def _is_same(way: Way, cure: Cure) -> bool:
+    best, promise = cure.best, Promise.read(way.cure)
+    if best is None or best.press is None or (cure.goal, best.amount) != (promise.goal, way.amount):
+        return False
+    return best.asset == way.asset and best.is_repayment == way.is_repayment
 
 
 def _paced(standing: Standing, at: datetime) -> list[pace.Pace]:

@@ -135,8 +135,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class MapRow:
+    """`spots`: how far the coin across moves, and what that comes to."""
+
     move: Decimal
-    spots: tuple[Spot, ...]
+    spots: tuple[tuple[Decimal, Spot], ...]
 
 
 @require_safe
@@ -271,11 +273,11 @@ def _map(form: WhatIfForm, state: GroupState) -> list[MapRow]:
     if not (state.debts or state.borrowed) or any(coin not in state.quotes for coin in state.owed_assets):
         return []
     across, down = _sides(form)
-    if across == down:
-        rows = prospects.shock_map(state, across=across, down=down, across_moves=ACROSS, down_moves=(ZERO,))
-        return [MapRow(ZERO, rows[0])]
-    seen = prospects.shock_map(state, across=across, down=down, across_moves=ACROSS, down_moves=DOWN)
-    return [MapRow(move, spots) for move, spots in zip(DOWN, seen, strict=True)]
+    moves = (ZERO,) if across == down else DOWN
+    seen = prospects.shock_map(state, across=across, down=down, across_moves=ACROSS, down_moves=moves)
+    return [
+        MapRow(move, tuple(zip(ACROSS, spots, strict=True))) for move, spots in zip(moves, seen, strict=True)
+    ]
 
 
 def _words(change: Change, found: WhatIf, accounts: list[Account]) -> str:
