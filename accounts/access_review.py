@@ -7,8 +7,10 @@ those changes up to it, one after another. The instant is the database's clock (
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
+
+from django.db import connection
 
 from accounts.commands import registered
 from accounts.models import Account, AuditRecord, Membership, User
@@ -43,6 +45,14 @@ class Access:
     @property
     def role_name(self) -> str:
         return str(User.Role(self.role).label) if self.role in User.Role.values else self.role
+
+
+def clock() -> datetime:
+    """Now by the database's clock, which the trail goes by: what has been written down is never still to come."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        [now] = cursor.fetchone()
+    return now.astimezone(UTC)  # type: ignore[no-any-return]
 
 
 def as_of(instant: datetime) -> list[Access]:

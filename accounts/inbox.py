@@ -3,6 +3,7 @@
 The desk's are seen and decided by role, a firm's own by its members; neither side sees the other's.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db.models import Q, QuerySet
@@ -40,6 +41,27 @@ def may_decide(approval: Approval, user: User) -> bool:
     if not user.is_active or approval.proposed_by_id == user.pk:
         return False
     return Approval.objects.filter(_decidable(user), pk=approval.pk).exists()
+
+
+def deciders(proposals: Iterable[Approval]) -> dict[int, list[User]]:
+    """By proposal of the desk: who may release or refuse it by their role and did not make it, by name. One query.
+
+    A manager's own authority may fall short of what it is worth; that is told when they release it (R-ADM-10).
+    """
+    rows = [(one, checkers_of(one.command)) for one in proposals if one.side == Approval.Side.DESK]
+    roles = {role for _, checkers in rows for role in checkers}
+    people = list(User.objects.filter(role__in=roles, is_active=True).order_by("name", "pk"))
+    return {
+        one.pk: [user for user in people if user.role in checkers and user.pk != one.proposed_by_id]
+        for one, checkers in rows
+    }
+
+
+def checkers_of(command: str) -> list[str]:
+    """The roles that release such a proposal of the desk, in the order of the roles; none when it is not four-eyed."""
+    found = registered.get(command)
+    checkers = found.four_eyes.checkers if found is not None and found.four_eyes is not None else ()
+    return [role for role in User.Role.values if role in checkers]
 
 
 # --- Private ----------------------------------------------------------------------------------------

@@ -103,6 +103,7 @@ CASES: Final[Mapping[str, Callable[[str], str]]] = {
     "upper": str.upper,
     "capitalize": str.capitalize,
     "capital": lambda text: text[:1].upper() + text[1:],
+    "unitless": lambda text: text.partition(" (")[0],
 }
 
 
@@ -119,6 +120,11 @@ def figure(text: str) -> str:
 def capital(text: str) -> str:
     """With a capital letter first, the rest as it is; words stay words."""
     return Cased(text, "capital") if isinstance(text, Words) else CASES["capital"](text)
+
+
+def unitless(text: str) -> str:
+    """A field's label without the unit in its brackets, for a value that has its unit; words stay words."""
+    return Cased(text, "unitless") if isinstance(text, Words) else CASES["unitless"](text)
 
 
 def joined(separator: str, parts: Iterable[str]) -> str:

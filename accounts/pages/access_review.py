@@ -6,7 +6,6 @@ from django import forms
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts import access_review, exports
@@ -29,21 +28,31 @@ HEADER = (
 )
 
 
+FORMATS = ("%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M")
+
+
 class AsOfForm(forms.Form):
-    """An empty form means now."""
+    """Typed as the house writes a time, in UTC; a browser's own field would ask for it by the clock of its country.
+
+    An empty form means now.
+    """
 
     at = forms.DateTimeField(
         label=tell("As of (UTC)"),
         required=False,
-        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
-        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        input_formats=FORMATS,
+        widget=forms.DateTimeInput(
+            attrs={"autocomplete": "off", "placeholder": "YYYY-MM-DD HH:MM:SS"}, format=FORMATS[0]
+        ),
+        error_messages={"invalid": tell("Write it as 2026-11-23 05:45 or 2026-11-23 05:45:30, in UTC.")},
     )
 
     def clean_at(self) -> datetime:
         given: datetime | None = self.cleaned_data["at"]
-        if given is not None and given > timezone.now():
+        now = access_review.clock()
+        if given is not None and given > now:
             raise forms.ValidationError(tell("That time is still to come."))
-        return given or timezone.now()
+        return given or now
 
 
 @require_safe
@@ -57,7 +66,15 @@ def review(request: HttpRequest) -> HttpResponse:
     rows = access_review.as_of(instant) if instant else []
     if instant and request.GET.get("csv"):
         return _file(rows, instant)
-    context = {"form": form, "at": instant, "staff": _staff(rows), "members": _members(rows)}
+    if instant is not None:  # the field says what is shown, so that the file is of the same instant
+        form = AsOfForm(initial={"at": instant})
+    context = {
+        "form": form,
+        "at": instant,
+        "is_now": not request.GET.get("at"),
+        "staff": _staff(rows),
+        "members": _members(rows),
+    }
     return render(request, "accounts/access_review.html", context, status=200 if instant else 422)
 
 

@@ -21,6 +21,7 @@ SHARES = frozenset(
         "target",
         "step_share",
         "max_share",
+        "early_warnings",
     }
     | {"initial", "margin_call", "liquidation", "cutoff", "fee", "ltv"}
 )  # fractions, shown in per cent
@@ -32,9 +33,9 @@ def facts_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
     for name, value in arguments.items():
         if is_dataclass(value) and not isinstance(value, type):
             parts = {part.name: getattr(value, part.name) for part in fields(value)}
-            found += [(label_of(part), _text(part, each)) for part, each in parts.items()]
+            found += [(label_of(part), text_of(part, each)) for part, each in parts.items()]
         elif value is not None and value != "":
-            found.append((label_of(name), _text(name, value)))
+            found.append((label_of(name), text_of(name, value)))
     if "effective_at" in arguments and arguments["effective_at"] is None:
         found.append((tell("Effective at"), tell("as soon as it is released")))
     return found
@@ -45,7 +46,8 @@ def label_of(name: str) -> str:
     return capital(words)
 
 
-def _text(name: str, value: Any) -> str:
+def text_of(name: str, value: Any) -> str:
+    """One argument in words: shares in per cent, instants in UTC, the parts of a row one after another."""
     if name == "tiers":
         return joined(
             "; ",
@@ -55,7 +57,7 @@ def _text(name: str, value: Any) -> str:
             ),
         )
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return tell("yes") if value else tell("no")
     if isinstance(value, Decimal):
         return figures.line(value) if name in SHARES else figures.plain(value)
     if isinstance(value, datetime):
@@ -63,7 +65,7 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, Enum):
         return str(value.value).replace("_", " ")
     if is_dataclass(value) and not isinstance(value, type):
-        return joined(" ", (_text(part.name, getattr(value, part.name)) for part in fields(value)))
+        return joined(" ", (text_of(part.name, getattr(value, part.name)) for part in fields(value)))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return joined(", ", (_text(name, one) for one in value))
+        return joined(", ", (text_of(name, one) for one in value))
     return str(value)

@@ -1,31 +1,68 @@
 """The four-eyes inbox: what waits for a second person, what it would do now, and the decision (R-ADM-03)."""
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.paginator import Paginator
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import approvals, inbox
 from accounts.errors import Refused
-from accounts.models import Approval
+from accounts.models import Approval, User
 from accounts.pages.access import actor_of, user_of
-from accounts.pages.arguments import facts_of, label_of
+from accounts.pages.arguments import label_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.pages.tables import Column, Filter, Table
 from accounts.words import joined, tell
 from loans.pages.desk_access import for_the_house
+from loans.pages.desk_changes import Change, changes
 from risk.parameters import preview
 from risk.regimes import PROPOSALS
 from risk.stress_runs import WATCHERS
 
-PER_PAGE = 25
+DECIDED = Table(
+    name="decided-proposals",
+    columns=(
+        Column("proposal", tell("Proposal"), text=lambda row: f"{row} {row.title}", sort=("title",)),
+        Column("client", tell("Client"), text=lambda row: row.customer and row.customer.name, on_page=False),
+        Column("result", tell("Result"), text=lambda row: row.get_status_display(), sort=("status",)),
+        Column(
+            "maker", tell("Proposed by"), text=lambda row: row.proposed_by.name, sort=("proposed_by__name",)
+        ),
+        Column("why", tell("Why"), text=lambda row: row.reason, on_page=False),
+        Column(
+            "checker",
+            tell("Decided by"),
+            text=lambda row: row.decided_by and row.decided_by.name,
+            sort=("decided_by__name",),
+        ),
+        Column("note", tell("Note"), text=lambda row: row.decision_reason, on_page=False),
+        Column("when", tell("When"), text=lambda row: row.decided_at, sort=("decided_at",), n=True),
+    ),
+    order=("-decided_at", "-pk"),
+    search=("title", "customer__name", "proposed_by__name", "decided_by__name"),
+    finds=tell("by title, client or person"),
+    filters=(
+        Filter(
+            "result",
+            tell("Result"),
+            {
+                status.value: (str(status.label).capitalize(), Q(status=status))
+                for status in Approval.Status
+                if status != Approval.Status.PENDING
+            },
+        ),
+    ),
+)
+A_MOMENT = timedelta(microseconds=1)  # before it was decided its own change was not in force
 
 
 class ReleaseForm(forms.Form):
@@ -54,19 +91,26 @@ class WithdrawForm(forms.Form):
 
 @require_safe
 @for_the_house
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HttpRequest) -> HttpResponseBase:
     """What waits for this user first, then what they asked for themselves, then everything decided."""
     at, user = timezone.now(), user_of(request)
     seen = inbox.visible_to(user).select_related("proposed_by", "decided_by", "customer")
+    decided = seen.exclude(status=Approval.Status.PENDING)
+    file = DECIDED.file(request, decided)
+    if file is not None:
+        return file
     waiting = inbox.waiting_for(user, at=at).select_related("proposed_by", "customer").order_by("expires_at")
     pending = seen.filter(status=Approval.Status.PENDING).order_by("expires_at", "pk")
-    decided = seen.exclude(status=Approval.Status.PENDING).order_by("-decided_at", "-pk")
+    listed = DECIDED.shown(request, decided)
     context = {
         "at": at,
-        "waiting": waiting,
-        "mine": pending.filter(proposed_by=user),
-        "others": pending.exclude(proposed_by=user).exclude(pk__in=waiting.order_by().values("pk")),
-        "page": Paginator(decided, PER_PAGE).get_page(request.GET.get("page")),
+        "waiting": list(waiting),
+        "mine": _with_deciders(pending.filter(proposed_by=user)),
+        "others": _with_deciders(
+            pending.exclude(proposed_by=user).exclude(pk__in=waiting.order_by().values("pk"))
+        ),
+        "list": listed,
+        "page": listed.page,
     }
     return render(request, "loans/desk_approvals.html", context)
 
@@ -125,6 +169,15 @@ def _approval(request: HttpRequest, approval_id: int) -> Approval:
     return get_object_or_404(rows, pk=approval_id)
 
 
+def _with_deciders(rows: Iterable[Approval]) -> list[Approval]:
+    """Each with the people who may release it, for the list."""
+    found = list(rows)
+    people = inbox.deciders(found) if found else {}
+    for row in found:
+        row.deciders = people.get(row.pk, [])  # type: ignore[attr-defined]
+    return found
+
+
 def _decide(
     request: HttpRequest,
     approval_id: int,
@@ -160,11 +213,15 @@ def _page(
 ) -> HttpResponse:
     user = user_of(request)
     is_open = approval.status == Approval.Status.PENDING and approval.expires_at > at
-    facts, now, unreadable = _look(approval, at=at, is_open=is_open)
+    proposed, now, unreadable = _look(approval, at=at, is_open=is_open)
     context = {
         "approval": approval,
         "at": at,
-        "facts": facts,
+        "changes": proposed,
+        "is_compared": any(one.before is not None for one in proposed),
+        "deciders": inbox.deciders([approval]).get(approval.pk, []) if is_open else [],
+        "roles": joined(", ", (User.Role(role).label for role in inbox.checkers_of(approval.command))),
+        "your_role": user.get_role_display(),
         "shown": for_page(approval.preview) if "bands" in approval.preview else {},
         "shown_facts": [] if "bands" in approval.preview else _plain(approval.preview),
         "now": for_page(now),
@@ -183,14 +240,15 @@ def _page(
 
 def _look(
     approval: Approval, *, at: datetime, is_open: bool
-) -> tuple[list[tuple[str, str]], dict[str, Any], str]:
-    """The arguments in words, what they would do now, and why neither can be told any more."""
+) -> tuple[list[Change], dict[str, Any], str]:
+    """What it would change of what stands (stood, once decided), its effect now, and why neither can be told any more."""
     try:
         arguments = approvals.stored_arguments(approval)
     except Refused as refusal:
-        return [(name, str(value)) for name, value in approval.payload.items()], {}, refusal.message
+        return [Change(name, str(value)) for name, value in approval.payload.items()], {}, refusal.message
     now = preview.of(approval.command, arguments, at=at) if is_open else {}
-    return facts_of(arguments), now, ""
+    then = at if approval.decided_at is None else approval.decided_at - A_MOMENT
+    return changes(approval.command, arguments, at=then), now, ""
 
 
 def for_page(found: Mapping[str, Any]) -> dict[str, Any]:

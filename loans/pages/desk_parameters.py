@@ -26,6 +26,7 @@ from accounts.words import tell
 from loans.models import RateCard
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from loans.pages.desk_approvals import for_page
+from loans.pages.desk_changes import changes
 from loans.pages.desk_parameter_forms import KINDS, Kind, start_from
 from loans.pages.proposal_form import ProposalForm
 from risk import parameters
@@ -164,7 +165,7 @@ def _page(request: HttpRequest, kind: Kind, form: ProposalForm, *, at: datetime)
         context |= {
             "seen": signature(form),
             "title": kind.title(arguments),
-            "facts": facts_of(arguments),
+            "changes": changes(kind.command, arguments, at=at),
             "found": for_page(preview.of(kind.command, arguments, at=at)),
         }
     status = REFUSED if form.errors else 200

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -77,11 +78,35 @@ def test_reviewers_see_it_as_a_page_and_as_a_file() -> None:
     page = client.get(url).content.decode()
     assert "Ada Audit" in page
     assert "Halden AG as signatory" in page
-    answer = client.get(url, {"at": f"{timezone.now():%Y-%m-%dT%H:%M}", "csv": "1"})
+    answer = client.get(url, {"at": f"{datetime.now(UTC):%Y-%m-%dT%H:%M}", "csv": "1"})
     assert answer["Content-Disposition"].startswith("attachment")
     rows = list(csv.DictReader(io.StringIO(client.get(url, {"csv": "1"}).content.decode())))
     (row,) = [row for row in rows if row["user_id"] == str(member.pk)]
     assert (row["name"], row["acts_for"]) == ("'=cmd", "Halden AG as signatory")
+
+
+def test_the_page_goes_by_the_trails_own_clock_to_the_second() -> None:
+    """R-ADM-11: what the trail has is not still to come for a page whose clock is slow, and the file is of what is shown."""
+    member = build.user(name="Mia Halden")
+    with visit.at(datetime(2026, 1, 5, 10, tzinfo=UTC)):  # years behind the database
+        client = visit.client_of(build.user("auditor"))
+        page = client.get(reverse("accounts:access_review")).content.decode()
+        assert member.email in page
+        shown = re.search(r'name="at" value="(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)"', page)
+        assert shown is not None, page
+        instant = datetime.fromisoformat(f"{shown[1]}+00:00")
+        assert abs(access_review.clock() - instant) < timedelta(seconds=20)
+        assert f"{instant:%H:%M:%S} UTC" in page
+        answer = client.get(reverse("accounts:access_review"), {"at": shown[1]})
+        assert f'value="{shown[1]}"' in answer.content.decode()
+
+
+def test_a_time_that_is_none_is_refused_in_words() -> None:
+    answer = visit.client_of(build.user("auditor")).get(
+        reverse("accounts:access_review"), {"at": "11/23/2026, 05:45 AM"}
+    )
+    assert answer.status_code == 422
+    assert b"Write it as 2026-11-23 05:45" in answer.content
 
 
 @pytest.mark.parametrize("role", ["borrower", "vip_manager", "finance", "ops"])

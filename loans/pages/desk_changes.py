@@ -1,0 +1,208 @@
+"""What a proposal changes: each value as it stands and as it would be, with its unit, for maker and checker. R-ADM-03
+
+The values that stand are read where decisions read them; the words are those of the form that proposes the kind.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from django import forms
+from django.db.models import Model
+
+from accounts.models import ApprovalPolicy
+from accounts.pages.arguments import facts_of, label_of, text_of
+from accounts.templatetags import figures
+from accounts.words import tell, unitless
+from loans.models import RateCard
+from loans.pages.desk_parameter_forms import KINDS, LINE_LABELS, Kind
+from loans.pages.proposal_form import PercentField, UsdField
+from risk import parameters
+from risk.models import AssetCap, FlexibleRate, LoanLimit, MarketDepth, PaceLimit, Price
+
+Values = dict[str, Any]
+SCOPE: Final = frozenset({"product", "asset", "customer", "vip_level", "term_days", "governed"})
+UNDATED: Final = frozenset({"effective_at", "ends_at", "ramp_days"})  # of the proposal itself: nothing stood before
+UNITS: Final = frozenset({"%", "USD", "s", "h"})  # said with each value, so not in its label
+NOTHING: Final = tell("none")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value in words. `before` is None where nothing is compared, such as whose value it is."""
+
+    label: str
+    after: str
+    before: str | None = None
+    is_changed: bool = False
+
+
+def changes(command: str, arguments: Mapping[str, Any], *, at: datetime) -> list[Change]:
+    """What the proposed arguments change of what stands at `at`, in the order of the command's arguments.
+
+    A value that the command leaves as it is, is left out. Of a command that sets no parameter the arguments alone.
+    """
+    kind = _BY_COMMAND.get(command)
+    if kind is None:
+        return [Change(label, value) for label, value in facts_of(dict(arguments))]
+    given = _flat(arguments)
+    standing = _STANDING[kind.slug](given, at)
+    found = [
+        _change(kind, name, value, standing)
+        for name, value in given.items()
+        if not _says_nothing(kind, name, value)
+    ]
+    if "effective_at" in given and given["effective_at"] is None:
+        found.append(Change(tell("In force"), tell("as soon as it is released")))
+    return found
+
+
+# --- Words ------------------------------------------------------------------------------------------
+
+
+def _change(kind: Kind, name: str, value: Any, standing: Values | None) -> Change:
+    label, unit, field = _field(kind, name)
+    after = _text(name, value, unit, field)
+    if name in SCOPE | UNDATED:
+        return Change(label, after)
+    if standing is None:
+        return Change(label, after, before=NOTHING, is_changed=True)
+    before = standing.get(name)
+    return Change(label, after, before=_text(name, before, unit, field), is_changed=before != value)
+
+
+def _says_nothing(kind: Kind, name: str, value: Any) -> bool:
+    """Nobody in particular, no end, at once; and of the waits what stays as it is."""
+    if name in SCOPE | UNDATED:
+        return value is None or value == "" or value == 0
+    return value is None and kind.slug == "settings"
+
+
+def _field(kind: Kind, name: str) -> tuple[str, str, forms.Field | None]:
+    """The label without its unit, the unit, and the field that asks for it."""
+    field = kind.form.base_fields.get("initial_line" if name == "initial" else name)
+    if field is None:
+        return label_of(name), "", None
+    label = field.label or label_of(name)
+    unit = label.partition(" (")[2].removesuffix(")")
+    return (unitless(label) if unit in UNITS else label), unit, field
+
+
+def _text(name: str, value: Any, unit: str, field: forms.Field | None) -> str:
+    if value is None or value == "":
+        return NOTHING
+    if isinstance(field, PercentField):
+        return figures.line(value)
+    if isinstance(field, UsdField):
+        return figures.plain(value, "USD")
+    if isinstance(field, forms.ChoiceField) and (word := dict(field.choices).get(value)):  # type: ignore[arg-type]
+        return str(word)
+    if isinstance(value, int) and not isinstance(value, bool) and unit in UNITS:
+        return f"{value:,}{figures.NBSP}{unit}"
+    return text_of(name, value)
+
+
+# --- What stands ------------------------------------------------------------------------------------
+
+
+def _flat(arguments: Mapping[str, Any]) -> Values:
+    """The parts of a dataclass by their own names, a coin by its symbol, tiers as plain pairs."""
+    found: Values = {}
+    for name, value in arguments.items():
+        if is_dataclass(value) and not isinstance(value, type):
+            found |= {part.name: getattr(value, part.name) for part in fields(value)}
+        elif name == "tiers":
+            found[name] = [(floor, ratio) for floor, ratio in value]
+        elif name in {"asset", "underlying"} and isinstance(value, Model):
+            found[name] = value.pk
+        else:
+            found[name] = value
+    return found
+
+
+def _latest(model: type[Model], *scope: str) -> Callable[[Values, datetime], Values | None]:
+    """The newest row in force of the scope that the arguments name, with all its values."""
+
+    def read(given: Values, at: datetime) -> Values | None:
+        own = {name: given.get(name) for name in scope}
+        rows = model._default_manager.filter(effective_at__lte=at, **own)
+        return _values(rows.order_by("-effective_at").first())
+
+    return read
+
+
+def _values(row: Model | None) -> Values | None:
+    if row is None:
+        return None
+    return {field.name: getattr(row, field.attname) for field in row._meta.concrete_fields}
+
+
+def _ratios(given: Values, at: datetime) -> Values | None:
+    terms = parameters.terms_at(at, [given["asset"]]).get(given["asset"])
+    if terms is None:
+        return None
+    return {"tiers": [(tier.floor, tier.ratio) for tier in terms.tiers], "rank": terms.rank}
+
+
+def _lines(given: Values, at: datetime) -> Values | None:
+    """What counts for that scope now, its own lines or the wider one's. R-GEN-42"""
+    coin = given.get("asset")
+    try:
+        lines = parameters.lines_for(
+            product=given["product"],
+            customer=given.get("customer"),
+            assets=[coin] if coin else [],
+            at=at,
+        )
+    except parameters.NotPublished:
+        return None
+    return {name: getattr(lines, name) for name in LINE_LABELS}
+
+
+def _handling(given: Values, at: datetime) -> Values:
+    """A product's own rule is what a customer without one gets; no customer has the number 0."""
+    found = parameters.handling_for(product=given["product"], customer=given.get("customer") or 0, at=at)
+    return {part.name: getattr(found, part.name) for part in fields(found)}
+
+
+def _redemption(given: Values, at: datetime) -> Values | None:
+    row = parameters.redemptions_at(at).get(given["asset"])
+    return None if row is None else {"underlying": row.underlying_id, "ratio": row.ratio}
+
+
+def _policy(given: Values, at: datetime) -> Values:
+    """Without a row every command that can need a second person does."""
+    rows = ApprovalPolicy.objects.filter(command=given["governed"], effective_at__lte=at)
+    return _values(rows.order_by("-effective_at").first()) or {"required": True, "above_usd": None}
+
+
+def _settings(given: Values, at: datetime) -> Values:
+    found = _values(parameters.settings_at(at)) or {}
+    return found | {"early_warnings": [Decimal(level) for level in found["early_warnings"]]}
+
+
+def _price(given: Values, at: datetime) -> Values | None:
+    """The last good one, however old."""
+    rows = Price.objects.filter(asset=given["asset"], status=Price.Status.GOOD, observed_at__lte=at)
+    return _values(rows.order_by("-observed_at", "-pk").first())
+
+
+_BY_COMMAND: Final = {kind.command: kind for kind in KINDS.values()}
+_STANDING: Final[dict[str, Callable[[Values, datetime], Values | None]]] = {
+    "ratios": _ratios,
+    "lines": _lines,
+    "caps": _latest(AssetCap, "product", "asset"),
+    "loan-limits": _latest(LoanLimit, "product", "asset", "vip_level"),
+    "flexible-rates": _latest(FlexibleRate, "product", "asset"),
+    "rate-cards": _latest(RateCard, "product", "asset", "term_days", "vip_level"),
+    "handling": _handling,
+    "depth": _latest(MarketDepth, "asset"),
+    "pace": _latest(PaceLimit, "asset"),
+    "feed-rules": lambda given, at: _values(parameters.feed_rules_at(at)(given.get("asset") or "")),
+    "redemptions": _redemption,
+    "policies": _policy,
+    "settings": _settings,
+    "price": _price,
+}
