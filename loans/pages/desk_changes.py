@@ -24,7 +24,9 @@ from risk.models import AssetCap, FlexibleRate, LoanLimit, MarketDepth, PaceLimi
 
 Values = dict[str, Any]
 SCOPE: Final = frozenset({"product", "asset", "customer", "vip_level", "term_days", "governed"})
-UNDATED: Final = frozenset({"effective_at", "ends_at", "ramp_days"})  # of the proposal itself: nothing stood before
+UNDATED: Final = frozenset(
+    {"effective_at", "ends_at", "ramp_days"}
+)  # of the proposal itself: nothing stood before
 UNITS: Final = frozenset({"%", "USD", "s", "h"})  # said with each value, so not in its label
 NOTHING: Final = tell("none")
 
@@ -37,10 +39,19 @@ class Change:
     after: str
     before: str | None = None
     is_changed: bool = False
+    is_scope: bool = False
+
+    def __str__(self) -> str:
+        """In a file: "Initial: 72 % -> 70 %"."""
+        if self.is_changed:
+            return tell(
+                "{label}: {before} -> {after}", label=self.label, before=self.before, after=self.after
+            )
+        return tell("{label}: {after}", label=self.label, after=self.after)
 
 
 def changes(command: str, arguments: Mapping[str, Any], *, at: datetime) -> list[Change]:
-    """What the proposed arguments change of what stands at `at`, in the order of the command's arguments.
+    """What the proposed arguments change of what stands at `at`, whose they are first.
 
     A value that the command leaves as it is, is left out. Of a command that sets no parameter the arguments alone.
     """
@@ -51,7 +62,7 @@ def changes(command: str, arguments: Mapping[str, Any], *, at: datetime) -> list
     standing = _STANDING[kind.slug](given, at)
     found = [
         _change(kind, name, value, standing)
-        for name, value in given.items()
+        for name, value in sorted(given.items(), key=lambda one: one[0] not in SCOPE)
         if not _says_nothing(kind, name, value)
     ]
     if "effective_at" in given and given["effective_at"] is None:
@@ -66,7 +77,7 @@ def _change(kind: Kind, name: str, value: Any, standing: Values | None) -> Chang
     label, unit, field = _field(kind, name)
     after = _text(name, value, unit, field)
     if name in SCOPE | UNDATED:
-        return Change(label, after)
+        return Change(label, after, is_scope=name in SCOPE)
     if standing is None:
         return Change(label, after, before=NOTHING, is_changed=True)
     before = standing.get(name)
