@@ -142,8 +142,8 @@ def _table(kind: Kind, rows: "QuerySet[Any]", *, at: datetime) -> Table:
     return Table(
         name=f"history-{kind.slug}",
         columns=(
-            Column("from", tell("From"), text=lambda row: getattr(row, since), sort=(since,), n=True),
             Column("of", tell("Of"), text=lambda row: _scope(_changes(kind, row))),
+            Column("from", tell("From"), text=lambda row: getattr(row, since), sort=(since,), n=True),
             Column("what", tell("What changed"), text=lambda row: _said(_changes(kind, row))),
             Column("by", tell("Proposal")),
         ),

@@ -92,7 +92,8 @@ def test_ratios_by_tiers_and_rank(house: Desk) -> None:
     """R-GEN-31, R-GEN-72"""
     tiers = [(Decimal(0), Decimal("0.9")), (Decimal(1_000_000), Decimal("0.8"))]
     assert compared("risk.publish_ratios", asset="BTC", tiers=tiers, rank=100) == {
-        "Tiers": ("100 % from 0.00 USD", "90 % from 0.00 USD; 80 % from 1,000,000.00 USD")
+        "Ratio from 0.00\xa0USD": ("100 %", "90 %"),
+        "Ratio from 1,000,000.00\xa0USD": ("100 %", "80 %"),
     }
     same = [(Decimal(0), Decimal(1))]
     assert compared("risk.publish_ratios", asset="BTC", tiers=same, rank=7) == {
@@ -207,11 +208,13 @@ def test_once_decided_it_is_compared_with_what_stood_before_it(house: Desk) -> N
     approvals.release(approval_id=approval.pk, actor=Actor.user(checker), at=LATER)
     with visit.later(checker, LATER) as page:
         text = text_of(page.get(reverse("loans:approval", args=[approval.pk])))
-        assert "Tiers before: 100 % from 0.00 USD → after: 80 % from 0.00 USD" in text
+        assert "Ratio from 0.00 USD before: 100 % → after: 80 %" in text
         assert "Struck out is what was in force just before." in text
         history = page.get(reverse("loans:parameter_history", args=["ratios"]), {"asset": "BTC"})
         told = text_of(history)
-        assert "BTC Tiers: before: 100 % from 0.00 USD → after: 80 % from 0.00 USD" in told
+        assert re.search(
+            r"BTC 1 Jan 2026, 11:00:00 UTC Ratio from 0.00 USD: before: 100 % → after: 80 %", told
+        )
         assert reverse("loans:approval", args=[approval.pk]) in history.content.decode()
         assert "USDT" not in told.partition("CSV")[2]
 
@@ -226,11 +229,9 @@ def test_the_history_is_narrowed_and_kept_as_a_file(house: Desk) -> None:
     url = reverse("loans:parameter_history", args=["lines"])
     answer = page.get(url, {"csv": "1"})
     header, *rows = list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode())))
-    assert header == ["From", "Of", "What changed"]
+    assert header == ["Of", "From", "What changed"]
     assert len(rows) == page.get(url).context["list"].count == 2
-    assert any(
-        row[1] == "VIP loan, =Secret" and row[2].startswith("Initial: none -> 50\xa0%") for row in rows
-    )
+    assert any(row[0] == "VIP loan, =Secret" and row[2].startswith("Initial: 50\xa0%") for row in rows)
     assert page.get(url, {"q": "secret"}).context["list"].count == 1
     assert page.get(url, {"when": "coming"}).context["list"].count == 0
     manager = client_of(house.manager)
