@@ -22,13 +22,14 @@ from accounts.models import Asset, User
 from accounts.money import ONE, exact, round_down
 from accounts.words import joined, tell
 from risk import book as groups_book
-from risk import crash, exposure, parameters, regimes, shocks, stress_tables
+from risk import crash, exposure, parameters, regimes, shocks, stress_progress, stress_tables
 from risk.book import GroupState
 from risk.crash import Exactly
 from risk.exposure import Exposure, Floats
 from risk.models import CollateralGroup, MarketDepth, ProductCode, Redemption, StressRun
 from risk.regimes import Change
 from risk.shocks import Factors, Path
+from risk.stress_progress import Told
 from risk.valuation import Worth
 
 logger = logging.getLogger(__name__)
@@ -121,8 +122,16 @@ def run_due(*, at: datetime, enough: Callable[[], bool] = lambda: False) -> int:
     return done
 
 
-def answer(scenario: Mapping[str, Any], *, at: datetime, product: str = ProductCode.VIP) -> dict[str, Any]:
+def answer(
+    scenario: Mapping[str, Any],
+    *,
+    at: datetime,
+    product: str = ProductCode.VIP,
+    told: Told = lambda *_: None,
+) -> dict[str, Any]:
     """What the scenario would do to the book as it is: plain values, ready to be stored. Writes nothing.
+
+    `told` hears how many steps of how many are done, those under the change counted as well.
 
     Raises:
         shocks.BadShock, regimes.BadChange: it makes no sense, or not any more.
@@ -133,9 +142,18 @@ def answer(scenario: Mapping[str, Any], *, at: datetime, product: str = ProductC
         book = exposure.read(product=product, at=at)
         change = regimes.change_of(scenario["change"], at=at) if scenario["change"] else None
         factors = shocks.spread(path, kinds=book.kinds, follow=_redeemed(at))
+        asked = [None, *([change] if change else [])]
         columns = [
-            _column(book, factors, path.steps, change=one, late=scenario["late"], product=product)
-            for one in [None, *([change] if change else [])]
+            _column(
+                book,
+                factors,
+                path.steps,
+                change=one,
+                late=scenario["late"],
+                product=product,
+                told=stress_progress.counter(told, column=column, columns=len(asked), steps=path.steps),
+            )
+            for column, one in enumerate(asked)
         ]
         return {
             "title": path.title,
@@ -175,7 +193,7 @@ def _answer(run: StressRun, *, at: datetime) -> None:
         if at - run.asked_at > GIVEN_UP_AFTER:
             problem = GIVEN_UP
         else:
-            result = answer(run.scenario, at=at)
+            result = answer(run.scenario, at=at, told=stress_progress.teller(run.pk))
     except Refused as refusal:
         problem = refusal.message[:200]
     except Exception:  # one that cannot be answered must not hold up the others
@@ -194,13 +212,16 @@ def _column(
     change: Change | None,
     late: bool,
     product: str,
+    told: Callable[[int], None],
 ) -> dict[str, Any]:
     regime = regimes.in_force(book, late=late, change=change, product=product)
     course = _prices(book, factors, steps)
     still = dict.fromkeys(book.coins, (ONE,))
-    found = crash.fall(book, course, regime, _exactly(book, factors, change))
-    today = crash.bands(book, _prices(book, still, 1)[0], regime, _exactly(book, still, change))
-    return stress_tables.table(book, found, steps=steps, today=today)
+    found = crash.fall(book, course, regime, _exactly(book, factors, change), told)
+    row = _prices(book, still, 1)[0]
+    today = crash.bands(book, row, regime, _exactly(book, still, change))
+    now = crash.standing(book, row, regime)
+    return stress_tables.table(book, found, steps=steps, today=today, now=now)
 
 
 def _prices(book: Exposure, factors: Mapping[str, Factors], steps: int) -> Floats:
