@@ -238,9 +238,7 @@ def _page(
     return render(request, "loans/desk_approval.html", context, status=REFUSED if refused else 200)
 
 
-def _look(
-    approval: Approval, *, at: datetime, is_open: bool
-) -> tuple[list[Change], dict[str, Any], str]:
+def _look(approval: Approval, *, at: datetime, is_open: bool) -> tuple[list[Change], dict[str, Any], str]:
     """What it would change of what stands (stood, once decided), its effect now, and why neither can be told any more."""
     try:
         arguments = approvals.stored_arguments(approval)

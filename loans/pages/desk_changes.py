@@ -24,7 +24,9 @@ from risk.models import AssetCap, FlexibleRate, LoanLimit, MarketDepth, PaceLimi
 
 Values = dict[str, Any]
 SCOPE: Final = frozenset({"product", "asset", "customer", "vip_level", "term_days", "governed"})
-UNDATED: Final = frozenset({"effective_at", "ends_at", "ramp_days"})  # of the proposal itself: nothing stood before
+UNDATED: Final = frozenset(
+    {"effective_at", "ends_at", "ramp_days"}
+)  # of the proposal itself: nothing stood before
 UNITS: Final = frozenset({"%", "USD", "s", "h"})  # said with each value, so not in its label
 NOTHING: Final = tell("none")
 
