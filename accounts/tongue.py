@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from django.utils.translation import get_language, gettext
 
-from accounts.words import CASES, Cased, Figure, Words, joined, kept, read_by, recalled, tell
+from accounts.words import CASES, Cased, Figure, Said, Words, joined, kept, read_by, recalled, tell
 
 __all__ = ("ENGLISH", "LANGUAGES", "SWEDISH", "kept", "joined", "recalled", "reads", "say", "tell")
 
@@ -40,6 +40,8 @@ def reads(language: str) -> bool:
 
 def say(text: str) -> str:
     """`text` in the reader's language; text that is no words is said as it stands."""
+    if isinstance(text, Said):
+        text = text.value
     if not isinstance(text, Words):
         return text
     if reads(ENGLISH):

@@ -9,6 +9,7 @@ import html
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import StrEnum
 from typing import Any, Final, Self, SupportsIndex
 
 KEPT: Final = (str, int, float, Decimal, date, time, timedelta, type(None))
@@ -84,6 +85,14 @@ class Figure(Words):
     """Text that is a number written the English way ("1,234.5 USDT"): a reader's language writes it its own way."""
 
     __slots__ = ()
+
+
+class Said(StrEnum):
+    """Names that are words: a page says one in its reader's language, programs and the database get the English."""
+
+    def __html__(self) -> str:
+        value: str = self.value
+        return value.__html__() if isinstance(value, Words) else html.escape(value)
 
 
 class Cased(Words):

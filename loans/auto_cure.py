@@ -21,7 +21,7 @@ from django.db.models import Max
 from accounts import notices
 from accounts.commands import Actor, acting
 from accounts.errors import Refused
-from accounts.words import tell
+from accounts.words import joined, tell
 from loans import cure_plans, cure_rules
 from loans.cure_plans import Plan, said
 from loans.models import Loan
@@ -298,7 +298,8 @@ def _tell(rule: CureRule, run: CureRun, state: GroupState, planned: Plan, *, at:
         title=tell(
             "Your rule {position} acted for {group}: {did}", position=rule.position, group=group.name, did=did
         ),
-        body="\n".join(
+        body=joined(
+            "\n",
             [
                 tell(
                     "LTV of {group} ({group2}) was {before} at {at:%Y-%m-%d %H:%M:%S} UTC, at or"
@@ -319,7 +320,7 @@ def _tell(rule: CureRule, run: CureRun, state: GroupState, planned: Plan, *, at:
                 *([run.why] if run.why else []),
                 "",
                 tell("Prices used: {state}.", state=margin_calls.prices_used(state)),
-            ]
+            ],
         ),
         facts=facts,
         at=at,

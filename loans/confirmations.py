@@ -20,7 +20,7 @@ from accounts.errors import Refused
 from accounts.models import Customer, LedgerAccount, Membership, User
 from accounts.money import ZERO
 from accounts.powers import MemberRule, Power
-from accounts.words import joined, tell
+from accounts.words import capital, joined, tell
 from loans import confirmation_paper
 from loans.models import BalanceConfirmation, Loan
 from loans.vip import sheets
@@ -262,7 +262,7 @@ def _told(body: Body, as_of: datetime) -> str:
     wallets = [
         tell(
             "{one} of {one2}: {one3}",
-            one=one["wallet"].capitalize(),
+            one=capital(LedgerAccount.Kind(one["wallet"]).label),
             one2=one["account"],
             one3=_said(one, tell("balance")),
         )
@@ -274,7 +274,7 @@ def _told(body: Body, as_of: datetime) -> str:
     ]
     lines = [*wallets, *debts] or [tell("You held nothing here and owed nothing.")]
     ask = tell("Confirm it, or say what is not right, under Balance confirmations.")
-    return "\n".join([tell("This is what our books say of {as_of}:", as_of=_when(as_of)), *lines, ask])
+    return joined("\n", [tell("This is what our books say of {as_of}:", as_of=_when(as_of)), *lines, ask])
 
 
 def _said(row: Mapping[str, str], field: str) -> str:

@@ -57,7 +57,7 @@ class Entry:
 def of_note(row: ClientNote) -> Entry:
     until = tell(", by {due_at}", due_at=_minute(row.due_at)) if row.due_at else ""
     is_done = tell(" Done {done_at}.", done_at=_minute(row.done_at)) if row.done_at else ""
-    title = f"{row.get_kind_display().capitalize()}{until}"
+    title = tell("{kind}{until}", kind=_capital(row.get_kind_display()), until=until)
     return Entry(
         Topic.NOTES, row.at, title, f"{row.text}{is_done}", f"user:{row.written_by_id}", ("note", row.pk)
     )
@@ -311,7 +311,7 @@ def of_statement(row: Statement) -> Entry:
         Topic.PAPERS,
         row.made_at,
         tell("Statement {row} for {month:%B %Y}", row=row, month=row.month),
-        "issued",
+        tell("issued"),
     )
 
 

@@ -5,20 +5,19 @@ Pure. The application's table of moves is enforced again by a trigger (loans mig
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
-from accounts.words import tell
+from accounts.words import Said, tell
 
 
-class LoanStatus(StrEnum):
+class LoanStatus(Said):
     """R-GEN-92, with the outcomes RULES section 13 adds."""
 
     ACCRUING = tell("Accruing interest")
-    OVERDUE = "Overdue"
-    LIQUIDATING = "Liquidating"
-    REPAID = "Repaid"
-    LIQUIDATED = "Liquidated"
-    RENEWED = "Renewed"
+    OVERDUE = tell("Overdue")
+    LIQUIDATING = tell("Liquidating")
+    REPAID = tell("Repaid")
+    LIQUIDATED = tell("Liquidated")
+    RENEWED = tell("Renewed")
     RESIDUAL = tell("Residual debt")
     WRITTEN_OFF = tell("Written off")
 

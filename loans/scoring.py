@@ -139,16 +139,16 @@ def days_to_exit(coin: Coin) -> Decimal | None:
 def _of_ltv(ltv: Decimal | None, initial: Decimal) -> Part:
     """All points up to half of the initial line, none from the line on, in proportion between."""
     if ltv is None:
-        return Part(tell("LTV afterwards"), 0, LTV_POINTS, "no collateral counts")
+        return Part(tell("LTV afterwards"), 0, LTV_POINTS, tell("no collateral counts"))
     words = tell("{ltv} against an initial line of {initial}", ltv=_percent(ltv), initial=_percent(initial))
     return Part(tell("LTV afterwards"), _share(LTV_POINTS, (initial - ltv) * 2, initial), LTV_POINTS, words)
 
 
 def _of_concentration(coins: Iterable[Coin]) -> Part:
     largest, share, index = concentration(coins)
-    name = "Concentration"
+    name = tell("Concentration")
     if largest is None:
-        return Part(name, 0, CONCENTRATION_POINTS, "no collateral counts")
+        return Part(name, 0, CONCENTRATION_POINTS, tell("no collateral counts"))
     words = tell(
         "{asset} is {share} of what counts; HHI {index}",
         asset=largest.asset,
@@ -164,7 +164,7 @@ def _of_exit(coins: Iterable[Coin]) -> Part:
     held = sorted((coin for coin in coins if coin.market > 0), key=lambda coin: coin.asset)
     name = tell("Days to sell it all")
     if not held:
-        return Part(name, 0, EXIT_POINTS, "there is nothing to sell")
+        return Part(name, 0, EXIT_POINTS, tell("there is nothing to sell"))
     unknown = [coin.asset for coin in held if coin.daily is None]
     if unknown:
         words = tell("unknown: no market depth is published for {unknown}", unknown=joined(", ", unknown))

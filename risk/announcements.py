@@ -124,7 +124,7 @@ def _tell(
                 then=margin_calls.percent(then),
             )
         ),
-        body="\n".join(_body(state, changed, now, then, target=target, starts=starts)),
+        body=joined("\n", _body(state, changed, now, then, target=target, starts=starts)),
         facts={
             "group": group.pk,
             "asset": target.asset_id,

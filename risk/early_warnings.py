@@ -237,7 +237,7 @@ def _tell(
     }
     ltv = worth.told_ltv
     RiskEvent.objects.create(group=group, kind=RiskEvent.Kind.WARNED, at=at, ltv=ltv, facts=dict(facts))
-    whose = "the warning line" if row.removed_at else "your own line"
+    whose = tell("the warning line") if row.removed_at else tell("your own line")
     held = tell(" for groups that hold {asset}", asset=line.asset) if line.asset else ""
     notices.send(
         customer=group.customer,

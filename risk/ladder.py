@@ -34,7 +34,7 @@ LABELS: Final = {
     Bucket.MONTH: tell("Within 30 days"),
     Bucket.TWO_MONTHS: tell("Within 60 days"),
     Bucket.THREE_MONTHS: tell("Within 90 days"),
-    Bucket.LATER: "Later",
+    Bucket.LATER: tell("Later"),
     Bucket.OPEN: tell("No date"),
 }
 ENDS: Final = (

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from enum import StrEnum
 
 from django.db import connection
 
+from accounts.words import Said, tell
 from risk.models import FeedRule
 
 PLACES = 18  # of the price column
@@ -53,10 +53,10 @@ STILL = """
 """
 
 
-class PriceState(StrEnum):
-    FRESH = "fresh"
-    STALE = "stale"  # older than its asset's max_age
-    SUSPECT = "suspect"  # a newer observation is in quarantine
+class PriceState(Said):
+    FRESH = tell("fresh")
+    STALE = tell("stale")  # older than its asset's max_age
+    SUSPECT = tell("suspect")  # a newer observation is in quarantine
 
 
 @dataclass(frozen=True, slots=True)

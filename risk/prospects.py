@@ -150,8 +150,12 @@ def _told(state: GroupState, reading: Reading, step: DelayStep, *, at: datetime,
         paced = pace.surely_waits(state, pace.paces_at(at, state.coins))
         if paced is not None:
             return Foreseen(Fate.WAITS, tell("The sale would wait. {told}", told=paced.told()))
-        when = "at once" if at_once else "as soon as the next prices confirm it"
-        return Foreseen(Fate.SOLD, tell("Collateral would be sold {when}.", when=when))
+        return Foreseen(
+            Fate.SOLD,
+            tell("Collateral would be sold at once.")
+            if at_once
+            else tell("Collateral would be sold as soon as the next prices confirm it."),
+        )
     if step is DelayStep.START:
         return Foreseen(
             Fate.DELAYED, tell("A liquidation call would start: time to get back to the initial line.")

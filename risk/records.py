@@ -365,10 +365,14 @@ def _title(row: Liquidation, rows: Sequence[Debt]) -> str:
 
 def _why(row: Liquidation) -> str:
     if row.cause == Liquidation.Cause.OVERDUE:
-        return "the loan was not repaid in its overdue period"
+        return tell("the loan was not repaid in its overdue period")
     if row.cause == Liquidation.Cause.MANUAL:
         return tell("the desk decided to sell, by two people")
-    ltv = "beyond measure" if row.ltv is None else tell("{ltv:f} %", ltv=int(row.ltv * 10000) / Decimal(100))
+    ltv = (
+        tell("beyond measure")
+        if row.ltv is None
+        else tell("{ltv:f} %", ltv=int(row.ltv * 10000) / Decimal(100))
+    )
     line = Decimal(row.snapshot["lines"]["liquidation"])
     return tell("its loan-to-value ratio was {ltv} (the liquidation line is {line:.2%})", ltv=ltv, line=line)
 

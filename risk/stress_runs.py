@@ -301,9 +301,9 @@ def _names(columns: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 def _model(path: Path, columns: Sequence[object], *, late: bool, slippage: Decimal) -> list[str]:
     """What the figures assume, in words."""
     others = (
-        "does what the scenario says of all others"
+        tell("does what the scenario says of all others")
         if path.rest is not None
-        else (tell("moves as the median of the scenario's coins that are neither pegged nor a currency"))
+        else tell("moves as the median of the scenario's coins that are neither pegged nor a currency")
     )
     when = (
         tell(

@@ -30,7 +30,7 @@ KINDS = {
 """Names of kinds that their own words do not say well."""
 
 NAMES = {
-    Delivery.Channel.EMAIL.value: "E-mail",
+    Delivery.Channel.EMAIL.value: tell("E-mail"),
     Delivery.Channel.SMS.value: "SMS",
     Delivery.Channel.WEBHOOK.value: tell("Webhook"),
 }

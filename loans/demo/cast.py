@@ -5,6 +5,7 @@ from datetime import time
 from typing import Final
 
 from accounts.models import Account, Customer, Membership, User
+from accounts.words import tell
 
 MAIL: Final = "lombard.example"  # a reserved ending (RFC 2606): nobody can own it
 PASSWORD: Final = "lombard-demo-desk"  # noqa: S105  of every login, printed for everybody; only a demo has it
@@ -85,32 +86,38 @@ STAFF: Final = (
         User.Role.VIP_MANAGER,
         Login(
             "manager",
-            "VIP manager: requests to decide, a called client who promised, a client's file, loans due this week",
+            tell(
+                "VIP manager: requests to decide, a called client who promised, a client's file, loans due this week"
+            ),
         ),
     ),
     Staff(
         "Marco Ossola",
         User.Role.VIP_MANAGER,
-        Login("manager2", "the other VIP manager: alone up to 2,000,000 USD and an LTV of 68 %"),
+        Login("manager2", tell("the other VIP manager: alone up to 2,000,000 USD and an LTV of 68 %")),
     ),
     Staff(
         "Ruth Adeyemi",
         User.Role.RISK_OFFICER,
-        Login("risk", "risk officer: prices, groups, liquidations; waits for a second person to lower BTC"),
+        Login(
+            "risk", tell("risk officer: prices, groups, liquidations; waits for a second person to lower BTC")
+        ),
     ),
     Staff(
         "Olav Brandt",
         User.Role.RISK_OFFICER,
-        Login("risk2", "the other risk officer: may release what the first one proposed"),
+        Login("risk2", tell("the other risk officer: may release what the first one proposed")),
     ),
-    Staff("Noor Haddad", User.Role.OPS, Login("ops", "operations: looks at everything, may freeze things")),
+    Staff(
+        "Noor Haddad", User.Role.OPS, Login("ops", tell("operations: looks at everything, may freeze things"))
+    ),
     Staff(
         "Felix Grau",
         User.Role.FINANCE,
-        Login("finance", "finance: pools and lenders, a closed month, a corrected entry, the ledger"),
+        Login("finance", tell("finance: pools and lenders, a closed month, a corrected entry, the ledger")),
     ),
-    Staff("Odile Marchand", User.Role.AUDITOR, Login("auditor", "auditor: everything, to read only")),
-    Staff("Ada Novak", User.Role.ADMIN, Login("admin", "admin: people and parameters")),
+    Staff("Odile Marchand", User.Role.AUDITOR, Login("auditor", tell("auditor: everything, to read only"))),
+    Staff("Ada Novak", User.Role.ADMIN, Login("admin", tell("admin: people and parameters"))),
 )
 
 BORROWERS: Final = (
@@ -129,8 +136,10 @@ BORROWERS: Final = (
         member="Nora Keller",
         login=Login(
             "borrower",
-            "two loan groups: one healthy with a loan due in 5 days, one that a push of -3 % in BTC calls; own"
-            " rules against a fall, a withdrawal to release, balances to confirm, last month's statement",
+            tell(
+                "two loan groups: one healthy with a loan due in 5 days, one that a push of -3 % in BTC calls; own"
+                " rules against a fall, a withdrawal to release, balances to confirm, last month's statement"
+            ),
         ),
         phone="+447700900140",
         colleagues=(
@@ -138,18 +147,22 @@ BORROWERS: Final = (
                 "Jan Vermeer",
                 Membership.Role.TREASURER,
                 Login(
-                    "treasurer", "treasurer of that firm: has sent a withdrawal that waits for the signatory"
+                    "treasurer",
+                    tell("treasurer of that firm: has sent a withdrawal that waits for the signatory"),
                 ),
             ),
             Colleague(
                 "Rosa Lindgren",
                 Membership.Role.TRADER,
-                Login("trader", "trader of that firm: trades and moves coins, borrows and withdraws nothing"),
+                Login(
+                    "trader",
+                    tell("trader of that firm: trades and moves coins, borrows and withdraws nothing"),
+                ),
             ),
             Colleague(
                 "Emil Novak",
                 Membership.Role.VIEWER,
-                Login("viewer", "viewer of that firm: looks at everything of it, may do nothing"),
+                Login("viewer", tell("viewer of that firm: looks at everything of it, may do nothing")),
             ),
         ),
     ),
@@ -161,7 +174,9 @@ BORROWERS: Final = (
         member="Ines Duarte",
         login=Login(
             "called",
-            "in margin call right now, with what to repay or to add; more contacts, and de-leveraging from 84 %",
+            tell(
+                "in margin call right now, with what to repay or to add; more contacts, and de-leveraging from 84 %"
+            ),
         ),
         phone="+447700900141",
     ),
@@ -171,7 +186,7 @@ BORROWERS: Final = (
         "manager",
         (RESERVE, ("Cold store", SUB)),
         member="Anders Holm",
-        login=Login("negotiated", "own LTV lines; a push of -10 % in BTC liquidates it"),
+        login=Login("negotiated", tell("own LTV lines; a push of -10 % in BTC liquidates it")),
         phone="+447700900142",
     ),
     Borrower(
@@ -180,7 +195,7 @@ BORROWERS: Final = (
         "manager2",
         (RESERVE,),
         member="Hugh Marlow",
-        login=Login("overdue", "a loan two days past its expiry, at three times the interest"),
+        login=Login("overdue", tell("a loan two days past its expiry, at three times the interest")),
         phone="+447700900143",
         quiet=(time(22), time(7)),
     ),
@@ -190,7 +205,9 @@ BORROWERS: Final = (
         "manager2",
         (RESERVE, ("Desk2", VIRTUAL)),
         member="Livia Conti",
-        login=Login("liquidated", "liquidated a week ago: every sale, the fee, and the surplus that stayed"),
+        login=Login(
+            "liquidated", tell("liquidated a week ago: every sale, the fee, and the surplus that stayed")
+        ),
         phone="+447700900144",
     ),
     Borrower(
@@ -199,7 +216,9 @@ BORROWERS: Final = (
         "manager",
         (RESERVE, ("Treasury", SUB)),
         member="Grace Okafor",
-        login=Login("deal", "a request in negotiation: the desk's offer is open, to accept or to counter"),
+        login=Login(
+            "deal", tell("a request in negotiation: the desk's offer is open, to accept or to counter")
+        ),
         phone="+447700900145",
     ),
     Borrower(
@@ -208,7 +227,7 @@ BORROWERS: Final = (
         "manager",
         (RESERVE,),
         member="Pavel Dvorak",
-        login=Login("delayed", "delayed liquidation: a running 24 h clock and the amount needed now"),
+        login=Login("delayed", tell("delayed liquidation: a running 24 h clock and the amount needed now")),
         phone="+447700900146",
     ),
     Borrower(
@@ -217,7 +236,7 @@ BORROWERS: Final = (
         "manager2",
         (RESERVE,),
         member="Cara Nolan",
-        login=Login("residual", "a liquidation that fell short: the rest, paid by instalments"),
+        login=Login("residual", tell("a liquidation that fell short: the rest, paid by instalments")),
         phone="+447700900147",
     ),
     Borrower(
@@ -229,7 +248,7 @@ BORROWERS: Final = (
         has_agreed=False,
         unproven=True,
         login=Login(
-            "novip", "no VIP level: an enquiry that waits for a manager; identity still being checked"
+            "novip", tell("no VIP level: an enquiry that waits for a manager; identity still being checked")
         ),
     ),
     Borrower(
@@ -239,7 +258,9 @@ BORROWERS: Final = (
         (("Savings", SUB),),
         person=True,
         has_agreed=False,
-        login=Login("new", "first loan still to come: has coins, must accept the agreement, then may apply"),
+        login=Login(
+            "new", tell("first loan still to come: has coins, must accept the agreement, then may apply")
+        ),
     ),
     Borrower("Elena Petrova", 2, "manager", (RESERVE,), person=True),
     Borrower("Halcyon Fund", 6, "manager2", (RESERVE, ("Cash", SUB))),
@@ -251,7 +272,7 @@ BORROWERS: Final = (
         "manager",
         (RESERVE, ("Bots", VIRTUAL)),
         person=True,
-        login=Login("recalled", "an open loan called back, due in 2 days, with auto-repay on"),
+        login=Login("recalled", tell("an open loan called back, due in 2 days, with auto-repay on")),
         phone="+447700900148",
     ),
     Borrower("Quill Market Making", 7, "manager2", (("MM1", VIRTUAL), ("MM2", VIRTUAL), RESERVE)),

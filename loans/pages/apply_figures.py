@@ -11,7 +11,7 @@ from typing import Final
 
 from accounts.models import Asset, LedgerAccount
 from accounts.money import ONE, ZERO, exact
-from accounts.words import tell
+from accounts.words import figure, tell
 from loans import limits, rates
 from loans.pages.apply_form import ApplyForm, Choices
 from loans.pages.apply_group import Drawing, barred_from, drawing_of
@@ -241,7 +241,7 @@ def _fallen(state: GroupState, moves: Mapping[str, Decimal], words: str, *, at: 
     where = band(worth, then.lines)
     ways = needed_now(then) if where is not Band.SAFE else ()
     return Fallen(
-        words=words or f"All prices {moves['all']:f} %".replace("-", "\u2212"),
+        words=words or tell("All prices {move} %", move=figure(f"{moves['all']:f}".replace("-", "\u2212"))),
         is_own=bool(words),
         ltv=worth.ltv,
         band=where,

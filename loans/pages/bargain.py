@@ -292,8 +292,8 @@ def terms_told(body: Mapping[str, Any]) -> dict[str, str]:
         {f"{RATE}{loan['asset']}": rate_text(loan) for loan in body["loans"]}
         | {LABELS[name]: figures.line(Decimal(lines[name])) for name in LEVELS}
         | {
-            "Term": "open" if term is None else tell("{term} days", term=term),
-            "Overdue period": tell(
+            tell("Term"): tell("open") if term is None else tell("{term} days", term=term),
+            tell("Overdue period"): tell(
                 "{body} h at {body2} × interest", body=body["overdue_hours"], body2=body["late_multiplier"]
             ),
         }
@@ -307,7 +307,7 @@ def rate_text(loan: Mapping[str, str]) -> str:
         return figures.rate(Decimal(loan["rate"]))
     spread = Decimal(loan["spread"])
     if not spread:
-        return "flexible"
+        return tell("flexible")
     return tell(
         "flexible {which} {spread}", which="+" if spread > 0 else "−", spread=figures.rate(abs(spread))
     )

@@ -124,10 +124,10 @@ class TermsForm(ClientForm):
 
 
 class LinesForm(ClientForm):
-    initial_line = percent_field("Initial, %", least=0, most=100)
+    initial_line = percent_field(tell("Initial, %"), least=0, most=100)
     margin_call = percent_field(tell("Margin call, %"), least=0, most=100)
-    liquidation = percent_field("Liquidation, %", least=0, most=100)
-    cutoff = percent_field("Cut-off, %", least=0, most=100)
+    liquidation = percent_field(tell("Liquidation, %"), least=0, most=100)
+    cutoff = percent_field(tell("Cut-off, %"), least=0, most=100)
     fee = percent_field(tell("Liquidation fee, %"), least=0, most=100)
 
     def clean(self) -> dict[str, Any]:

@@ -189,7 +189,7 @@ def _told_terms(row: ClientTerms) -> Values:
         EXPOSURE: AS_PUBLISHED
         if row.max_exposure_usd is None
         else figures.plain(f"{row.max_exposure_usd:.2f}"),
-        COINS: AS_PUBLISHED if coins is None else joined(", ", coins) or "none",
+        COINS: AS_PUBLISHED if coins is None else joined(", ", coins) or tell("none"),
     }
 
 
@@ -203,12 +203,14 @@ def _lines(lines: Lines) -> Values:
 
 def _told_handling(row: HandlingRule) -> Values:
     return {
-        "Liquidation": row.get_mode_display().lower(),
-        "Steps stop at LTV": tell("the initial line") if row.target is None else figures.line(row.target),
-        "Largest step, of the debt": figures.line(row.step_share),
-        "Repaid whole below, USD": tell("{full_below_usd:,.2f}", full_below_usd=row.full_below_usd),
-        "Fee taken on": row.get_fee_base_display(),
-        "Trades in a call": row.get_call_trades_display(),
+        tell("Liquidation"): row.get_mode_display().lower(),
+        tell("Steps stop at LTV"): tell("the initial line")
+        if row.target is None
+        else figures.line(row.target),
+        tell("Largest step, of the debt"): figures.line(row.step_share),
+        tell("Repaid whole below, USD"): tell("{full_below_usd:,.2f}", full_below_usd=row.full_below_usd),
+        tell("Fee taken on"): row.get_fee_base_display(),
+        tell("Trades in a call"): row.get_call_trades_display(),
     }
 
 

@@ -56,7 +56,7 @@ class StressForm(forms.Form):
     file = forms.FileField(
         label=tell("Price file"),
         required=False,
-        help_text="CSV or CSV.gz with time_utc, asset, open, high, low, close in USD; at most 2 MB.",
+        help_text=tell("CSV or CSV.gz with time_utc, asset, open, high, low, close in USD; at most 2 MB."),
     )
     late = forms.BooleanField(
         label=tell("Sell one step later, once a second reading confirms the breach"), required=False

@@ -21,6 +21,7 @@ from accounts.errors import Refused
 from accounts.models import Customer
 from accounts.pages.access import actor_of, customer_of, limited_to, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.words import tell
 from loans import statements
 from loans.models import Statement
 from loans.pages.desk_access import clients_of
@@ -36,10 +37,10 @@ KINDS: Final = {"pdf": statements.PDF, "csv": statements.CSV}
 class AskForm(forms.Form):
     """One month that is over, as a file."""
 
-    month = forms.ChoiceField(label="Month")
+    month = forms.ChoiceField(label=tell("Month"))
     kind = forms.ChoiceField(
-        label="As",
-        choices=[("pdf", "PDF"), ("csv", "CSV, every line")],
+        label=tell("As"),
+        choices=[("pdf", "PDF"), ("csv", tell("CSV, every line"))],
         widget=forms.RadioSelect,
         initial="pdf",
     )

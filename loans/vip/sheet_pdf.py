@@ -12,20 +12,21 @@ from typing import Any, Final
 from fpdf import FPDF
 
 from accounts.money import exact
+from accounts.words import figure, tell
 from risk.handling import CallTrades, FeeBase, Mode
 
 LABEL_WIDTH: Final = 62  # mm
 LINE_HEIGHT: Final = 6  # mm
 Row = tuple[str, str]
 FEE_BASES: Final[Mapping[str, str]] = {
-    FeeBase.DEBT_REPAID: "the debt repaid",
-    FeeBase.COLLATERAL_SOLD: "the collateral sold",
-    FeeBase.START_ASSETS: "the assets at the start",
+    FeeBase.DEBT_REPAID: tell("the debt repaid"),
+    FeeBase.COLLATERAL_SOLD: tell("the collateral sold"),
+    FeeBase.START_ASSETS: tell("the assets at the start"),
 }
 CALL_TRADES: Final[Mapping[str, str]] = {
-    CallTrades.NONE: "none",
-    CallTrades.LOWERING: "those that lower LTV",
-    CallTrades.BELOW_LIQUIDATION: "those that stay below liquidation, once confirmed",
+    CallTrades.NONE: tell("none"),
+    CallTrades.LOWERING: tell("those that lower LTV"),
+    CallTrades.BELOW_LIQUIDATION: tell("those that stay below liquidation, once confirmed"),
 }
 
 
@@ -140,9 +141,13 @@ def process_of(handling: Mapping[str, str | None]) -> Iterator[Row]:
     """How the group is sold and what may be traded in a margin call, in words. R-VIP-24, R-GEN-73, R-VIP-54"""
     if handling:
         target = handling["target"]
-        until = f" to LTV {_percent(target)}" if target else " to the initial LTV"
-        yield "Sold", f"in steps{until}" if handling["mode"] == Mode.STEPPED else "all at once"
-        yield "Trades in a margin call", CALL_TRADES[handling["call_trades"] or CallTrades.LOWERING]
+        until = (
+            tell("in steps to LTV {target}", target=figure(_percent(target)))
+            if target
+            else tell("in steps to the initial LTV")
+        )
+        yield tell("Sold"), until if handling["mode"] == Mode.STEPPED else tell("all at once")
+        yield tell("Trades in a margin call"), CALL_TRADES[handling["call_trades"] or CallTrades.LOWERING]
 
 
 def _flexible(spread: str) -> str:

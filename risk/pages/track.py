@@ -24,10 +24,10 @@ NEAR_LINES: Final = Decimal(5)
 NO_COVER: Final = tell("no collateral")
 
 WORDS: Final = {
-    Band.SAFE: "safe",
-    Band.WATCH: "watch",
+    Band.SAFE: tell("safe"),
+    Band.WATCH: tell("watch"),
     Band.CALL: tell("margin call"),
-    Band.LIQ: "liquidation",
+    Band.LIQ: tell("liquidation"),
 }
 SPOKEN: Final = {"call": tell("margin call")}  # the picture has less room than the sentence
 

@@ -284,4 +284,4 @@ def _text(ltv: Decimal | None) -> str:
 
 
 def _groups(count: int) -> str:
-    return "group" if count == 1 else "groups"
+    return tell("group") if count == 1 else tell("groups")
