@@ -39,7 +39,10 @@ PRICE_PLACES = 18  # of a recorded price
 LONGEST_THOUGHT = 1800  # seconds
 MOST_WAITING = 3  # of one person
 GIVEN_UP_AFTER = timedelta(hours=1)
-FAILED = tell("It could not be answered. The reason is in the log; ask again.")
+FAILED = tell(
+    "It could not be answered: something happened that it was not made for. Ask again; if that fails too, tell an"
+    " admin, who finds the reason in the log under this stress's number."
+)
 GIVEN_UP = tell("It could not be answered within an hour; ask for fewer steps.")
 
 
