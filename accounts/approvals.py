@@ -32,7 +32,7 @@ from accounts.models import Approval, ApprovalPolicy, Customer, User
 from accounts.money import MAX_AMOUNT
 from accounts.payloads import arguments_of
 from accounts.rehearsal import accepted, rehearse, run_released
-from accounts.words import tell
+from accounts.words import Words, kept, tell
 
 DEFAULT_HOURS = 72
 LONGEST_HOURS = 30 * 24
@@ -117,6 +117,7 @@ def propose(
             payload_hash=payload_hash,
             title=title[:200],
             preview=preview,
+            memory=_memory(title[:200], preview),
             reason=reason,
             customer=firm or customer,
             proposed_by=maker,
@@ -339,6 +340,12 @@ def _stored(approval: Approval) -> Approval:
             tell("{waiting} proposes exactly this already and waits.", waiting=waiting)
         ) from error
     return approval
+
+
+def _memory(title: str, preview: dict[str, Any]) -> dict[str, Any] | None:
+    told = {name: kept(value) for name, value in preview.items() if isinstance(value, Words)}
+    parts = {"title": kept(title), "preview": told}
+    return {name: part for name, part in parts.items() if part} or None
 
 
 def _tell(waiting: Approval, firm: Customer, *, at: datetime) -> None:

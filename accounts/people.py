@@ -319,7 +319,7 @@ def accept_agreement(
         in_force = (
             tell("version {version} is in force", version=current.version)
             if current
-            else "no agreement is in force"
+            else tell("no agreement is in force")
         )
         raise NotCurrentAgreement(
             tell(

@@ -76,10 +76,10 @@ class Check:
     def words(self) -> str:
         """ "clear", "refused", "being checked", "has to be done again" or "not checked yet"."""
         if self.row is None:
-            return "not checked yet"
+            return tell("not checked yet")
         if self.refusal is not None and self.refusal != self.row:
             return tell("refused, and being checked again")
-        return "has to be done again" if self.has_lapsed else str(self.row.get_status_display()).lower()
+        return tell("has to be done again") if self.has_lapsed else str(self.row.get_status_display()).lower()
 
 
 @command(

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from accounts.words import tell
+
 _NAME: Final = b"signature"
 SMALLEST_RSA: Final = 2048  # bits
 LARGEST_RSA: Final = 4096
@@ -95,18 +97,20 @@ def public_key_of(pem: str, *, kind: str) -> str:
             point of Ed25519 that is nobody's.
     """
     if "PRIVATE" in pem:
-        raise BadPublicKey("That is a private key. Keep it to yourself, and paste the public one.")
+        raise BadPublicKey(tell("That is a private key. Keep it to yourself, and paste the public one."))
     try:
         key = serialization.load_pem_public_key(pem.strip().encode())
     except Exception:  # the library raises several kinds, all of which mean the same here
-        raise BadPublicKey("That is no public key as PEM text (-----BEGIN PUBLIC KEY-----).") from None
+        raise BadPublicKey(tell("That is no public key as PEM text (-----BEGIN PUBLIC KEY-----).")) from None
     if kind == RSA and isinstance(key, RSAPublicKey):
         if not SMALLEST_RSA <= key.key_size <= LARGEST_RSA:
             raise BadPublicKey(f"An RSA key has {SMALLEST_RSA} to {LARGEST_RSA} bits, not {key.key_size}.")
     elif not (kind == ED25519 and isinstance(key, Ed25519PublicKey)):
         raise BadPublicKey(f"That is a public key, but not an {kind.upper()} one.")
     elif _is_nobodys(key.public_bytes_raw()):
-        raise BadPublicKey("That public key has no private half: anybody could sign for it. Make a new pair.")
+        raise BadPublicKey(
+            tell("That public key has no private half: anybody could sign for it. Make a new pair.")
+        )
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_bytes(serialization.Encoding.PEM, form).decode("ascii")
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from string import Formatter
 from typing import Any, Final
 
-from django.utils.translation import get_language, gettext
+from django.utils.translation import get_language, gettext, pgettext
 
 from accounts.words import CASES, Cased, Figure, Said, Words, joined, kept, read_by, recalled, tell
 
@@ -51,12 +51,16 @@ def say(text: str) -> str:
     if isinstance(text, Cased):
         return CASES[text.how](say(text.facts["words"]))
     if not text.facts:
-        return gettext(text.template) if text.template else ""
-    template = gettext(text.template)
+        return _translated(text) if text.template else ""
+    template = _translated(text)
     try:
         return _FORMAT.vformat(template, (), text.facts)
     except (KeyError, IndexError, ValueError):
         return _FORMAT.vformat(text.template, (), text.facts)
+
+
+def _translated(text: Words) -> str:
+    return pgettext(text.context, text.template) if text.context else gettext(text.template)
 
 
 def written(digits: str) -> str:

@@ -26,13 +26,14 @@ def read_by(reader: Callable[["Words"], str]) -> None:
 class Words(str):
     """The English text of `template` with `facts` in it. Without facts the template is the text, braces and all."""
 
-    __slots__ = ("facts", "template")
+    __slots__ = ("context", "facts", "template")
     template: str
     facts: Mapping[str, Any]
+    context: str
 
-    def __new__(cls, template: str, facts: Mapping[str, Any] | None = None) -> Self:
+    def __new__(cls, template: str, facts: Mapping[str, Any] | None = None, *, context: str = "") -> Self:
         made = super().__new__(cls, _filled(template, facts) if facts else template)
-        made.template = template
+        made.template, made.context = template, context
         made.facts = {name: _fixed(fact) for name, fact in facts.items()} if facts else {}
         return made
 
@@ -60,7 +61,7 @@ class Words(str):
     def format(self, *args: object, **facts: object) -> str:
         """A text without facts is a template: `tell("{} is closed.").format(loan)`."""
         placed = {str(place): fact for place, fact in enumerate(args)}
-        return Words(self.template, placed | facts)
+        return Words(self.template, placed | facts, context=self.context)
 
     def lower(self) -> str:
         return Cased(self, "lower")
@@ -103,7 +104,7 @@ class Cased(Words):
 
     def __new__(cls, words: str, how: str) -> Self:
         made = super().__new__(cls, CASES[how](str.__str__(words)))
-        made.template, made.facts, made.how = "{words}", {"words": words}, how
+        made.template, made.facts, made.context, made.how = "{words}", {"words": words}, "", how
         return made
 
 
@@ -116,9 +117,12 @@ CASES: Final[Mapping[str, Callable[[str], str]]] = {
 }
 
 
-def tell(template: str, /, **facts: object) -> str:
-    """Words for people: `tell("{loan} is closed.", loan=loan)`. The template is what translators see."""
-    return Words(template, facts)
+def tell(template: str, /, *, context: str = "", **facts: object) -> str:
+    """Words for people: `tell("{loan} is closed.", loan=loan)`. The template is what translators see.
+
+    `context` tells apart what English says with one word: `tell("Open", context="verb")`.
+    """
+    return Words(template, facts, context=context)
 
 
 def figure(text: str) -> str:
@@ -181,7 +185,8 @@ def _kept(fact: Any) -> Any:
     if isinstance(fact, Cased):
         return {"cased": fact.how, "words": _kept(fact.facts["words"])}
     if isinstance(fact, Words):
-        return {"template": fact.template, "facts": {name: _kept(one) for name, one in fact.facts.items()}}
+        told = {"template": fact.template, "facts": {name: _kept(one) for name, one in fact.facts.items()}}
+        return told | ({"context": fact.context} if fact.context else {})
     if isinstance(fact, Decimal):
         return {"decimal": str(fact)}
     if isinstance(fact, datetime):
@@ -204,7 +209,7 @@ def _recalled(memory: Any) -> Any:
         return memory
     if "template" in memory:
         facts = {name: _recalled(one) for name, one in memory["facts"].items()}
-        return Words(memory["template"], facts)
+        return Words(memory["template"], facts, context=memory.get("context", ""))
     if "cased" in memory:
         return Cased(_recalled(memory["words"]), memory["cased"])
     (kind, value), *_ = memory.items()

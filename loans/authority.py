@@ -136,7 +136,7 @@ def short_of(row: Authority | None, stakes: Stakes) -> list[str]:
     most, ltv, discount = row.max_amount_usd, row.max_ltv, row.max_discount
     if most is not None and (stakes.amount_usd is None or stakes.amount_usd > most):
         worth = (
-            "cannot be valued now"
+            tell("cannot be valued now")
             if stakes.amount_usd is None
             else tell("is worth {amount_usd:,.2f} USD", amount_usd=stakes.amount_usd)
         )
@@ -159,7 +159,7 @@ def short_of(row: Authority | None, stakes: Stakes) -> list[str]:
         )
     if discount is not None and (stakes.discount is None or stakes.discount > discount):
         below = (
-            "cannot be told"
+            tell("cannot be told")
             if stakes.discount is None
             else tell("is {discount} a year", discount=_percent(stakes.discount))
         )

@@ -337,4 +337,4 @@ def _reason(rule: CureRule) -> str:
 
 
 def _percent(ltv: Decimal | None) -> str:
-    return "beyond measure" if ltv is None else tell("{ltv:f} %", ltv=int(ltv * 10000) / Decimal(100))
+    return tell("beyond measure") if ltv is None else tell("{ltv:f} %", ltv=int(ltv * 10000) / Decimal(100))

@@ -167,7 +167,7 @@ def _available(rule: CureRule, state: GroupState, *, at: datetime) -> Decimal:
 
 def _why_nothing(rule: CureRule, most: Decimal) -> str:
     if most <= 0:
-        where = "the collateral account" if rule.kind == Kind.SWAP else "the wallet it draws on"
+        where = tell("the collateral account") if rule.kind == Kind.SWAP else tell("the wallet it draws on")
         return tell("There is no {asset} in {where} that may leave it.", asset=rule.asset_id, where=where)
     if rule.kind == Kind.REPAY:
         return tell(

@@ -272,7 +272,7 @@ def of_customer(row: AuditRecord) -> Entry:
         if after.get("whitelisted")
         else tell("not let in without VIP level"),
         "vip_level": tell("VIP {value}", value=after.get("vip_level")),
-        "manager_id": "another manager" if after.get("manager_id") else "no manager any more",
+        "manager_id": tell("another manager") if after.get("manager_id") else tell("no manager any more"),
         "name": tell("named {value}", value=after.get("name")),
     }
     title = joined(", ", (said[name] for name in CUSTOMER_FIELDS if name in after))
@@ -280,7 +280,7 @@ def of_customer(row: AuditRecord) -> Entry:
 
 
 def of_notice(row: Notice) -> Entry:
-    words = "dropped before it went out" if row.dropped_at else ""
+    words = tell("dropped before it went out") if row.dropped_at else ""
     return Entry(Topic.NOTICES, row.at, tell("Told: {row}", row=row.title), words, link=("notice", row.pk))
 
 

@@ -86,7 +86,7 @@ def history(asset: Asset, *, vip_level: int, since: datetime, until: datetime) -
     """The flexible rate, and the fixed one of this level by term, from `since` to before `until`. R-GEN-53"""
     flexible = FlexibleRate.objects.filter(product=ProductCode.VIP, asset=asset, effective_at__lt=until)
     moved = (Step(row.effective_at, row.annual_rate) for row in flexible.order_by("effective_at"))
-    series = [Series(FLEXIBLE, "Flexible", _from(moved, since))]
+    series = [Series(FLEXIBLE, tell("Flexible"), _from(moved, since))]
     cards = RateCard.objects.filter(
         product=ProductCode.VIP, asset=asset, vip_level__lte=vip_level, effective_at__lt=until
     ).order_by("effective_at", "vip_level")

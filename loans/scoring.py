@@ -221,17 +221,17 @@ def _of_history(record: Record) -> Part:
         tell("something is still owed after a liquidation") if record.owing else "",
     ]
     words = joined("; ", (one for one in said if one))
-    return Part("History", min(max(points, 0), HISTORY_POINTS), HISTORY_POINTS, words)
+    return Part(tell("History"), min(max(points, 0), HISTORY_POINTS), HISTORY_POINTS, words)
 
 
 def _of_size(value: Decimal | None, large: Decimal) -> Part:
     """Small ones are easy: no points from the second person's line on."""
     if value is None:
-        return Part("Size", 0, SIZE_POINTS, "a coin has no price")
+        return Part(tell("Size"), 0, SIZE_POINTS, tell("a coin has no price"))
     words = tell(
         "{value:,.0f} USD; a second person releases from {large:,.0f} USD on", value=value, large=large
     )
-    return Part("Size", _share(SIZE_POINTS, large - value, large), SIZE_POINTS, words)
+    return Part(tell("Size"), _share(SIZE_POINTS, large - value, large), SIZE_POINTS, words)
 
 
 @exact

@@ -15,6 +15,7 @@ from django.db.models import F, IntegerField, Model, QuerySet, Value
 
 from accounts import reach
 from accounts.models import Approval, AuditRecord, Customer, Notice, Screening, User
+from accounts.words import tell
 from loans import happenings
 from loans.happenings import Entry, Topic
 from loans.models import (
@@ -94,7 +95,7 @@ def _names(labels: Iterable[str]) -> dict[str, str]:
 
 def _signed(entry: Entry, names: Mapping[str, str]) -> Entry:
     by = names.get(entry.by, entry.by)
-    return replace(entry, by="a job" if by.startswith("job:") else by)
+    return replace(entry, by=tell("a job") if by.startswith("job:") else by)
 
 
 SOURCES: Final = (

@@ -5,28 +5,27 @@ LIQUIDATED. A promise is kept when the call is cured by its time, that instant i
 """
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
-from accounts.words import tell
+from accounts.words import Said, tell
 
 UNANSWERED_AFTER: Final = timedelta(
     minutes=30
 )  # an open call that nobody acknowledged for longer is pointed out
 
 
-class Stage(StrEnum):
-    CALLED = "called"
-    ACKNOWLEDGED = "acknowledged"
-    PROMISED = "promised"
-    CURED = "cured"
-    LIQUIDATED = "liquidated"
+class Stage(Said):
+    CALLED = tell("called")
+    ACKNOWLEDGED = tell("acknowledged")
+    PROMISED = tell("promised")
+    CURED = tell("cured")
+    LIQUIDATED = tell("liquidated")
 
 
-class Promise(StrEnum):
-    RUNNING = "running"
-    KEPT = "kept"
-    BROKEN = "broken"
+class Promise(Said):
+    RUNNING = tell("running")
+    KEPT = tell("kept")
+    BROKEN = tell("broken")
 
 
 def stage(*, ended: str, is_acknowledged: bool, has_promise: bool) -> Stage:

@@ -437,7 +437,7 @@ def _facts(rows: list[Liquidation], after: GroupState) -> dict[str, object]:
 
 
 def _steps(rows: list[Liquidation]) -> str:
-    return "one step" if len(rows) == 1 else tell("{count} steps", count=len(rows))
+    return tell("one step") if len(rows) == 1 else tell("{count} steps", count=len(rows))
 
 
 def _ltv(state: GroupState) -> str:
@@ -445,7 +445,7 @@ def _ltv(state: GroupState) -> str:
 
 
 def _told_percent(ltv: Decimal | None) -> str:
-    return "beyond measure" if ltv is None else tell("{ltv:f} %", ltv=int(ltv * 10000) / Decimal(100))
+    return tell("beyond measure") if ltv is None else tell("{ltv:f} %", ltv=int(ltv * 10000) / Decimal(100))
 
 
 @exact

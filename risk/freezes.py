@@ -409,7 +409,11 @@ def scope_of(freeze: Freeze) -> str:
         return tell("the account {account}", account=freeze.account)
     if freeze.group is not None:
         return tell("the group {group}", group=freeze.group)
-    return tell("{asset} everywhere", asset=freeze.asset_id) if freeze.asset_id else "all accounts and coins"
+    return (
+        tell("{asset} everywhere", asset=freeze.asset_id)
+        if freeze.asset_id
+        else tell("all accounts and coins")
+    )
 
 
 def _told(instant: datetime) -> str:

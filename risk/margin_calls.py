@@ -326,7 +326,7 @@ _LINE_NAMES = ("initial", "margin_call", "liquidation", "cutoff", "fee")
 def percent(worth: Worth) -> str:
     """For people: two decimals, rounded down, so that no line shows as reached before it is."""
     ltv = worth.ltv
-    return "beyond measure" if ltv is None else _percent(ltv)
+    return tell("beyond measure") if ltv is None else _percent(ltv)
 
 
 def _percent(fraction: Decimal) -> str:

@@ -139,7 +139,7 @@ def refuse_broken(promise: Promise, then: Worth) -> None:
         if promise.goal.strictly_below
         else tell("to {line} or below", line=line)
     )
-    came = "stay beyond measure" if then.ltv is None else tell("come to {ltv}", ltv=_cut(then.ltv))
+    came = tell("stay beyond measure") if then.ltv is None else tell("come to {ltv}", ltv=_cut(then.ltv))
     told = "" if promise.ltv is None else tell(" ({ltv} was shown)", ltv=_cut(promise.ltv))
     raise PromiseBroken(
         tell(

@@ -6,7 +6,8 @@
 
 No gettext is needed on the machine. A text is the first argument of `tell(...)` in Python, and `{% translate %}`,
 `{% blocktranslate %}` and `_("…")` in templates. Django doubles the per cent signs of templates' texts; translators see
-one.
+one. A text with a context (`tell(…, context="verb")`, `{% translate "…" context "verb" %}`) is kept as gettext keys it:
+the context, a \\4 and the text.
 """
 
 import ast
@@ -30,13 +31,15 @@ HEADER: Final = (
     "Project-Id-Version: Lombard\nLanguage: sv\nMIME-Version: 1.0\nContent-Type: text/plain; charset=UTF-8\n"
     "Content-Transfer-Encoding: 8bit\nPlural-Forms: nplurals=2; plural=(n != 1);\n"
 )
+BETWEEN: Final = "\4"  # stands between a context and its text, as in a .mo
 LETTERS: Final = re.compile(r"[^\W\d_]")
 NAMED: Final = re.compile(r"%\((\w+)\)s")
 TAGS: Final = re.compile(r"</?[a-z][^>]*>|&\w+;")
 
 _STRING: Final = r'"(?:[^"\\]|\\.)*"|' + r"'(?:[^'\\]|\\.)*'"
-_TRANSLATE: Final = re.compile(rf"{{%\s*trans(?:late)?\s+({_STRING})")
-_CONSTANT: Final = re.compile(rf"(?<![\w])_\(({_STRING})\)")
+_CONTEXT: Final = rf"\s+context\s+({_STRING})"
+_TRANSLATE: Final = re.compile(rf"{{%\s*trans(?:late)?\s+({_STRING})(?:{_CONTEXT})?")
+_CONSTANT: Final = re.compile(rf"(?<![\w])_\(({_STRING})()\)")
 _BLOCK: Final = re.compile(
     r"{%\s*blocktrans(?:late)?\b(.*?)%}(.*?)(?:{%\s*plural\s*%}(.*?))?{%\s*endblocktrans(?:late)?\s*%}", re.S
 )
@@ -56,6 +59,14 @@ class Text:
     @property
     def is_of_template(self) -> bool:
         return any(place.endswith((".html", ".txt")) for place in self.where)
+
+    @property
+    def context(self) -> str:
+        return self.english.rpartition(BETWEEN)[0]
+
+    @property
+    def words(self) -> str:
+        return self.english.rpartition(BETWEEN)[2]
 
     @property
     def forms(self) -> int:
@@ -96,7 +107,7 @@ def of_python(source: str) -> Iterator[tuple[str, str]]:
         if isinstance(node, ast.Call) and node.args and _called(node) in MARKS:
             first = node.args[0]
             if isinstance(first, ast.Constant) and isinstance(first.value, str) and _says(first.value, node):
-                yield first.value, ""
+                yield _keyed(_context(node), first.value), ""
 
 
 def _called(node: ast.Call) -> str:
@@ -105,19 +116,31 @@ def _called(node: ast.Call) -> str:
 
 def _says(template: str, node: ast.Call) -> bool:
     """Not only facts and signs: there is something to translate."""
-    if not node.keywords:
+    if not [keyword for keyword in node.keywords if keyword.arg != "context"]:
         return bool(LETTERS.search(template))
     return any(LETTERS.search(text) for text, *_ in Formatter().parse(template) if text)
+
+
+def _context(node: ast.Call) -> str:
+    named = (word.value for word in node.keywords if word.arg == "context")
+    return next((str(value.value) for value in named if isinstance(value, ast.Constant)), "")
+
+
+def _keyed(context: str, text: str) -> str:
+    return f"{context}{BETWEEN}{text}" if context else text
 
 
 def of_template(source: str) -> Iterator[tuple[str, str]]:
     source = _HIDDEN.sub("", source)
     for pattern in (_TRANSLATE, _CONSTANT):
         for match in pattern.finditer(source):
-            yield ast.literal_eval(match[1]).replace("%", "%%"), ""
+            context = ast.literal_eval(match[2]) if match[2] else ""
+            yield _keyed(context, ast.literal_eval(match[1]).replace("%", "%%")), ""
     for options, one, many in _BLOCK.findall(source):
         is_trimmed = "trimmed" in options.split()
-        yield _block(one, is_trimmed), _block(many, is_trimmed)
+        named = re.search(_CONTEXT, f" {options}")
+        context = ast.literal_eval(named[1]) if named else ""
+        yield _keyed(context, _block(one, is_trimmed)), _block(many, is_trimmed)
 
 
 def _block(text: str, is_trimmed: bool) -> str:
@@ -140,7 +163,8 @@ def read(path: Path = PO) -> dict[str, Text]:
         words = {name: json.loads(value) for name, value in parts.items()}
         swedish = tuple(words[name] for name in ("msgstr", "msgstr[0]", "msgstr[1]") if name in words)
         where = set(re.findall(r"^#: (.*)$", entry, re.M))
-        found[words["msgid"]] = Text(words["msgid"], words.get("msgid_plural", ""), where, swedish)
+        english = _keyed(words.get("msgctxt", ""), words["msgid"])
+        found[english] = Text(english, words.get("msgid_plural", ""), where, swedish)
     return found
 
 
@@ -151,7 +175,9 @@ def written(texts: dict[str, Text]) -> str:
     for text in sorted(texts.values(), key=lambda one: (min(one.where), one.english)):
         lines = [f"#: {place}" for place in sorted(text.where)]
         lines.append("#, python-format" if NAMED.search(text.english) else "#, python-brace-format")
-        lines.append(_line("msgid", text.english))
+        if text.context:
+            lines.append(_line("msgctxt", text.context))
+        lines.append(_line("msgid", text.words))
         forms = text.swedish or ("",) * text.forms
         if text.plural:
             lines.append(_line("msgid_plural", text.plural))
@@ -208,7 +234,7 @@ def faults(text: Text) -> list[str]:
     if not text.is_translated:
         return ["not translated"]
     found = []
-    pairs = zip((text.english, text.plural or text.english), text.swedish, strict=False)
+    pairs = zip((text.words, text.plural or text.words), text.swedish, strict=False)
     for english, swedish in pairs:
         if _facts(english) != _facts(swedish):
             found.append(f"facts differ: {_facts(english)} and {_facts(swedish)}")

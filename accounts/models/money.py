@@ -124,6 +124,30 @@ class LedgerAccount(models.Model):
         return net if self.normal == self.Normal.CREDIT else -net
 
 
+KINDS = {
+    "accrual": tell("accrual"),
+    "borrow": tell("borrow"),
+    "collected": tell("collected"),
+    "correction": tell("correction"),
+    "cost_of_funds": tell("cost of funds"),
+    "deposit": tell("deposit"),
+    "funding": tell("funding"),
+    "insurance": tell("insurance"),
+    "liquidation": tell("liquidation"),
+    "minimum": tell("minimum", context="entry"),
+    "renewal": tell("renewal"),
+    "repayment": tell("repayment"),
+    "reversal": tell("reversal"),
+    "seizure": tell("seizure"),
+    "trade": tell("trade"),
+    "transfer": tell("transfer"),
+    "withdrawal": tell("withdrawal"),
+    "workout_release": tell("release of coins taken over"),
+    "write_off": tell("write-off"),
+}
+"""Kinds of journal entries in words; programs and files get the kind itself."""
+
+
 class JournalEntry(models.Model):
     """One event in the books. Append-only, and sealed: transfers join it only in its own transaction."""
 
@@ -135,6 +159,10 @@ class JournalEntry(models.Model):
 
     def __str__(self) -> str:
         return self.reference
+
+    @property
+    def kind_words(self) -> str:
+        return KINDS.get(self.kind, self.kind)
 
 
 class Transfer(models.Model):

@@ -247,6 +247,9 @@ class Approval(models.Model):
     payload_hash = models.CharField(max_length=64)
     title = models.CharField(max_length=200)
     preview = models.JSONField(default=dict)  # what the proposer was shown it would do
+    memory = models.JSONField(
+        null=True
+    )  # what title and preview were made of, to say them in another language
     reason = models.TextField(max_length=2000)
     customer = models.ForeignKey(Customer, models.PROTECT, null=True, related_name="approvals")
     proposed_by = models.ForeignKey(User, models.PROTECT, related_name="proposals")
@@ -277,6 +280,23 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"A-{self.pk:04d}"
+
+    @classmethod
+    def from_db(cls, *row_of: Any, **how: Any) -> Self:
+        """Title and preview are words again, where it is remembered what they were made of."""
+        row = super().from_db(*row_of, **how)
+        found = row.__dict__
+        memory = found.get("memory") or {}
+        if "title" in memory and "title" in found:
+            row.title = recalled(row.title, memory["title"])
+        if "preview" in memory and "preview" in found:
+            told = {
+                name: recalled(row.preview[name], one)
+                for name, one in memory["preview"].items()
+                if isinstance(row.preview.get(name), str)
+            }
+            row.preview = row.preview | told
+        return row
 
 
 class Export(models.Model):

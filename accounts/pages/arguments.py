@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
+from accounts.pages.argument_words import CHOICES, CHOSEN, LABELS
 from accounts.templatetags import figures
 from accounts.words import capital, joined, tell
 
@@ -42,8 +43,7 @@ def facts_of(arguments: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def label_of(name: str) -> str:
-    words = name.replace("_", " ")
-    return capital(words)
+    return LABELS.get(name) or tell(capital(name.replace("_", " ")))
 
 
 def text_of(name: str, value: Any) -> str:
@@ -63,9 +63,9 @@ def text_of(name: str, value: Any) -> str:
     if isinstance(value, datetime):
         return tell("{value:%Y-%m-%d %H:%M} UTC", value=value)
     if isinstance(value, Enum):
-        return str(value.value).replace("_", " ")
+        return CHOICES.get(value.value) or str(value.value).replace("_", " ")
     if is_dataclass(value) and not isinstance(value, type):
         return joined(" ", (text_of(part.name, getattr(value, part.name)) for part in fields(value)))
     if isinstance(value, (list, tuple, set, frozenset)):
         return joined(", ", (text_of(name, one) for one in value))
-    return str(value)
+    return CHOICES.get(value, value) if isinstance(value, str) and name in CHOSEN else str(value)

@@ -21,13 +21,48 @@ from accounts.templatetags import figures
 from accounts.words import tell
 
 KINDS = {
+    "application_expired": tell("Application expired"),
+    "application_rejected": tell("Application rejected"),
+    "auto_cure": tell("Auto cure"),
+    "balance_confirmation": tell("Balance confirmation"),
+    "called": tell("Called"),
+    "client_terms": tell("Client terms"),
+    "delay": tell("Delay"),
+    "delay_ended": tell("Delay ended"),
+    "delay_left": tell("Delay left"),
+    "early_warning": tell("Early warning"),
+    "enquiry_answered": tell("Enquiry answered"),
+    "firm_proposal": tell("Firm proposal"),
+    "freeze": tell("Freeze"),
+    "liquidation": tell("Liquidation"),
+    "liquidation_paced": tell("Liquidation paced"),
+    "liquidation_paused": tell("Liquidation paused"),
+    "loan_called": tell("Loan called"),
+    "loan_converted": tell("Loan converted"),
+    "loan_due": tell("Loan due"),
+    "loan_overdue": tell("Loan overdue"),
+    "loan_paid_out": tell("Loan paid out"),
+    "loan_renewed": tell("Loan renewed"),
+    "loan_repaid": tell("Loan repaid"),
+    "margin_call": tell("Margin call"),
+    "offer_accepted": tell("Offer accepted"),
+    "offer_made": tell("Offer made"),
+    "ratios_change": tell("Ratios change"),
+    "repayment": tell("Repayment"),
+    "statement": tell("Statement"),
+    "converted": tell("Converted"),
+    "countered": tell("Countered"),
+    "corrected": tell("Corrected"),
+    "overdue": tell("Overdue"),
+    "promised": tell("Promised"),
+    "renewed": tell("Renewed"),
     "call_ended": tell("Margin call over"),
     "call_message": tell("Message from your manager"),
     "grace": tell("Time after an outage"),
     "soft_step": tell("De-leveraging"),
     "test": tell("Test message"),
 }
-"""Names of kinds that their own words do not say well."""
+"""Names of kinds; one that is not here is said as it is spelled."""
 
 NAMES = {
     Delivery.Channel.EMAIL.value: tell("E-mail"),
@@ -137,7 +172,12 @@ def channels_of(notice: Notice, *, for_house: bool) -> list[Channel]:
     """The inbox and every outside channel. What a provider said about its own trouble is for the house only."""
     read = format_html("read {}", figures.when(notice.read_at)) if notice.read_at else tell("not opened yet")
     rows = [
-        Channel(tell("Inbox"), "there" if notice.dropped_at is None else tell("called back"), notice.at, read)
+        Channel(
+            tell("Inbox"),
+            tell("there") if notice.dropped_at is None else tell("called back", context="notice"),
+            notice.at,
+            read,
+        )
     ]
     prefetch_related_objects([notice], "deliveries__contact")  # does nothing where a list did it for all
     found = sorted(notice.deliveries.all(), key=lambda row: (row.due_at, row.channel, row.pk))
@@ -150,10 +190,14 @@ def _channel(delivery: Delivery, *, for_house: bool) -> Channel:
     if contact is not None and contact.after_minutes:
         until = tell("until it is due, unless somebody acknowledges it before")
     words = {
-        status.PENDING: ("waits", delivery.due_at, until),
+        status.PENDING: (tell("waits"), delivery.due_at, until),
         status.SENDING: (tell("on its way"), None, tell("no answer was noted; it is never sent twice")),
-        status.SENT: ("sent", delivery.sent_at, delivery.answer),
-        status.DROPPED: (tell("called back"), None, delivery.error or tell("something later overtook it")),
+        status.SENT: (tell("sent"), delivery.sent_at, delivery.answer),
+        status.DROPPED: (
+            tell("called back", context="notice"),
+            None,
+            delivery.error or tell("something later overtook it"),
+        ),
     }
     name = (
         NAMES[delivery.channel]

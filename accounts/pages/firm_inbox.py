@@ -188,7 +188,7 @@ def _page(
     context = {
         "approval": approval,
         "at": at,
-        "facts": list(approval.preview.items()),
+        "facts": [(tell(name), str(value)) for name, value in approval.preview.items()],
         "exact": exact,
         "now": now,
         "unreadable": unreadable,

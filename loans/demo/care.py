@@ -11,6 +11,7 @@ from typing import Final
 from accounts import approvals, contacts, firms
 from accounts.commands import Actor
 from accounts.models import LedgerAccount, NoticeContact
+from accounts.words import tell
 from loans import client_file, cure_rules
 from loans.demo import cast
 from loans.demo.cast import MAIN
@@ -83,8 +84,8 @@ def _send_withdrawal(desk: Desk, at: datetime) -> None:
             "wallet": LedgerAccount.Kind.SPOT.value,
             "address": ADDRESS,
         },
-        title=f"Withdraw {WITHDRAWN:,} USDT from {who.accounts[MASTER]}",
-        preview={"To": ADDRESS, "For": "the auditors' invoice"},
+        title=tell("Withdraw {amount:,} USDT from {account}", amount=WITHDRAWN, account=who.accounts[MASTER]),
+        preview={"To": ADDRESS},
         reason="The auditors' invoice is due this week.",
         actor=Actor.user(who.colleagues["treasurer"]),
         at=at,

@@ -10,6 +10,7 @@ from django.contrib.auth.hashers import make_password
 from accounts import approvals, people, preferences, screenings
 from accounts.commands import Actor, acting
 from accounts.models import Account, Customer, Screening, User
+from accounts.words import tell
 from loans.demo import cast, opening
 from loans.demo.cast import Borrower
 from loans.demo.stories import NEGOTIATED
@@ -136,7 +137,7 @@ def _look_after(
         release(
             command="risk.publish_limits",
             arguments=limits,
-            title=f"LTV lines of {customer}",
+            title=tell("LTV lines of {customer}", customer=customer),
             reason="Negotiated: a later margin call, for collateral in BTC alone",
             customer=customer,
             maker=acting_manager,

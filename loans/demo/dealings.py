@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from accounts import approvals
+from accounts.words import tell
 from loans import clients, enquiries
 from loans.demo import company, opening
 from loans.demo.company import JOB, Resident
@@ -105,14 +106,14 @@ def _give_own_terms(desk: Desk, at: datetime) -> None:
         "effective_at": from_until["starts_at"],
         "ends_at": from_until["ends_at"],
     }
-    for command, arguments, what in (
-        (clients.COMMAND, terms, "Own terms"),
-        ("risk.publish_handling", handling, "Handling"),
+    for command, arguments, title in (
+        (clients.COMMAND, terms, tell("Own terms of {customer}", customer=who.customer)),
+        ("risk.publish_handling", handling, tell("Handling of {customer}", customer=who.customer)),
     ):
         company.release(
             command=command,
             arguments=arguments,
-            title=f"{what} of {who.customer}",
+            title=title,
             reason="Agreed at the yearly meeting",
             customer=who.customer,
             maker=who.decider,
@@ -184,7 +185,7 @@ def _propose_lower_ratios(desk: Desk, at: datetime) -> None:
     approvals.propose(
         command="risk.publish_ratios",
         arguments=arguments,
-        title="Ratios of BTC",
+        title=tell("Ratios of {given}", given="BTC"),
         preview=preview.of("risk.publish_ratios", arguments, at=at),
         reason="The venues' order books for BTC have become thinner since the slide began.",
         actor=desk.actor("risk"),

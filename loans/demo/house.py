@@ -10,6 +10,8 @@ from typing import Final
 
 from accounts import closing, keys
 from accounts.models import ApiKey
+from accounts.templatetags import figures
+from accounts.words import tell
 from loans import authority, confirmations, statements, supply
 from loans.demo import company
 from loans.demo.cast import MAIN
@@ -67,12 +69,12 @@ def _give_authority(desk: Desk, at: datetime) -> None:
             "max_ltv": ALONE_LTV,
             "reason": why,
         },
-        title=f"Authority of {manager.name}",
+        title=tell("Authority of {manager}", manager=manager.name),
         reason=why,
         maker=desk.actor("risk"),
         checker=desk.actor("risk2"),
         at=at,
-        shown={"Manager": manager.name, "Until now": "no limits of their own"},
+        shown={"Manager": manager.name, "Until now": tell("no limits of their own")},
     )
 
 
@@ -95,7 +97,7 @@ def _fund(desk: Desk, at: datetime, *, lender: str, amount: int, rate: str, days
             "annual_rate": Decimal(rate),
             "matures_at": desk.midnight_after(days),
         },
-        title=f"Fund {amount:,} USDT from {lender}",
+        title=tell("Fund {amount} from {whose}", amount=figures.plain(Decimal(amount), "USDT"), whose=lender),
         reason="Asked for more than our own capital lends.",
         maker=desk.actor("finance"),
         checker=desk.actor("admin"),
@@ -123,7 +125,7 @@ def _offer(desk: Desk, at: datetime, *, asset: str, amount: int, rate: str, days
             "amount": Decimal(amount),
             "minimum": Decimal(50_000),
         },
-        title=f"Offer {amount:,} {asset} for {days} days",
+        title=tell("Offer {amount:,} {asset} for {days} days", amount=amount, asset=asset, days=days),
         reason="The pool holds more than the flexible loans ask for.",
         maker=desk.actor("finance"),
         checker=desk.actor("risk"),
@@ -170,7 +172,12 @@ def _correct(desk: Desk, at: datetime) -> None:
     company.release(
         command="corrections.reverse",
         arguments={"entry_id": entry.pk},
-        title=f"Reverse J-{entry.pk}: {entry.kind}, {entry.reference}",
+        title=tell(
+            "Reverse J-{row}: {kind}, {reference}",
+            row=entry.pk,
+            kind=entry.kind_words,
+            reference=entry.reference,
+        ),
         reason="The custodian reported this deposit two times; it arrived once.",
         maker=desk.actor("finance"),
         checker=desk.actor("admin"),
@@ -197,12 +204,12 @@ def _close(desk: Desk, at: datetime) -> None:
     company.release(
         command="books.close",
         arguments={"through": through},
-        title=f"Close the books through {through - timedelta(days=1):%-d %B %Y}",
+        title=tell("Close the books through {through:%-d %B %Y}", through=through - timedelta(days=1)),
         reason="Every charge is booked, and the statements are out.",
         maker=desk.actor("finance"),
         checker=desk.actor("admin"),
         at=at,
-        shown={"Closed so far": "nothing"},
+        shown={"Closed so far": tell("nothing")},
     )
 
 

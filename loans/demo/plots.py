@@ -12,6 +12,7 @@ from accounts.catalogue import DemoParameters
 from accounts.commands import Actor
 from accounts.models import Account, Approval
 from accounts.money import ONE, ZERO, exact, round_up
+from accounts.words import tell
 from loans.demo import opening
 from loans.demo.company import Resident
 from loans.demo.parts import (
@@ -193,7 +194,7 @@ class _Plot:
         proposal = approvals.run_or_propose(
             command="vip.approve",
             arguments=arguments,
-            title=f"Approve {request} of {request.customer.name}",
+            title=tell("Approve {request} of {customer}", request=request, customer=request.customer.name),
             preview={"request": str(request), "sheet": sheet, "worth_usd": f"{worth:.2f}"},
             reason="Known client, good cover",
             actor=self.who.decider,

@@ -16,7 +16,7 @@ from loans.models import Loan, LoanEvent
 from risk.interest import DAYS_PER_YEAR
 from risk.models import Debt, DebtEntry, GroupCoin
 
-REPAID, REPAYING, FAILED = "Repaid", "Repaying", "Failed"  # R-GEN-92
+REPAID, REPAYING, FAILED = tell("Repaid"), tell("Repaying"), tell("Failed")  # R-GEN-92
 CHARGES: Final = (DebtEntry.Kind.CHARGE, DebtEntry.Kind.MINIMUM)
 PAYING: Final = (DebtEntry.Kind.REPAYMENT, DebtEntry.Kind.LIQUIDATION, DebtEntry.Kind.INSURANCE)
 WAYS: Final = {
@@ -70,7 +70,7 @@ class InterestRow:
     def formula(self) -> str:
         """How the figure comes about, as a person would write it down."""
         if self.basis is None or self.annual_rate is None:
-            return "one day at least"
+            return tell("one day at least")
         day = tell(
             "{basis} x {annual_rate} / {days_per_year}",
             basis=_plain(self.basis),

@@ -283,7 +283,7 @@ def _moved(row: Transfer, *, side: str, type_: Income, spans: Mapping[int, list[
         account=wallet.account_id,
         liquidation=_liquidation_of(row.entry.reference),
         entry_id=row.entry_id,
-        note=row.entry.kind,
+        note=row.entry.kind_words,
         order=row.pk,
     )
 

@@ -193,7 +193,7 @@ class Enquiry(models.Model):
     class Status(models.TextChoices):
         OPEN = "open", tell("waiting for a manager")
         ANSWERED = "answered", tell("Answered")
-        CLOSED = "closed", tell("Closed")
+        CLOSED = "closed", tell("Closed", context="state")
 
     customer = models.ForeignKey(Customer, models.PROTECT, related_name="enquiries")
     asked_by = models.ForeignKey(User, models.PROTECT, related_name="enquiries")

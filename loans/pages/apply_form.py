@@ -22,7 +22,7 @@ from risk.models import CollateralGroup, LoanLimit, ProductCode
 
 AGREEMENT: Final = "agreed"
 OPEN: Final = "open"
-TERMS: Final = [("30", tell("30 days")), ("60", tell("60 days")), (OPEN, tell("Open"))]
+TERMS: Final = [("30", tell("30 days")), ("60", tell("60 days")), (OPEN, tell("Open", context="term"))]
 MANY: Final = ("accounts", "coins")
 MOST_FALLS: Final = 4  # coins with a price of their own in the what-if
 FALL: Final = "fall_"

@@ -142,10 +142,10 @@ def _removal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
     group = CollateralGroup.objects.select_related("receiver", "customer").get(pk=asked["group_id"])
     change = pledges.preview_remove(group=group, uid=asked["uid"], at=at)
     return {
-        "Loan group": group.name,
-        "Possible": tell("no: {reason}", reason=change.reason) if change.reason else "yes",
-        "LTV before": figures.ltv(change.ltv_before),
-        "LTV after": figures.ltv(change.ltv_after),
+        tell("Loan group"): group.name,
+        tell("Possible"): tell("no: {reason}", reason=change.reason) if change.reason else tell("yes"),
+        tell("LTV before"): figures.ltv(change.ltv_before),
+        tell("LTV after"): figures.ltv(change.ltv_after),
     }
 
 

@@ -177,7 +177,12 @@ def _shown(row: BalanceConfirmation) -> dict[str, list[dict[str, Any]]]:
     owed = ("principal", "interest", "late_fee", "total")
     return {
         "wallets": [
-            one | {"balance": Decimal(one["balance"]), "label": labels.get(one["account"], "")}
+            one
+            | {
+                "balance": Decimal(one["balance"]),
+                "label": labels.get(one["account"], ""),
+                "wallet_words": LedgerAccount.Kind(one["wallet"]).label,
+            }
             for one in body["wallets"]
         ],
         "debts": [one | {part: Decimal(one[part]) for part in owed} for one in body["debts"]],

@@ -105,8 +105,8 @@ def _proposed(request: HttpRequest, form: AuthorityForm, at: datetime) -> bool:
             arguments=arguments,
             title=tell("Authority of {manager}", manager=manager.name),
             preview={
-                "Manager": manager.name,
-                "Until now": authority.in_words(before) if before else NONE,
+                tell("Manager"): manager.name,
+                tell("Until now"): authority.in_words(before) if before else NONE,
             },
             reason=form.cleaned_data["reason"],
             actor=actor_of(request),

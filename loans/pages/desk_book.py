@@ -177,7 +177,7 @@ def _transfers_of(account: LedgerAccount) -> Table:
         name=f"account-{account.code}",
         columns=(
             Column("entry", tell("Entry"), text=lambda row: f"J-{row.entry_id}"),
-            Column("what", tell("What"), text=lambda row: row.entry.kind, sort=("entry__kind",)),
+            Column("what", tell("What"), text=lambda row: row.entry.kind_words, sort=("entry__kind",)),
             Column("reference", tell("Reference"), text=lambda row: row.entry.reference, on_page=False),
             Column("other", tell("Other side"), text=lambda row: _other(row, account).code),
             Column(

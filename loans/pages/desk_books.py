@@ -151,7 +151,7 @@ def period(request: HttpRequest, year: int, month: int) -> HttpResponse:
 def close(request: HttpRequest, year: int, month: int) -> HttpResponse:
     """Propose to close the month; another person releases it."""
     if user_of(request).role not in closing.FINANCE:
-        raise PermissionDenied("Finance closes the books.")
+        raise PermissionDenied(tell("Finance closes the books."))
     through, form = _ending(year, month), ReasonForm(request.POST)
     if form.is_valid():
         try:
@@ -267,9 +267,11 @@ def _preview(through: datetime) -> dict[str, str]:
     if last is not None:
         booked = booked.filter(at__gt=last)
     return {
-        "Closes through": tell("{through}, 24:00 UTC", through=_last_day(through)),
-        "Closed so far": "nothing" if last is None else tell("through {last}", last=_last_day(last)),
-        "Entries in it": str(booked.count()),
+        tell("Closes through"): tell("{through}, 24:00 UTC", through=_last_day(through)),
+        tell("Closed so far"): tell("nothing")
+        if last is None
+        else tell("through {last}", last=_last_day(last)),
+        tell("Entries in it"): str(booked.count()),
     }
 
 

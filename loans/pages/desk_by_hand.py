@@ -67,7 +67,7 @@ class ReleaseForm(forms.Form):
 def by_hand(request: HttpRequest, group_id: int) -> HttpResponse:
     rule = registered[BY_HAND].four_eyes
     if rule is None or user_of(request).role not in rule.makers:
-        raise PermissionDenied("Risk officers propose a sale by hand.")
+        raise PermissionDenied(tell("Risk officers propose a sale by hand."))
     at = timezone.now()
     rows = CollateralGroup.objects.open().select_related("customer", "receiver")
     group = get_object_or_404(rows, pk=group_id)
@@ -127,13 +127,13 @@ def _preview(ahead: Outlook) -> dict[str, str]:
     return {
         "LTV before": figures.ltv(ahead.ltv),
         "LTV after": figures.ltv(ahead.ltv_after),
-        "Would be sold": joined(
+        tell("Would be sold"): joined(
             ", ", (tell("{amount:f} {coin}", amount=amount, coin=coin) for coin, amount in ahead.sold.items())
         )
         or "nothing",
-        "Worth": tell("{sold_usd:,.2f} USD", sold_usd=ahead.sold_usd),
-        "Repays": tell("{repaid_usd:,.2f} USD", repaid_usd=ahead.repaid_usd),
-        "Fee": tell("{fee_usd:,.2f} USD", fee_usd=ahead.fee_usd),
+        tell("Worth"): tell("{sold_usd:,.2f} USD", sold_usd=ahead.sold_usd),
+        tell("Repays"): tell("{repaid_usd:,.2f} USD", repaid_usd=ahead.repaid_usd),
+        tell("Fee"): tell("{fee_usd:,.2f} USD", fee_usd=ahead.fee_usd),
     }
 
 
@@ -155,7 +155,7 @@ def taken_over(request: HttpRequest) -> HttpResponse:
     field.queryset = Asset.objects.filter(pk__in=[asset.pk for asset in held]).order_by("pk")
     if request.method == "POST":
         if not may_release:
-            raise PermissionDenied("Finance releases what was taken over.")
+            raise PermissionDenied(tell("Finance releases what was taken over."))
         said = _release(request, form)
         if said:
             messages.success(request, said)

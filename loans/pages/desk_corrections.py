@@ -26,7 +26,7 @@ from risk.models import DebtEntry
 def reverse(request: HttpRequest, entry_id: int) -> HttpResponse:
     """Finance proposes; another person releases it on the proposal's page."""
     if user_of(request).role not in insurance.FINANCE:
-        raise PermissionDenied("Finance corrects the books.")
+        raise PermissionDenied(tell("Finance corrects the books."))
     row, at = get_object_or_404(JournalEntry, pk=entry_id), timezone.now()
     form = ReasonForm(request.POST or None)
     if form.is_valid():
@@ -35,7 +35,10 @@ def reverse(request: HttpRequest, entry_id: int) -> HttpResponse:
                 command="corrections.reverse",
                 arguments={"entry_id": row.pk},
                 title=tell(
-                    "Reverse J-{row}: {kind}, {reference}", row=row.pk, kind=row.kind, reference=row.reference
+                    "Reverse J-{row}: {kind}, {reference}",
+                    row=row.pk,
+                    kind=row.kind_words,
+                    reference=row.reference,
                 ),
                 preview=dict(_effects(row)),
                 reason=form.cleaned_data["reason"],

@@ -206,7 +206,7 @@ def rung(request: HttpRequest, symbol: str, bucket: str) -> HttpResponse:
 
 def _refuse_strangers(changes: bool) -> None:
     if not changes:
-        raise PermissionDenied("Finance funds the pools and draws from them.")
+        raise PermissionDenied(tell("Finance funds the pools and draws from them."))
 
 
 def _waiting() -> list[Approval]:
@@ -229,7 +229,7 @@ def _funded(request: HttpRequest, form: FundForm, at: datetime) -> bool:
         "matures_at": None if matures_at is None else matures_at.astimezone(UTC),
     }
     whose = lender or tell("own capital")
-    preview = {"Free now": figures.plain(pools.pool_of(asset).free, asset), "From": whose}
+    preview = {tell("Free now"): figures.plain(pools.pool_of(asset).free, asset), tell("From"): whose}
     title = tell("Fund {amount} from {whose}", amount=figures.plain(amount, asset), whose=whose)
     return _proposed(request, form, "funding.fund", arguments, title=title, preview=preview, at=at)
 
@@ -242,17 +242,17 @@ def _moved(request: HttpRequest, row: Tranche, form: MoveForm, at: datetime) -> 
         if amount is None:
             return False
     [left] = pools.funded([row], at=at)
-    said = "all" if amount is None else figures.plain(amount, asset)
+    said = tell("all") if amount is None else figures.plain(amount, asset)
     title = (
         tell("Give back {said} of {row}", said=said, row=row)
         if way == "draw"
         else tell("Pay {said} of the cost of {row}", said=said, row=row)
     )
     preview = {
-        "Lender": row.lender or tell("own capital"),
-        "Left of it now": figures.plain(left.principal, asset),
-        "Cost owed now": figures.plain(left.cost, asset),
-        "Free in the pool now": figures.plain(pools.pool_of(asset).free, asset),
+        tell("Lender"): row.lender or tell("own capital"),
+        tell("Left of it now"): figures.plain(left.principal, asset),
+        tell("Cost owed now"): figures.plain(left.cost, asset),
+        tell("Free in the pool now"): figures.plain(pools.pool_of(asset).free, asset),
     }
     arguments = {"tranche_id": row.pk, "amount": amount}
     return _proposed(request, form, f"funding.{way}", arguments, title=title, preview=preview, at=at)

@@ -52,7 +52,7 @@ def fund(request: HttpRequest) -> HttpResponse:
     form = FundForm(request.POST or None)
     if request.method == "POST":
         if not changes:
-            raise PermissionDenied("Finance changes the fund.")
+            raise PermissionDenied(tell("Finance changes the fund."))
         said = _change(request, form, timezone.now())
         if said:
             messages.success(request, said)
@@ -94,7 +94,10 @@ def _change(request: HttpRequest, form: FundForm, at: datetime) -> str:
                 which=tell("Set aside") if way == "fund" else tell("Draw back"),
                 shown=shown,
             ),
-            preview={"Fund now": figures.plain(now, asset), "Fund after": figures.plain(after, asset)},
+            preview={
+                tell("Fund now"): figures.plain(now, asset),
+                tell("Fund after"): figures.plain(after, asset),
+            },
             reason=form.cleaned_data["reason"],
             actor=actor_of(request),
             at=at,

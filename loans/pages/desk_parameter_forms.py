@@ -26,7 +26,7 @@ LINE_LABELS = {
     "initial": tell("Initial (%)"),
     "margin_call": tell("Margin call (%)"),
     "liquidation": tell("Liquidation (%)"),
-    "cutoff": "Cut-off (%)",
+    "cutoff": tell("Cut-off (%)"),
     "fee": tell("Liquidation fee (%)"),
 }
 

@@ -122,7 +122,7 @@ def subjects_of(customer: Customer, *, at: datetime) -> list[Subject]:
     published_lines = parameters.lines_for(product=ProductCode.VIP, customer=None, assets=[], at=at)
     [published_handling] = parameters.handling_by_customer([0], product=ProductCode.VIP, at=at).values()
     published_terms = {
-        SPREAD: "none",
+        SPREAD: tell("none"),
         HOURS: tell("{overdue_hours} h", overdue_hours=product.overdue_hours),
         EXPOSURE: tell("no limit of its own"),
         MAXIMUM: tell("by coin and VIP level"),

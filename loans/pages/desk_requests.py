@@ -308,21 +308,25 @@ def _pool(sheet: TermSheet) -> str:
 
 CHECKS: list[tuple[str, frozenset[str], Callable[[TermSheet], str]]] = [
     (tell("LTV afterwards"), frozenset({"ltv_too_high", "no_coins", "not_collateral"}), _ltv),
-    (tell("Lines as accepted"), frozenset({"lines_changed"}), lambda _: "unchanged"),
+    (tell("Lines as accepted"), frozenset({"lines_changed"}), lambda _: tell("unchanged")),
     (tell("Prices fresh"), frozenset({"stale_price"}), _fresh),
     (
         tell("Amounts within limits"),
         limits.CODES | {"no_rate", "too_many_coins"},
-        lambda _: "yes",
+        lambda _: tell("yes"),
     ),
     (tell("Pool"), frozenset({"pool_empty"}), _pool),
     (
         tell("May borrow"),
         frozenset({"vip_only", "residual_debt", "not_a_member", "master_only", "frozen"}),
-        lambda _: "yes",
+        lambda _: tell("yes"),
     ),
     (tell("Agreement"), frozenset({"agreement_needed", "never_agreed"}), lambda sheet: _agreement(sheet)),
-    (tell("Identity and sanctions"), frozenset({"not_screened", "screening_refused"}), lambda _: "clear"),
+    (
+        tell("Identity and sanctions"),
+        frozenset({"not_screened", "screening_refused"}),
+        lambda _: tell("clear"),
+    ),
 ]
 """Which problems belong to which check, and what is said when there are none."""
 

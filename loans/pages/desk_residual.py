@@ -160,7 +160,7 @@ def act(request: HttpRequest, debt_id: int, action: str) -> HttpResponse:
         return redirect("loans:residual", debt_id=debt.pk)
     if not what.may(user_of(request)):
         raise PermissionDenied(
-            "Finance does this, or the client's own manager where no money of the desk is used."
+            tell("Finance does this, or the client's own manager where no money of the desk is used.")
         )
     form = what.form(request.POST)
     if form.is_valid():
@@ -268,7 +268,7 @@ def _settle(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime) ->
         arguments={"debt_id": debt.pk, "amount": amount},
         title=tell("Settle {shown} of {debt} from the insurance fund", shown=shown, debt=debt),
         preview=_preview(debt, left=debt.booked - amount)
-        | {"Fund after": figures.plain(fund - amount, debt.asset)},
+        | {tell("Fund after"): figures.plain(fund - amount, debt.asset)},
         done=tell("The fund settled {shown}.", shown=shown),
         at=at,
     )
@@ -283,7 +283,7 @@ def _write_off(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime)
         command="residual.write_off",
         arguments={"debt_id": debt.pk},
         title=tell("Write off {debt}: {shown}", debt=debt, shown=shown),
-        preview=_preview(debt, left=ZERO) | {"Loss": shown},
+        preview=_preview(debt, left=ZERO) | {tell("Loss"): shown},
         done=tell("{shown} was written off.", shown=shown),
         at=at,
     )
@@ -291,9 +291,9 @@ def _write_off(request: HttpRequest, debt: Debt, form: forms.Form, at: datetime)
 
 def _preview(debt: Debt, *, left: Decimal) -> dict[str, str]:
     return {
-        "Client": debt.customer.name,
-        "Owed now": figures.plain(debt.booked, debt.asset),
-        "Owed after": figures.plain(left, debt.asset),
+        tell("Client"): debt.customer.name,
+        tell("Owed now"): figures.plain(debt.booked, debt.asset),
+        tell("Owed after"): figures.plain(left, debt.asset),
     }
 
 

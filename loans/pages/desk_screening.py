@@ -56,7 +56,7 @@ def screening(request: HttpRequest, client_id: int) -> HttpResponse:
     form = ScreeningForm(request.POST or None)
     if request.method == "POST":
         if not records:
-            raise PermissionDenied("Operations, a risk officer or an administrator records it.")
+            raise PermissionDenied(tell("Operations, a risk officer or an administrator records it."))
         if form.is_valid() and _recorded(request, customer, form, at):
             messages.success(request, tell("The check is recorded."))
             return redirect("loans:desk_screening", customer.pk)

@@ -161,7 +161,7 @@ def order(request: HttpRequest, supply_id: int) -> HttpResponse:
 
 def _refuse_strangers(changes: bool) -> None:
     if not changes:
-        raise PermissionDenied("Finance enters and closes supply orders.")
+        raise PermissionDenied(tell("Finance enters and closes supply orders."))
 
 
 def _entered(request: HttpRequest, form: EnterForm, at: datetime) -> bool:
@@ -188,9 +188,9 @@ def _entered(request: HttpRequest, form: EnterForm, at: datetime) -> bool:
     )
     free = supply.free([asset.pk]).get(asset.pk)
     preview = {
-        "Least of one taking": figures.plain(minimum, asset),
-        "Free in the pool now": "nothing" if free is None else figures.plain(free, asset),
-        "Who decides on each taking": tell(
+        tell("Least of one taking"): figures.plain(minimum, asset),
+        tell("Free in the pool now"): tell("nothing") if free is None else figures.plain(free, asset),
+        tell("Who decides on each taking"): tell(
             "nobody: whoever passes every check of a request is paid out at once"
         ),
     }

@@ -301,7 +301,7 @@ def _market_now(asked: second_person.Arguments, at: datetime) -> dict[str, str]:
     try:
         sheet = market.check(asked["request"], asked["takings"], at=at)
     except Refused as refusal:
-        return {"Possible": tell("no: {message}", message=refusal.message)}
+        return {tell("Possible"): tell("no: {message}", message=refusal.message)}
     return second_person.of_now(sheet, accepted=asked.get("accepted", ""))
 
 

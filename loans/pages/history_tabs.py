@@ -107,7 +107,7 @@ _TERM = Column(
     tell("Term"),
     "term_days",
     of("term_days"),
-    show=lambda row: tell("{term_days} d", term_days=row.term_days) if row.term_days else "open",
+    show=lambda row: tell("{term_days} d", term_days=row.term_days) if row.term_days else tell("open"),
 )
 _STATUS = Column(tell("Status"), tell("status"), of("public_status"), show=lambda row: row.row.status.value)
 _ORDER: Final = (
@@ -128,7 +128,7 @@ _ORDER: Final = (
         tell("Expires"),
         "expires_at_utc",
         of("expires_at"),
-        show=lambda row: figures.when(row.expires_at, "day") or "open",
+        show=lambda row: figures.when(row.expires_at, "day") or tell("open"),
     ),
     Column(
         tell("Drawn"), "loan_date_utc", of("loan_date"), show=lambda row: figures.when(row.loan_date, "day")

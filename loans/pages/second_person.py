@@ -32,11 +32,13 @@ def of_sheet(sheet: TermSheet) -> dict[str, str]:
                 rate_type=asked.rate_type,
             )
     words |= {
-        "Term": tell("{term_days} days", term_days=asked.term_days) if asked.term_days else tell("open"),
-        "Into": tell("Spot, {named}", named=named[asked.receiver_uid]),
-        "Collateral accounts": joined(", ", (str(named[uid]) for uid in asked.account_uids)),
-        "Collateral coins": joined(", ", asked.coins),
-        "Purpose": asked.purpose,
+        tell("Term"): tell("{term_days} days", term_days=asked.term_days)
+        if asked.term_days
+        else tell("open"),
+        tell("Into"): tell("Spot, {named}", named=named[asked.receiver_uid]),
+        tell("Collateral accounts"): joined(", ", (str(named[uid]) for uid in asked.account_uids)),
+        tell("Collateral coins"): joined(", ", asked.coins),
+        tell("Purpose"): asked.purpose,
     }
     return words | _ltv(sheet)
 
@@ -57,10 +59,10 @@ def of_wanted(want: Wanted, *, rate_type: str) -> dict[str, str]:
         rates
         | lines
         | {
-            "Wanted term": tell("{term_days} days", term_days=want.term_days)
+            tell("Wanted term"): tell("{term_days} days", term_days=want.term_days)
             if want.term_days
             else tell("open"),
-            "Wanted overdue period": tell("{overdue_hours} h", overdue_hours=want.overdue_hours),
+            tell("Wanted overdue period"): tell("{overdue_hours} h", overdue_hours=want.overdue_hours),
         }
     )
 
@@ -72,7 +74,7 @@ def of_offer(asked: Arguments, at: datetime) -> dict[str, str]:
     if offer is None:
         return {}
     status = (
-        tell("open")
+        tell("open", context="offer")
         if offer.status == offer.Status.OPEN and offer.expires_at > at
         else tell("no longer open")
     )
@@ -80,7 +82,7 @@ def of_offer(asked: Arguments, at: datetime) -> dict[str, str]:
         tell("You receive, {loan}", loan=loan["asset"]): figures.plain(loan["amount"], loan["asset"])
         for loan in offer.body["loans"]
     }
-    return {"Request": str(row), "The offer": status} | coins | terms_told(offer.body)
+    return {tell("Request"): str(row), tell("The offer"): status} | coins | terms_told(offer.body)
 
 
 def _request_now(asked: Arguments, at: datetime) -> dict[str, str]:
@@ -93,11 +95,11 @@ def of_now(sheet: TermSheet, *, accepted: str) -> dict[str, str]:
     possible = (
         tell("no: {problems}", problems=joined(" ", (problem.message for problem in problems)))
         if problems
-        else "yes"
+        else tell("yes")
     )
     is_same = accepted in ("", sheet.fingerprint)
-    same = "yes" if is_same else tell("no: take it back and check the terms anew")
-    return {"Possible": possible, "Terms as your colleague accepted them": same} | _ltv(sheet)
+    same = tell("yes") if is_same else tell("no: take it back and check the terms anew")
+    return {tell("Possible"): possible, tell("Terms as your colleague accepted them"): same} | _ltv(sheet)
 
 
 def _ltv(sheet: TermSheet) -> dict[str, str]:

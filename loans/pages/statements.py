@@ -49,7 +49,8 @@ class AskForm(forms.Form):
     def __init__(self, *args: Any, customer: Customer, at: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["month"].choices = [  # type: ignore[attr-defined]
-            (f"{month.first:%Y-%m}", str(month)) for month in _months(customer, at)
+            (f"{month.first:%Y-%m}", tell("{month:%B %Y}", month=month.first))
+            for month in _months(customer, at)
         ]
 
 

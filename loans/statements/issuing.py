@@ -12,6 +12,7 @@ from accounts import notices
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import Customer
+from accounts.words import joined, tell
 from loans.models import Statement
 from loans.statements import body as bodies
 from loans.statements import paper
@@ -145,21 +146,24 @@ def _missing(month: Month) -> Iterable[int]:
 
 def _tell(statement: Statement, month: Month, at: datetime) -> None:
     lines = [
-        f"Your statement of {month} is ready, with every movement, charge and sale of the month.",
+        tell(
+            "Your statement of {month:%B %Y} is ready, with every movement, charge and sale of the month.",
+            month=month.first,
+        ),
         "",
         *(
             f"L-{loan['loan'] or 0:04d}: {loan['opening']['total']} -> {loan['closing']['total']} {loan['asset']}"
             for loan in statement.body["loans"]
         ),
         "",
-        f"SHA-256 of its body: {statement.sha256}",
+        tell("SHA-256 of its body: {digest}", digest=statement.sha256),
     ]
     notices.send(
         customer=statement.customer,
         event=f"statement:{statement.customer_id}:{month.first:%Y-%m}",
         kind="statement",
-        title=f"Your statement of {month}",
-        body="\n".join(lines),
+        title=tell("Your statement of {month:%B %Y}", month=month.first),
+        body=joined("\n", lines),
         facts={"statement": statement.pk, "sha256": statement.sha256},
         at=at,
     )

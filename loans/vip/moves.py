@@ -112,7 +112,7 @@ def manager_of(application: Application, actor: Actor) -> User:
     customer = application.customer
     manager = customer.manager
     if manager is None or actor.user_id != manager.pk or not manager.is_active:
-        who = manager.name if manager is not None else "nobody yet"
+        who = manager.name if manager is not None else tell("nobody yet")
         way_out = (
             tell("Ask them") if manager is not None and manager.is_active else tell("Ask an administrator")
         )

@@ -172,9 +172,11 @@ def _act(request: HttpRequest, kind: str, form: MoveForm, at: datetime) -> Movem
 def _sending(asked: Mapping[str, Any]) -> dict[str, str]:
     wallet = dict(WALLETS)[asked["wallet"]]
     return {
-        "Amount": figures.plain(asked["amount"], asked["asset"]),
-        "From": tell("{get}, {wallet}", get=Account.objects.get(pk=asked["account_uid"]), wallet=wallet),
-        "To address": asked["address"],
+        tell("Amount"): figures.plain(asked["amount"], asked["asset"]),
+        tell("From"): tell(
+            "{get}, {wallet}", get=Account.objects.get(pk=asked["account_uid"]), wallet=wallet
+        ),
+        tell("To address"): asked["address"],
     }
 
 
@@ -182,18 +184,18 @@ def _ltv_words(seen: gate.Preview) -> dict[str, str]:
     if seen.group is None:
         return {}
     return {
-        "Loan group": seen.group.name,
-        "LTV before": figures.ltv(seen.ltv_before),
-        "LTV after": figures.ltv(seen.ltv_after),
+        tell("Loan group"): seen.group.name,
+        tell("LTV before"): figures.ltv(seen.ltv_before),
+        tell("LTV after"): figures.ltv(seen.ltv_after),
     }
 
 
 def _withdrawal_now(asked: Mapping[str, Any], at: datetime) -> dict[str, str]:
     """For the second person: whether the gate would let it pass at this instant."""
     seen = would_send(asked, at)
-    return {"Possible": "yes" if seen.allowed else tell("no: {reason}", reason=seen.reason)} | _ltv_words(
-        seen
-    )
+    return {
+        tell("Possible"): tell("yes") if seen.allowed else tell("no: {reason}", reason=seen.reason)
+    } | _ltv_words(seen)
 
 
 firm_inbox.effects["gate.withdraw"] = _withdrawal_now

@@ -194,10 +194,10 @@ def _zones(lines: Lines) -> tuple[Zone, ...]:
 
 def _marks(lines: Lines) -> tuple[Mark, ...]:
     named = (
-        (lines.initial, "initial"),
-        (lines.margin_call, "call"),
-        (lines.liquidation, "liquidation"),
-        (lines.cutoff, "cut-off"),
+        (lines.initial, tell("initial")),
+        (lines.margin_call, tell("call", context="line")),
+        (lines.liquidation, tell("liquidation")),
+        (lines.cutoff, tell("cut-off")),
     )
     spots = [_x(line) for line, _ in named]
     return tuple(

@@ -145,7 +145,7 @@ def refuse_strange_manager(actor: Actor, customer: Customer | None) -> None:
         return
     is_manager = User.objects.filter(pk=actor.user_id, role=User.Role.VIP_MANAGER).exists()
     if is_manager and (customer is None or customer.manager_id != actor.user_id):
-        whose = "the whole product" if customer is None else str(customer)
+        whose = tell("the whole product") if customer is None else str(customer)
         raise NotYourClient(
             tell(
                 "{whose} is not your client: a VIP manager sets terms for their own clients only.",

@@ -204,7 +204,11 @@ def _of_redemption(given: dict[str, Any], *, at: datetime) -> dict[str, Any]:
             "groups": 0,
         }
     shift = compare(lambda states: [_with_price(state, symbol, then) for state in states], at=at)
-    was = "has no price" if before is None else tell("is {price:f} USD now", price=before.price.normalize())
+    was = (
+        tell("has no price")
+        if before is None
+        else tell("is {price:f} USD now", price=before.price.normalize())
+    )
     moved = tell(" ({price})", price=_move(before.price, then.price)) if before is not None else ""
     found = told(shift)
     return found | {
