@@ -251,6 +251,7 @@ def test_a_request_tells_when_its_answer_is_due_and_when_it_is_late(
         due = "You have an answer by 2 Jan 2026, 10:00 UTC (23 h 0 min left)."
         assert due in text_of(borrower.get(page))
     with visit.at(TEN + timedelta(hours=24)):
+        borrower = visit.client_of(here.applicant)  # their session is over by now
         assert "The answer was due by 2 Jan 2026, 10:00 UTC and is late" in text_of(borrower.get(page))
 
 
