@@ -129,7 +129,7 @@ def _field(kind: Kind, name: str) -> tuple[str, str, forms.Field | None]:
     field = kind.form.base_fields.get("initial_line" if name == "initial" else name)
     if field is None:
         return label_of(name), "", None
-    label = field.label or label_of(name)
+    label = str(field.label or label_of(name))
     unit = label.partition(" (")[2].removesuffix(")")
     return (unitless(label) if unit in UNITS else label), unit, field
 
