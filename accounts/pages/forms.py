@@ -22,6 +22,7 @@ from accounts.typed import as_sent, as_shown
 from accounts.words import tell
 
 REFUSED = 422
+CHOSEN = SafeString(" selected")
 
 
 class Typed(str):
@@ -39,7 +40,7 @@ class LongSelect(forms.Select):
             "\n",
             '<option value="{}"{}>{}</option>',
             (
-                (one["value"], flatatt(one["attrs"]), one["label"])
+                (one["value"], CHOSEN if one["selected"] else "", one["label"])
                 for _, group, _ in told["optgroups"]
                 for one in group
             ),
