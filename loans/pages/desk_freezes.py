@@ -17,7 +17,7 @@ from accounts import approvals
 from accounts.errors import Refused
 from accounts.models import Account, Asset, User
 from accounts.pages.access import actor_of, user_of
-from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.pages.forms import REFUSED, LongSelect, key_field, key_of, refuse
 from accounts.pages.tables import Column, Filter, Table
 from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
@@ -68,10 +68,8 @@ class FreezeForm(forms.Form):
         label=tell("Account (uid)"), required=False, min_value=1, max_value=2**53
     )
     group_id = forms.IntegerField(label=tell("Group (number)"), required=False, min_value=1, max_value=2**53)
-    asset = forms.ChoiceField(label=tell("Coin"), required=False)
-    hours = forms.TypedChoiceField(
-        label=tell("For", context="how long"), coerce=int, choices=HOURS, initial=24
-    )
+    asset = forms.ChoiceField(label=tell("Coin"), required=False, widget=LongSelect)
+    hours = forms.TypedChoiceField(label=tell("For", context="how long"), coerce=int, choices=HOURS, initial=24)
     reason = forms.CharField(
         label=tell("Reason"),
         max_length=500,

@@ -22,7 +22,7 @@ from accounts import approvals
 from accounts.errors import Refused
 from accounts.models import Approval, Asset, LedgerAccount
 from accounts.pages.access import actor_of, user_of
-from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
+from accounts.pages.forms import REFUSED, LongSelect, amount_field, key_field, key_of, read_amount, refuse
 from accounts.pages.tables import Column, Table
 from accounts.templatetags import figures
 from accounts.words import tell
@@ -56,6 +56,7 @@ class FundForm(forms.Form):
         label=tell("Coin"),
         queryset=Asset.objects.filter(loanable=True).order_by("pk"),
         empty_label=tell("Choose a coin"),
+        widget=LongSelect,
     )
     amount = amount_field()
     lender = forms.CharField(
@@ -110,9 +111,11 @@ def index(request: HttpRequest) -> HttpResponse:
     start = datetime.combine(at.date().replace(day=1), time(), UTC)
     results = pools.result(start=start, end=at)
     assets = Asset.objects.in_bulk(results)
+    found = pools.pools()
     context = {
         "at": at,
-        "pools": pools.pools(),
+        "pools": [one for one in found if one.is_used],
+        "idle": [one for one in found if not one.is_used],
         "month": start,
         "results": [(assets[symbol], found) for symbol, found in results.items()],
         "proposals": _waiting(),

@@ -22,7 +22,7 @@ from accounts import approvals
 from accounts.errors import Refused
 from accounts.models import Approval, Asset
 from accounts.pages.access import actor_of, user_of
-from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
+from accounts.pages.forms import REFUSED, LongSelect, amount_field, key_field, key_of, read_amount, refuse
 from accounts.pages.tables import Column, Filter, Table
 from accounts.templatetags import figures
 from accounts.words import tell
@@ -75,6 +75,7 @@ class EnterForm(forms.Form):
         label=tell("Coin"),
         queryset=Asset.objects.filter(loanable=True).order_by("pk"),
         empty_label=tell("Choose a coin"),
+        widget=LongSelect,
     )
     annual_rate = percent_field(tell("Rate a year"), least=0, most=999)
     amount = amount_field(tell("Amount offered"))
