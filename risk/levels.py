@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, StrEnum, auto
+from typing import Final
 
 from accounts.money import ONE, divide_down, divide_up, exact
 from accounts.words import tell
@@ -22,6 +23,15 @@ class Band(StrEnum):
     WATCH = "WATCH"
     CALL = "CALL"
     LIQ = "LIQ"
+
+
+BAND_WORDS: Final = {
+    Band.SAFE: tell("SAFE"),
+    Band.WATCH: tell("WATCH"),
+    Band.CALL: tell("CALL"),
+    Band.LIQ: tell("LIQ"),
+}
+"""Bands for people."""
 
 
 class Action(StrEnum):

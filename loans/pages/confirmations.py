@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.errors import Refused
-from accounts.models import Account, Customer
+from accounts.models import Account, Customer, LedgerAccount
 from accounts.pages.access import actor_of, for_customer, lacks, user_of
 from accounts.pages.forms import REFUSED, key_field, key_of, refuse
 from accounts.powers import Power
