@@ -147,7 +147,7 @@ def draft(*, call: MarginCall, template: Template, state: GroupState, manager: U
             email=manager.email,
         ),
     ]
-    return Draft(title=title, body="\n".join(body), facts=_facts(call, template, state, below, initial))
+    return Draft(title=title, body=joined("\n", body), facts=_facts(call, template, state, below, initial))
 
 
 # --- Words --------------------------------------------------------------------------------------------------

@@ -333,7 +333,8 @@ def _tell(entry: JournalEntry, reversal: JournalEntry, lines: Sequence[Line], *,
             event=f"corrected:{reversal.pk}:{customer.pk}",
             kind="corrected",
             title=tell("An entry of {at:%-d %B %Y} was corrected", at=entry.at),
-            body="\n".join(
+            body=joined(
+                "\n",
                 [
                     tell(
                         "J-{entry} was wrong and is reversed by J-{reversal}:",
@@ -341,7 +342,7 @@ def _tell(entry: JournalEntry, reversal: JournalEntry, lines: Sequence[Line], *,
                         reversal=reversal.pk,
                     ),
                     *changes,
-                ]
+                ],
             ),
             facts={"entry": entry.pk, "reversal": reversal.pk, "changes": changes},
             at=at,

@@ -16,7 +16,7 @@ from accounts import notices
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
 from accounts.models import Customer, User
-from accounts.words import tell
+from accounts.words import joined, tell
 from risk import margin_calls, readings
 from risk.book import GroupState
 from risk.models import CollateralGroup, DelayEnrolment, LiquidationDelay, RiskEvent, Settings
@@ -316,7 +316,8 @@ def _tell(
         title=tell(
             "Liquidation call: {group} has until {ends_at}", group=group.name, ends_at=minute(row.ends_at)
         ),
-        body="\n".join(
+        body=joined(
+            "\n",
             [
                 tell(
                     "LTV of {group} ({group2}) is {worth}. Its collateral is not sold before"
@@ -346,7 +347,7 @@ def _tell(
                     "Prices used: {state}. They move; so do these amounts.",
                     state=margin_calls.prices_used(state),
                 ),
-            ]
+            ],
         ),
         facts=facts,
         at=at,

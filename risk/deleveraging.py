@@ -384,7 +384,8 @@ def _body(rows: list[Liquidation], chosen: Deleveraging, after: GroupState) -> s
         ", ",
         (tell("{total:f} {asset}", total=debt.parts.total, asset=debt.debt.asset_id) for debt in after.debts),
     )
-    return "\n".join(
+    return joined(
+        "\n",
         [
             tell(
                 "You chose that collateral of {group} ({group2}) is sold a little at a time while LTV"
@@ -403,7 +404,7 @@ def _body(rows: list[Liquidation], chosen: Deleveraging, after: GroupState) -> s
                 " needless, and you can end it at any time on the page of the group.",
                 start=_percent(chosen.start),
             ),
-        ]
+        ],
     )
 
 

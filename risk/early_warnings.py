@@ -246,7 +246,8 @@ def _tell(
         title=tell(
             "Early warning: LTV of {group} is {worth}", group=group.name, worth=margin_calls.percent(worth)
         ),
-        body="\n".join(
+        body=joined(
+            "\n",
             [
                 tell(
                     "LTV of {group} ({group2}) reached {worth} at {at:%Y-%m-%d %H:%M:%S} UTC: {whose}"
@@ -272,7 +273,7 @@ def _tell(
                     "Prices used: {state}. They move; so do these amounts.",
                     state=margin_calls.prices_used(state),
                 ),
-            ]
+            ],
         ),
         facts=facts,
         at=at,

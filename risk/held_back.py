@@ -7,7 +7,7 @@ meanwhile. Inside the transaction that decided it. R-ADM-05, R-GEN-24, R-FTR-22
 from datetime import datetime
 
 from accounts import notices
-from accounts.words import tell
+from accounts.words import joined, tell
 from risk import margin_calls
 from risk.book import GroupState
 from risk.models import CollateralGroup, Freeze
@@ -107,7 +107,8 @@ def _tell(
             worth=margin_calls.percent(state.worth(permission=False)),
             follows=follows,
         ),
-        body="\n".join(
+        body=joined(
+            "\n",
             [
                 why,
                 "",
@@ -120,7 +121,7 @@ def _tell(
                     "Prices used: {state}. They move; so do these amounts.",
                     state=margin_calls.prices_used(state),
                 ),
-            ]
+            ],
         ),
         facts=margin_calls.snapshot(state) | {"to_initial": margin_calls.cure_facts(initial)} | facts,
         at=at,

@@ -30,6 +30,15 @@ class Band(StrEnum):
     LIQ = "LIQ"
 
 
+BAND_WORDS: Final = {
+    Band.SAFE: tell("SAFE"),
+    Band.WATCH: tell("WATCH"),
+    Band.CALL: tell("CALL"),
+    Band.LIQ: tell("LIQ"),
+}
+"""Bands for people."""
+
+
 class Action(StrEnum):
     """What a customer may ask of a group: the rows of R-VIP-52."""
 

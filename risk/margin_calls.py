@@ -230,7 +230,8 @@ def _body(
     group: CollateralGroup, state: GroupState, worth: Worth, below: Cure, initial: Cure, at: datetime
 ) -> str:
     lines = state.lines
-    return "\n".join(
+    return joined(
+        "\n",
         [
             tell(
                 "The loan-to-value ratio of {group} ({group2}) reached {worth} at"
@@ -252,7 +253,7 @@ def _body(
             ),
             "",
             tell("Prices used: {state}. They move; so do these amounts.", state=prices_used(state)),
-        ]
+        ],
     )
 
 

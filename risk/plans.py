@@ -17,7 +17,7 @@ from accounts import books
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.money import ZERO, divide_down, exact
-from accounts.words import tell
+from accounts.words import joined, tell
 from risk import book, groups, insurance, residual
 from risk.models import Debt, DebtEntry, Instalment, PaymentPlan
 from risk.residual import said
@@ -100,7 +100,8 @@ def agree_plan(
         "plan_agreed",
         event=f"plan:{plan.pk}",
         title=tell("Payment plan for {booked}", booked=said(debt.booked, debt)),
-        body="\n".join(
+        body=joined(
+            "\n",
             [
                 tell(
                     "What {debt} still owes is taken from Spot of {receiver}:",
@@ -108,7 +109,7 @@ def agree_plan(
                     receiver=debt.group.receiver,
                 ),
                 *lines,
-            ]
+            ],
         ),
         took=ZERO,
         at=at,

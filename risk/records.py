@@ -16,7 +16,7 @@ from django.db.models import Max
 from accounts import books, ledger, notices
 from accounts.models import LedgerAccount
 from accounts.money import ZERO, exact, round_down
-from accounts.words import tell
+from accounts.words import joined, tell
 from risk import book, debts, fees, groups, margin_calls, pace, sales, steps
 from risk.book import GroupState
 from risk.handling import Handling, Mode
@@ -330,7 +330,7 @@ def tell_begun(till: Till) -> None:
         ),
     ]
     title = tell("Liquidation: collateral of {group} is being sold in steps", group=row.group.name)
-    said = _message(till, event=f"liquidation:{row.pk}:begun", title=title, body="\n".join(body))
+    said = _message(till, event=f"liquidation:{row.pk}:begun", title=title, body=joined("\n", body))
     notices.send_all([said], at=at)
 
 
@@ -436,4 +436,4 @@ def _body(till: Till, rows: Sequence[Debt]) -> str:
         lines += [tell("Still owed, as the collateral did not cover it:"), *left]
     else:
         lines.append(tell("The debt is repaid. What was not needed stays in your accounts."))
-    return "\n".join(lines)
+    return joined("\n", lines)

@@ -12,7 +12,6 @@ from typing import Any
 
 from django.db.models import prefetch_related_objects
 from django.utils.dateparse import parse_datetime
-from django.utils.html import format_html
 
 from accounts import channels
 from accounts.models import Delivery, Notice
@@ -170,7 +169,7 @@ def told(facts: Mapping[str, Any]) -> Told:
 
 def channels_of(notice: Notice, *, for_house: bool) -> list[Channel]:
     """The inbox and every outside channel. What a provider said about its own trouble is for the house only."""
-    read = format_html("read {}", figures.when(notice.read_at)) if notice.read_at else tell("not opened yet")
+    read = tell("read {at}", at=figures.when(notice.read_at)) if notice.read_at else tell("not opened yet")
     rows = [
         Channel(
             tell("Inbox"),

@@ -21,7 +21,7 @@ from risk import book, call_records, call_stages, delays
 from risk.book import GroupState
 from risk.call_records import Followed
 from risk.call_stages import Promise, Stage
-from risk.levels import Band, band
+from risk.levels import BAND_WORDS, Band, band
 from risk.models import CallRecord, LiquidationDelay, MarginCall, RiskEvent
 from risk.pages.groups import event_words
 from risk.pages.standing import Standing, Way, standing_of, ways_out
@@ -160,7 +160,11 @@ class Entry:
         if self.event is None:
             return ""
         to = self.event.facts.get("to", "") if self.event.kind == RiskEvent.Kind.BAND else ""
-        return f"{event_words(self.event)} {to}".strip()
+        return (
+            tell("{happened} {band}", happened=event_words(self.event), band=BAND_WORDS[Band(to)])
+            if to
+            else event_words(self.event)
+        )
 
 
 def story_of(followed: Followed, *, at: datetime) -> list[Entry]:

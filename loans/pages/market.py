@@ -22,11 +22,12 @@ from accounts.errors import Refused
 from accounts.models import Asset, Customer
 from accounts.pages.access import user_of
 from accounts.pages.forms import REFUSED
-from accounts.words import tell
+from accounts.words import joined, tell
 from loans.demo import market as hand
 from loans.pages.desk_access import clients_of
 from loans.pages.desk_rows import band_counts, group_rows, live_groups
 from risk import parameters, prices
+from risk.levels import BAND_WORDS, Band
 from risk.models import RiskEvent, SweepRun
 
 STEPS = (("-0.20", "−20 %"), ("-0.10", "−10 %"), ("-0.05", "−5 %"), ("0.05", "+5 %"), ("0.10", "+10 %"))
@@ -59,6 +60,12 @@ class Told:
 
     event: RiskEvent
     liquidation_id: int | None
+
+    @property
+    def bands(self) -> str:
+        """From which band to which, of a move between two."""
+        facts = self.event.facts
+        return joined(" \u2192 ", (BAND_WORDS[Band(facts["from"])], BAND_WORDS[Band(facts["to"])]))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

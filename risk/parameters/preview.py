@@ -17,7 +17,7 @@ from accounts.money import ZERO, exact
 from accounts.words import joined, tell
 from risk import book, prices
 from risk.book import GroupState
-from risk.levels import Band, band
+from risk.levels import BAND_WORDS, Band, band
 from risk.models import CollateralGroup, Debt
 from risk.parameters.in_force import CoinTerms, lines_by_group
 from risk.price_gate import market_leg, worth
@@ -134,7 +134,7 @@ def words(found: Preview) -> str:
     said = []
     if worse:
         (count, first), *others = worse
-        rest = [tell("{number} {one}", number=number, one=one) for number, one in others]
+        rest = [tell("{number} {one}", number=number, one=BAND_WORDS[one]) for number, one in others]
         said.append(
             joined(
                 ", ",
@@ -143,7 +143,7 @@ def words(found: Preview) -> str:
                         "{count} {count2} would enter {first}",
                         count=count,
                         count2=_groups(count),
-                        first=first,
+                        first=BAND_WORDS[first],
                     ),
                     *rest,
                 ],

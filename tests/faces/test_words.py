@@ -7,10 +7,13 @@ demo's people wrote and what things are called.
 import html
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from django.apps import apps
+from django.db.models import CharField, TextField
 from django.utils.translation import trans_real
 
 from tests.faces.conftest import Desk
@@ -19,6 +22,10 @@ from tests.faces.pages import Visit, visits
 ALL = os.environ.get("FACES") == "all"
 REPORT = Path(__file__).resolve().parents[2] / ".local" / "faces" / "bare.txt"
 SHOWN = re.compile(r"<(script|style|svg|code|pre|textarea)\b.*?</\1>|<!--.*?-->|<!doctype[^>]*>", re.S | re.I)
+TAG = re.compile(r"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
+OTHER_LANGUAGE = re.compile(
+    r"<(\w+)\b[^>]*\slang=\"en\"[^>]*>.*?</\1>", re.S
+)  # what is kept in English says so
 READ_OUT = re.compile(r'\s(?:title|aria-label|placeholder|alt|data-l)="([^"]*)"')
 MARKED = re.compile(r"«[^«»]*»")
 ZONE = re.compile(r"\b[A-Z]\w+(?:/[A-Z][\w -]+)+")  # time zones have names of their own
@@ -30,30 +37,21 @@ FIVE = (
     Visit("loans:desk", "manager"),
     Visit("loans:approval", "risk2"),
 )
-DATA = frozenset(
-    [
-        *(
-            "UTC",
-            "USD",
-            "USDT",
-            "USDC",
-            "BTC",
-            "ETH",
-            "SOL",
-            "BNB",
-            "EUR",
-            "XRP",
-            "VIP",
-            "LTV",
-            "CSV",
-            "PDF",
-            "SMS",
-            "API",
-        ),
-        *("Lombard", "English", "Svenska"),
-    ]
+SAME: Final = frozenset(
+    ["UTC", "LTV", "VIP", "CSV", "PDF", "SMS", "API", "SHA", "Lombard", "English", "Svenska", "min"]
 )
-"""Names and units, the same in every language."""
+"""Units and names that are the same in every language; coins and what is spelled in capitals are, too."""
+
+# What is data by its shape, wherever it stands.
+SHAPES: Final = re.compile(
+    r"\b[A-Z][A-Z0-9]{0,4}-\d+\b"  # L-0016, J-175
+    r"|\b[\w.+-]+@[\w.-]+\w"  # an address
+    r"|\bhttps?://\S+"
+    r"|\b[\w-]+\.(?:csv|txt|pdf|eml|json)\b"  # a file
+    r"|\b[a-z]+(?:_[a-z]+)*\.[a-z_]+\b"  # a command: risk.publish_ratios
+    r"|\b[a-z][\w-]*(?:_[a-z]+)*:[\w:.+-]+"  # an account of the chart, a reference of an entry: spot:10000080:USDT
+    r"|\b(?:[0-9a-f]{16,}|[0-9A-Za-z]{6,}(?=…)|bc1[\w-]+)"  # a digest, the start of one, an address of coins
+)
 
 
 class Pseudo(trans_real.DjangoTranslation):
@@ -71,15 +69,15 @@ def pseudo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trans_real._translations, "sv", Pseudo("sv"))
 
 
-def bare(page: str) -> set[str]:
-    """Texts and read-out attributes with letters outside of the marks."""
+def bare(page: str, known: Callable[[str], str] = str) -> set[str]:
+    """Texts and read-out attributes with letters outside of the marks; `known` takes out what is data."""
     page = SHOWN.sub(" ", page)
+    page = OTHER_LANGUAGE.sub(" ", page)
     page = re.sub(r"<time\b.*?</time>", " ", page, flags=re.S)  # written by the figures' filters
     found = {_unmarked(html.unescape(text)) for text in READ_OUT.findall(page)}
-    found |= set(
-        _unmarked(html.unescape(re.sub(r"<[^>]*>", "\0", page))).split("\0")
-    )  # marks reach over tags
-    return {text.strip() for text in found if _letters(text)}
+    shown = _unmarked(html.unescape(TAG.sub("\0", page)))  # marks reach over tags
+    found |= set(shown.split("\0"))
+    return {text.strip() for text in found if _letters(known(text))}
 
 
 def _unmarked(text: str) -> str:
@@ -90,7 +88,8 @@ def _unmarked(text: str) -> str:
 
 
 def _letters(text: str) -> bool:
-    return any(word not in DATA and not word.isupper() for word in LETTERS.findall(ZONE.sub(" ", text)))
+    text = SHAPES.sub(" ", ZONE.sub(" ", text))
+    return any(word not in SAME and not word.isupper() for word in LETTERS.findall(text))
 
 
 def test_the_mirror_sees_what_is_bare() -> None:
@@ -100,35 +99,62 @@ def test_the_mirror_sees_what_is_bare() -> None:
 
 @pytest.mark.timeout(900)
 def test_pages_say_nothing_bare(face: Desk) -> None:
-    """The names of the demo's own people and things are found by themselves: they are bare in English too."""
+    """Each page of the demo, or the five: what is no data is said in the reader's language."""
     known, found = _data(), {}
     for visit in visits() if ALL else FIVE:
         if visit.name.startswith(("admin:", "api_docs")):
-            continue
+            continue  # the console and the description of the API are English
         answer = face.client(visit.who).get(visit.address, headers={"accept-language": "sv"})
         page = b"".join(answer.streaming_content) if answer.streaming else answer.content
-        for text in bare(page.decode()):
-            if not known.search(text):
-                found.setdefault(text, visit.slug)
+        for text in bare(page.decode(), known):
+            found.setdefault(text, visit.slug)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text("".join(f"{slug}: {text!r}\n" for text, slug in sorted(found.items())))
-    if len(found) > 0 and not ALL:
-        pytest.skip(f"NOT VERIFIED: {len(found)} texts of five pages stand bare, see {REPORT}")
     assert not found, f"{len(found)} texts stand bare, see {REPORT}"
 
 
-def _data() -> re.Pattern[str]:
-    """What rows call themselves."""
-    from accounts.models import Account, Asset, Customer, User
-    from risk.models import CollateralGroup
+OWN_WORDS: Final = frozenset(
+    [
+        "reason",
+        "decision_reason",
+        "purpose",
+        "message",
+        "note",
+        "text",
+        "words",
+        "said",
+        "lender",
+        "label",
+        "address",
+        "contact",
+        "where_found",
+        "answer",
+        "reply",
+        "wish",
+        "withdrawal_reason",
+        "title",
+        "file_name",
+        "name",
+        "email",
+    ]
+)
+"""Columns in which people write in their own words, or name things."""
+SAID_BY_THE_DESK: Final = frozenset({"accounts.Notice", "accounts.Approval", "risk.StressRun"})
+"""Rows whose titles are the desk's: they remember what they were made of."""
 
-    names = {
-        *Customer.objects.values_list("name", flat=True),
-        *User.objects.values_list("name", flat=True),
-        *User.objects.values_list("email", flat=True),
-        *Asset.objects.values_list("name", flat=True),
-        *Account.objects.values_list("label", flat=True),
-        *CollateralGroup.objects.values_list("name", flat=True),
-    }
-    longest = sorted((name for name in names if len(name) > 2), key=len, reverse=True)
-    return re.compile("^[^a-zA-Z]*(" + "|".join(map(re.escape, longest)) + r")[^a-zA-Z]*$")
+
+def _data() -> Callable[[str], str]:
+    """Takes out of a text what people called things and wrote, whole paragraphs first."""
+    found = set()
+    for model in apps.get_models():
+        if model._meta.app_label not in {"accounts", "risk", "loans"}:
+            continue
+        for field in model._meta.concrete_fields:
+            is_text = isinstance(field, CharField | TextField) and not field.choices
+            is_desks = field.name in {"title", "words"} and model._meta.label in SAID_BY_THE_DESK
+            if is_text and field.name in OWN_WORDS and not is_desks:
+                rows = model._default_manager.values_list(field.name, flat=True).distinct()
+                found.update(line for value in rows if value for line in (value, *value.splitlines()))
+    longest = sorted((text for text in found if LETTERS.search(text)), key=len, reverse=True)
+    pattern = re.compile("|".join(rf"(?<!\w){re.escape(text)}(?!\w)" for text in longest))
+    return lambda text: pattern.sub(" ", text)
