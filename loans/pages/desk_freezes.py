@@ -69,7 +69,9 @@ class FreezeForm(forms.Form):
     )
     group_id = forms.IntegerField(label=tell("Group (number)"), required=False, min_value=1, max_value=2**53)
     asset = forms.ChoiceField(label=tell("Coin"), required=False, widget=LongSelect)
-    hours = forms.TypedChoiceField(label=tell("For", context="how long"), coerce=int, choices=HOURS, initial=24)
+    hours = forms.TypedChoiceField(
+        label=tell("For", context="how long"), coerce=int, choices=HOURS, initial=24
+    )
     reason = forms.CharField(
         label=tell("Reason"),
         max_length=500,
