@@ -20,7 +20,7 @@ from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
 from accounts.models import Asset, User
 from accounts.money import ONE, exact, round_down
-from accounts.words import joined, tell
+from accounts.words import joined, kept, tell
 from risk import book as groups_book
 from risk import crash, exposure, parameters, regimes, shocks, stress_tables
 from risk.book import GroupState
@@ -51,7 +51,9 @@ def scenario_of(path: Path, *, late: bool = False, change: Mapping[str, Any] | N
 
     `change` is told as risk/regimes.py::change_of reads it.
     """
-    return {"path": path.told(), "late": late, "change": dict(change) if change else None}
+    told = {"path": path.told(), "late": late, "change": dict(change) if change else None}
+    memory = kept(path.title)
+    return told | ({"memory": memory} if memory else {})
 
 
 def refuse_unknown(coins: Iterable[str]) -> None:
@@ -137,16 +139,16 @@ def answer(scenario: Mapping[str, Any], *, at: datetime, product: str = ProductC
             _column(book, factors, path.steps, change=one, late=scenario["late"], product=product)
             for one in [None, *([change] if change else [])]
         ]
+        model = _model(path, columns, late=scenario["late"], slippage=parameters.settings_at(at).slippage)
         return {
             "title": path.title,
+            "memory": [kept(line) for line in model],
             "change": change.title if change else "",
             "steps": path.steps,
             "prices_at": max((one.observed_at for one in book.quotes.values()), default=at).isoformat(),
             "book": {"groups": len(book.groups), "unjudged": list(book.unjudged)},
             "moves": _moves(book, factors),
-            "model": _model(
-                path, columns, late=scenario["late"], slippage=parameters.settings_at(at).slippage
-            ),
+            "model": model,
             "depths": _depths(at),
             "names": _names(columns),
             "columns": columns,

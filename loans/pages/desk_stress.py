@@ -19,7 +19,7 @@ from accounts import exports
 from accounts.errors import Refused
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
-from accounts.words import tell
+from accounts.words import recalled, tell
 from loans import stress_charts
 from loans.pages.desk_access import for_roles
 from loans.pages.desk_stress_forms import StressForm
@@ -95,7 +95,7 @@ def index(request: HttpRequest) -> HttpResponse:
 def run(request: HttpRequest, run_id: int) -> HttpResponse:
     """One run; while it waits the page asks again every two seconds."""
     row = _run(request, run_id)
-    context: dict[str, Any] = {"run": row, "title": row.scenario["path"]["title"]}
+    context: dict[str, Any] = {"run": row, "title": row.title}
     if row.result is not None:
         context |= _shown(row.result)
     return render(request, "loans/desk_stress_run.html", context)
@@ -187,7 +187,7 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
     before, *rest = found["columns"]
     after = rest[0] if rest else None
     return {
-        "found": found,
+        "found": found | {"model": _assumed(found)},
         "prices_at": parse_datetime(found["prices_at"]),
         "today": before["totals"],
         "after": after is not None,
@@ -201,6 +201,12 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
             for one in found["moves"]
         ],
     }
+
+
+def _assumed(found: Mapping[str, Any]) -> list[str]:
+    """What the answer rests on, in words where they were kept beside it."""
+    memory = found.get("memory") or [None] * len(found["model"])
+    return [recalled(line, one) for line, one in zip(found["model"], memory, strict=True)]
 
 
 def _figure(
