@@ -96,11 +96,8 @@ def _rows(
         return []
     known = _market(at) | {"at": at, "midnight": datetime.combine(at.astimezone(UTC).date(), time(), UTC)}
     with connection.cursor() as cursor:
-        written = tell(
-            "WITH scope (id) AS MATERIALIZED ({value}), {valued} {statement}",
-            value=scope.replace("%", "%%"),
-            valued=_VALUED,
-            statement=statement,
+        written = " ".join(
+            ("WITH scope (id) AS MATERIALIZED (", scope.replace("%", "%%"), "),", _VALUED, statement)
         )
         cursor.execute(written, known | asked | {"floors": list(floors)})
         return list(cursor.fetchall())

@@ -20,7 +20,7 @@ from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
 from accounts.models import Asset, User
 from accounts.money import ONE, exact, round_down
-from accounts.words import joined, kept, tell
+from accounts.words import joined, kept, recalled, tell
 from risk import book as groups_book
 from risk import crash, exposure, parameters, regimes, shocks, stress_tables
 from risk.book import GroupState
@@ -107,8 +107,9 @@ def visible_to(user: User) -> "QuerySet[StressRun]":
 
 def titles(runs: Iterable[int]) -> dict[int, str]:
     """What each of these runs asked, in words; without reading its whole course."""
-    rows = StressRun.objects.filter(pk__in=list(runs)).values_list("pk", "scenario__path__title")
-    return dict(rows)
+    rows = StressRun.objects.filter(pk__in=list(runs))
+    kept = rows.values_list("pk", "scenario__path__title", "scenario__memory")
+    return {pk: recalled(title, memory) for pk, title, memory in kept}
 
 
 def run_due(*, at: datetime, enough: Callable[[], bool] = lambda: False) -> int:

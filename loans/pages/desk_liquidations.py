@@ -325,7 +325,7 @@ def _prices(snapshot: Mapping[str, Any]) -> list[dict[str, Any]]:
             "asset": symbol,
             "usd": Decimal(price["usd"]),
             "at": parse_datetime(price["observed_at"]),
-            "state": price["state"],
+            "state": PriceState(price["state"]),
             "id": price["id"],
         }
         for symbol, price in sorted(snapshot.get("prices", {}).items())

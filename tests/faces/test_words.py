@@ -23,9 +23,7 @@ ALL = os.environ.get("FACES") == "all"
 REPORT = Path(__file__).resolve().parents[2] / ".local" / "faces" / "bare.txt"
 SHOWN = re.compile(r"<(script|style|svg|code|pre|textarea)\b.*?</\1>|<!--.*?-->|<!doctype[^>]*>", re.S | re.I)
 TAG = re.compile(r"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
-OTHER_LANGUAGE = re.compile(
-    r"<(\w+)\b[^>]*\slang=\"en\"[^>]*>.*?</\1>", re.S
-)  # what is kept in English says so
+OTHER_LANGUAGE = re.compile(r'<(\w+)\b[^>]*\slang="en"[^>]*>.*?</\1>', re.S)  # what stays English says so
 READ_OUT = re.compile(r'\s(?:title|aria-label|placeholder|alt|data-l)="([^"]*)"')
 MARKED = re.compile(r"«[^«»]*»")
 ZONE = re.compile(r"\b[A-Z]\w+(?:/[A-Z][\w -]+)+")  # time zones have names of their own
@@ -38,7 +36,7 @@ FIVE = (
     Visit("loans:approval", "risk2"),
 )
 SAME: Final = frozenset(
-    ["UTC", "LTV", "VIP", "CSV", "PDF", "SMS", "API", "SHA", "Lombard", "English", "Svenska", "min"]
+    ["UTC", "LTV", "VIP", "CSV", "PDF", "SMS", "API", "SHA", "Lombard", "English", "Svenska", "min", "lombard", "demo", "desk"]
 )
 """Units and names that are the same in every language; coins and what is spelled in capitals are, too."""
 
@@ -85,7 +83,7 @@ def bare(page: str, known: Callable[[str], str] = str) -> set[str]:
     found = {_unmarked(html.unescape(text)) for text in READ_OUT.findall(page)}
     shown = _unmarked(html.unescape(TAG.sub("\0", page)))  # marks reach over tags
     found |= set(shown.split("\0"))
-    return {text.strip() for text in found if _letters(known(text))}
+    return {text.strip() for text in found if _letters(known(ZONE.sub(" ", text)))}
 
 
 def _unmarked(text: str) -> str:
@@ -96,7 +94,7 @@ def _unmarked(text: str) -> str:
 
 
 def _letters(text: str) -> bool:
-    text = SHAPES.sub(" ", ZONE.sub(" ", text))
+    text = SHAPES.sub(" ", text)
     return any(word not in SAME and not word.isupper() for word in LETTERS.findall(text))
 
 
