@@ -23,6 +23,7 @@ from django.db.models import Q, QuerySet
 from accounts.commands import Actor, command
 from accounts.errors import Refused
 from accounts.models import ClockTimestamp, Customer, Export, Membership, User
+from accounts.words import tell
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,10 @@ TOLD_EVERY = 1.0  # seconds between two writes of how far it is
 FORMULAS = frozenset("=+-@\u2212")
 MOST_WAITING = 5  # of one person
 CSV_TYPE = "text/csv; charset=utf-8"
-FAILED = "It could not be made. The reason is in the log; ask for it again."
+FAILED = tell(
+    "It could not be made: something happened that it was not made for. Ask for it again; if that fails too, tell an"
+    " admin, who finds the reason in the log under this file's number."
+)
 
 
 class UnknownExport(Refused):
@@ -77,12 +81,17 @@ def ask(
         TooManyExports: this person waits for five already.
     """
     if kind not in makers:
-        raise UnknownExport(f"There is no export {kind!r}.")
+        raise UnknownExport(tell("There is no export {kind!r}.", kind=kind))
     if actor.user_id is None:
-        raise UnknownExport("An export is asked for by a person.")
+        raise UnknownExport(tell("An export is asked for by a person."))
     user = User.objects.select_for_update(no_key=True).get(pk=actor.user_id)
     if user.exports.filter(status__in=[Export.Status.QUEUED, Export.Status.RUNNING]).count() >= MOST_WAITING:
-        raise TooManyExports(f"{MOST_WAITING} of your exports are being made; wait for one of them.")
+        raise TooManyExports(
+            tell(
+                "{most_waiting} of your exports are being made; wait for one of them.",
+                most_waiting=MOST_WAITING,
+            )
+        )
     return Export.objects.create(
         kind=kind,
         title=title[:200],
@@ -192,7 +201,7 @@ def _finish(export: Export, **figures: object) -> None:
 def _teller(export: Export) -> Progress:
     told_at = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
+    def tell_it(done: int, total: int) -> None:
         nonlocal told_at
         if time.monotonic() - told_at < TOLD_EVERY:
             return
@@ -200,4 +209,4 @@ def _teller(export: Export) -> Progress:
         rows = Export.objects.filter(pk=export.pk, status=Export.Status.RUNNING)
         rows.update(done=done, total=total, heartbeat_at=ClockTimestamp())
 
-    return tell
+    return tell_it

@@ -19,6 +19,7 @@ from django.conf import settings
 from django.db.models import F
 from django.utils import timezone
 
+from accounts.job_words import Trouble, trouble
 from accounts.models import JobRun
 from accounts.words import tell
 
@@ -46,6 +47,11 @@ class Job:
     def is_failed(self) -> bool:
         """Its last run that ended did so with an error."""
         return self.run is not None and self.run.failures > 0
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What happened and what to do, in words, while it is failed."""
+        return trouble(self.run.failure) if self.run is not None and self.is_failed else None
 
     @property
     def is_bad(self) -> bool:

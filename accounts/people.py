@@ -369,10 +369,14 @@ def current_agreement(*, at: datetime) -> Agreement | None:
 
 def needs_agreement(*, customer: Customer, at: datetime) -> Agreement | None:
     """The version the customer must accept before a request; None when nothing is to accept. R-VIP-16"""
-    current = current_agreement(at=at)
-    if current is None or current.acceptances.filter(customer=customer, at__lte=at).exists():
+    return unaccepted(current_agreement(at=at), customer=customer, at=at)
+
+
+def unaccepted(agreement: Agreement | None, *, customer: Customer, at: datetime) -> Agreement | None:
+    """`agreement`, the one in force at `at`, if the customer has not accepted it by then."""
+    if agreement is None or agreement.acceptances.filter(customer=customer, at__lte=at).exists():
         return None
-    return current
+    return agreement
 
 
 # --- Private ----------------------------------------------------------------------------------------

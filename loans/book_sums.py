@@ -96,9 +96,7 @@ def _rows(
         return []
     known = _market(at) | {"at": at, "midnight": datetime.combine(at.astimezone(UTC).date(), time(), UTC)}
     with connection.cursor() as cursor:
-        written = " ".join(
-            ("WITH scope (id) AS MATERIALIZED (", scope.replace("%", "%%"), "),", _VALUED, statement)
-        )
+        written = f"WITH scope (id) AS MATERIALIZED ({scope.replace('%', '%%')}), {_VALUED} {statement}"
         cursor.execute(written, known | asked | {"floors": list(floors)})
         return list(cursor.fetchall())
 

@@ -17,13 +17,12 @@ from accounts.money import ZERO, exact
 from loans import book_sums
 from loans.book_sums import Sum
 from risk import prices
-from risk.levels import Band
+from risk.levels import LTV_FLOORS, Band
 from risk.models import Price
 from risk.prices import PriceState, Quote
 
 MOST_CLIENTS = 25  # that owe most, of all
-BUCKETS = tuple(Decimal(step) / 100 for step in (0, 30, 40, 50, 60, 65, 70, 75, 80, 85, 90, 95, 100))
-"""Lower ends of the LTV buckets; the last has no upper end and holds debts without collateral, too."""
+BUCKETS = LTV_FLOORS
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 from accounts.models import Customer
 from accounts.money import ZERO, exact
@@ -60,6 +61,9 @@ def policy_of(customer: Customer | int, *, at: datetime) -> Policy:
     begun = ClientTerms.objects.filter(customer_id=customer_id, starts_at__lte=at)
     latest = begun.order_by("asset_id", "-starts_at").distinct("asset_id")
     return Policy({row.asset_id or "": row for row in latest if row.ends_at is None or row.ends_at > at})
+
+
+PUBLISHED: Final = Policy()  # nothing of a client's own
 
 
 @exact

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, time
 from decimal import Decimal
 
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
 
 from accounts.commands import Actor, FourEyes, command
 from accounts.errors import Refused
@@ -18,7 +17,7 @@ from accounts.models import Asset, Customer
 from accounts.money import RATE_PLACES, ZERO, round_down
 from accounts.words import tell
 from loans.models import Product, RateCard, RateType
-from loans.policy import Policy, policy_of, with_spread
+from loans.policy import PUBLISHED, Policy, policy_of, with_spread
 from risk.models import FlexibleRate
 from risk.parameters import RATES
 
@@ -254,7 +253,7 @@ def quote_for(
         term_days=term_days,
         vip_level=customer.vip_level,
         at=at,
-        customer=customer,
+        policy=policy_of(customer, at=at),
     )
     if asset not in quotes:
         raise NoRate(
@@ -275,29 +274,44 @@ def rates_for(
     term_days: int | None,
     vip_level: int,
     at: datetime,
-    customer: Customer | None = None,
+    policy: Policy = PUBLISHED,
 ) -> dict[str, Quote]:
-    """The rates in force at `at` by coin; coins without one are absent. One query, two with `customer`.
+    """The rates in force at `at` by coin, of one type and term; see `rates_by_term`. One query."""
+    term = None if rate_type == RateType.FLEXIBLE else term_days or 0
+    return rates_by_term(
+        product=product, assets=assets, terms=[term], vip_level=vip_level, at=at, policy=policy
+    )[term]
 
-    A fixed rate is that of the borrower's VIP level, or of the nearest lower level that has a card. With
-    `customer` the client's own spread is added, to both types. R-VIP-22…24
+
+def rates_by_term(
+    *,
+    product: str,
+    assets: Iterable[str],
+    terms: Iterable[int | None],
+    vip_level: int,
+    at: datetime,
+    policy: Policy = PUBLISHED,
+) -> dict[int | None, dict[str, Quote]]:
+    """The rates in force at `at` by term in days, None for the flexible one, and by coin; two queries at most.
+
+    Coins without a rate are absent. A fixed rate is that of the borrower's VIP level, or of the nearest lower level
+    that has a card. The client's own spread of `policy` is added, to both types. R-VIP-22…24
     """
-    rows: QuerySet[FlexibleRate] | QuerySet[RateCard]
-    if rate_type == RateType.FLEXIBLE:
-        rows = FlexibleRate.objects.order_by("asset", "-effective_at").distinct("asset")
-    else:
-        rows = (
-            RateCard.objects.filter(term_days=term_days or 0, vip_level__lte=vip_level)
-            .order_by("asset", "-vip_level", "-effective_at")
-            .distinct("asset")
+    quotes: dict[int | None, dict[str, Quote]] = {term: {} for term in terms}
+    scope = {"product": product, "asset__in": list(assets), "effective_at__lte": at}
+    rows: list[tuple[int | None, str, Decimal, datetime]] = []
+    if None in quotes:
+        flexible = FlexibleRate.objects.filter(**scope).order_by("asset", "-effective_at").distinct("asset")
+        rows += [(None, *row) for row in flexible.values_list("asset", "annual_rate", "effective_at")]
+    if fixed := [term for term in quotes if term is not None]:
+        cards = RateCard.objects.filter(term_days__in=fixed, vip_level__lte=vip_level, **scope)
+        newest = cards.order_by("term_days", "asset", "-vip_level", "-effective_at").distinct(
+            "term_days", "asset"
         )
-    in_force = rows.filter(product=product, asset__in=list(assets), effective_at__lte=at)
-    policy = policy_of(customer, at=at) if customer is not None else Policy()
-    quotes = {}
-    for row in in_force:
-        spread = policy.spread(row.asset_id)
-        rate = with_spread(row.annual_rate, spread)
-        quotes[row.asset_id] = Quote(row.asset_id, rate, row.effective_at, spread)
+        rows += newest.values_list("term_days", "asset", "annual_rate", "effective_at")
+    for term, asset, rate, since in rows:
+        spread = policy.spread(asset)
+        quotes[term][asset] = Quote(asset, with_spread(rate, spread), since, spread)
     return quotes
 
 

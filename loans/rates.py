@@ -14,9 +14,8 @@ from accounts.money import ZERO
 from accounts.words import tell
 from loans import ratecards
 from loans.charts import Step
-from loans.models import RateCard, RateType
-from loans.policy import Policy, policy_of, with_spread
-from loans.ratecards import Quote
+from loans.models import RateCard
+from loans.policy import PUBLISHED, policy_of, with_spread
 from risk.models import FlexibleRate, ProductCode
 
 FLEXIBLE: Final = "flexible"
@@ -53,10 +52,12 @@ class Series:
 def board(*, vip_level: int, at: datetime, customer: Customer | None = None) -> list[BoardRow]:
     """Every coin that has a rate at `at` for this level; with `customer`, its own spread in it."""
     assets = Asset.objects.filter(loanable=True).in_bulk()
-    policy = policy_of(customer, at=at) if customer is not None else Policy()
+    policy = policy_of(customer, at=at) if customer is not None else PUBLISHED
     kinds: list[int | None] = [*ratecards.FIXED_TERMS, None]
-    now = {term: _quotes(assets, term, vip_level, at, customer) for term in kinds}
-    coming = {term: _next(assets, term, vip_level, at) for term in kinds}
+    now = ratecards.rates_by_term(
+        product=ProductCode.VIP, assets=assets, terms=kinds, vip_level=vip_level, at=at, policy=policy
+    )
+    coming = {term: _next(term, vip_level, at) for term in kinds}
 
     def rate(symbol: str, term: int | None) -> Rate | None:
         quote = now[term].get(symbol)
@@ -98,33 +99,16 @@ def history(asset: Asset, *, vip_level: int, since: datetime, until: datetime) -
 # --- Private ----------------------------------------------------------------------------------------
 
 
-def _quotes(
-    assets: Iterable[str], term: int | None, vip_level: int, at: datetime, customer: Customer | None
-) -> dict[str, Quote]:
-    return ratecards.rates_for(
-        product=ProductCode.VIP,
-        assets=assets,
-        rate_type=RateType.FLEXIBLE if term is None else RateType.FIXED,
-        term_days=term,
-        vip_level=vip_level,
-        at=at,
-        customer=customer,
-    )
-
-
-def _next(assets: Iterable[str], term: int | None, vip_level: int, at: datetime) -> dict[str, Step]:
+def _next(term: int | None, vip_level: int, at: datetime) -> dict[str, Step]:
     """The first published change after `at` that this level will feel, by coin."""
     if term is None:
-        rows = FlexibleRate.objects.filter(
-            product=ProductCode.VIP, asset__in=list(assets), effective_at__gt=at
-        )
+        rows = FlexibleRate.objects.filter(product=ProductCode.VIP, effective_at__gt=at)
         first = rows.order_by("asset", "effective_at").distinct("asset")
         return {row.asset_id: Step(row.effective_at, row.annual_rate) for row in first}
-    cards = RateCard.objects.filter(
-        product=ProductCode.VIP, asset__in=list(assets), term_days=term, vip_level__lte=vip_level
-    )
+    cards = RateCard.objects.filter(product=ProductCode.VIP, term_days=term, vip_level__lte=vip_level)
+    announced = cards.filter(effective_at__gt=at).values("asset")
     by_coin: dict[str, list[RateCard]] = {}
-    for card in cards.order_by("effective_at", "vip_level"):
+    for card in cards.filter(asset__in=announced).order_by("effective_at", "vip_level"):
         by_coin.setdefault(card.asset_id, []).append(card)
     found = {}
     for symbol, own in by_coin.items():

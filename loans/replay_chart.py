@@ -36,6 +36,11 @@ class Dot:
     ltv: Decimal | None
     is_here: bool
 
+    @property
+    def percent(self) -> Decimal:
+        """Of the drawing's width."""
+        return round(self.x * 100 / WIDTH, 2)
+
 
 @dataclass(frozen=True, slots=True)
 class Chart:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
-from accounts.money import ZERO, exact
-from loans import curves, labels
+from accounts.money import exact
+from accounts.templatetags import figures
+from accounts.words import tell
+from loans import curves
+from risk.levels import LTV_FLOORS
 
 WIDTH: Final = 720
 HEIGHT: Final = 200
-LABEL: Final = Decimal(14)  # the least from one label to the next
 ROWS: Final = 12  # of the table beside the charts, at most
 MARKS: Final = 4
 
@@ -42,12 +44,12 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A series as drawn; its name stands at `label_y`, clear of the others."""
+    """A series as drawn; `last` is what it has grown to, in words, for the legend."""
 
     points: str
     dash: str
     label: str
-    label_y: Decimal
+    last: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,8 @@ def counted(steps: Sequence[int | None]) -> list[tuple[int, int]]:
 
 @exact
 def chart(series: Sequence[Series], *, steps: int, told: Callable[[int], str]) -> Chart:
-    """All series on one scale from 0; `told` writes a value. Labels at the right end never touch."""
+    """All series on one scale from 0; `told` writes a value. Names stand in a legend, so that none can touch."""
     most = max((one.last for one in series), default=0)
-    ends = [
-        Decimal(HEIGHT) - Decimal(one.last * HEIGHT) / most if most else Decimal(HEIGHT) for one in series
-    ]
-    spots = labels.spread(ends, gap=LABEL, low=ZERO, high=Decimal(HEIGHT))
     lines = [
         Line(
             points=curves.points_of(
@@ -79,15 +77,44 @@ def chart(series: Sequence[Series], *, steps: int, told: Callable[[int], str]) -
             ),
             dash=one.dash,
             label=one.name,
-            label_y=round(spot, 1),
+            last=told(one.last),
         )
-        for one, spot in zip(series, spots, strict=True)
+        for one in series
     ]
     values = sorted({most * part // MARKS for part in range(MARKS + 1)}, reverse=True)
     marks = [
         (round(Decimal(HEIGHT) - Decimal(value * HEIGHT) / max(most, 1), 1), told(value)) for value in values
     ]
     return Chart(tuple(lines), tuple(marks))
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """Some LTVs in words, and by moment how many groups owe how many dollars there; `widths` of 100 by the debt."""
+
+    label: str
+    sums: tuple[tuple[int, int], ...]
+    widths: tuple[int, ...]
+
+
+def buckets(moments: Sequence[Sequence[Sequence[int]]]) -> list[Bucket]:
+    """The book by LTV at several moments (`stress_tables`), side by side on one scale."""
+    most = max((usd for moment in moments for _, usd in moment), default=0)
+    ends = (*LTV_FLOORS[1:], None)
+    return [
+        Bucket(
+            label=_between(floor, end),
+            sums=tuple((moment[place][0], moment[place][1]) for moment in moments),
+            widths=tuple(100 * moment[place][1] // most if most else 0 for moment in moments),
+        )
+        for place, (floor, end) in enumerate(zip(LTV_FLOORS, ends, strict=True))
+    ]
+
+
+def _between(floor: Decimal, end: Decimal | None) -> str:
+    if end is None:
+        return tell("{floor} and more", floor=figures.line(floor))
+    return tell("{floor} to below {end}", floor=figures.line(floor), end=figures.line(end))
 
 
 def rows(series: Sequence[Series], *, steps: int) -> list[tuple[int, list[int]]]:

@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from django.db.models import BigIntegerField, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
+
 from accounts import people
 from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
@@ -23,6 +27,10 @@ PROMISED_AT_MOST: Final = timedelta(days=7)  # a later time is no answer to a ma
 LONGEST_NOTE: Final = 2000
 OF_A_CALL: Final = ("margin_call", "call_message")
 """Kinds of notices whose acknowledgement says that the client knows of the call they name."""
+
+
+BROKEN: Final = "broken"
+UNANSWERED: Final = "unanswered"
 
 
 class CallIsOver(Refused):
@@ -223,6 +231,33 @@ class Followed:
     def minutes(self) -> int:
         """Whole minutes from the call to its end, or to now."""
         return int(((self.call.ended_at or self.at) - self.call.opened_at).total_seconds()) // 60
+
+
+def marked(calls: "QuerySet[MarginCall]") -> "QuerySet[MarginCall]":
+    """With `is_known`, whether a notice of it was acknowledged, and `promised_by`, the latest promise's time."""
+    call = Cast(KeyTextTransform("margin_call", "facts"), BigIntegerField())
+    known = Notice.objects.annotate(about=call).filter(
+        about=OuterRef("pk"),
+        customer=OuterRef("group__customer"),
+        at__gte=OuterRef("opened_at"),
+        kind__in=OF_A_CALL,
+        acknowledged_at__isnull=False,
+    )
+    promised = CallRecord.objects.filter(call=OuterRef("pk"), kind=CallRecord.Kind.PROMISED)
+    last = promised.order_by("-at", "-pk").values("promised_by")[:1]
+    return calls.annotate(is_known=Exists(known), promised_by=Subquery(last))
+
+
+def kinds(*, at: datetime) -> dict[str, Q]:
+    """What `Followed` says of an open call at `at`, as the database is asked it of `marked` ones. R-FTR-18"""
+    is_silent = Q(is_known=False)
+    return {
+        Stage.CALLED.value: is_silent & Q(promised_by=None),
+        Stage.ACKNOWLEDGED.value: Q(is_known=True, promised_by=None),
+        Stage.PROMISED.value: Q(promised_by__isnull=False),
+        BROKEN: Q(promised_by__lt=at),
+        UNANSWERED: is_silent & Q(opened_at__lt=at - call_stages.UNANSWERED_AFTER),
+    }
 
 
 def followed(calls: Iterable[MarginCall], *, at: datetime) -> dict[int, Followed]:

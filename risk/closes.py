@@ -2,6 +2,9 @@
 
 Nothing is stored. A day that is over for good does not change, so what was found for it is remembered in the cache;
 without a cache it is found again, slower. A day without a figure says why (R-GEN-94).
+
+A day is over for good once each of the group's coins was observed after it: the price gate takes no observation that
+is older than the newest of its coin (R-GEN-21). While a feed is silent, what it saw before midnight may still come.
 """
 
 import logging
@@ -14,11 +17,11 @@ from typing import Final
 
 from django.core.cache import cache
 
-from risk import past
-from risk.models import CollateralGroup
+from risk import observations, past
+from risk.models import CollateralGroup, Debt, GroupCoin
 
 DAY: Final = timedelta(days=1)
-SETTLED: Final = timedelta(minutes=15)  # what was observed or decided before midnight is in the rows by then
+SETTLED: Final = timedelta(minutes=15)  # what was decided before midnight is in the rows by then
 KEPT: Final = timedelta(days=40)
 FORM: Final = 1  # of what is remembered; another program version may not read it
 
@@ -100,10 +103,22 @@ def _remembered(names: Iterable[str]) -> Mapping[str, Close]:
 
 
 def _remember(group: CollateralGroup, closes: Iterable[Close], at: datetime) -> None:
-    over = {_name(group, close.day): close for close in closes if at >= _end(close.day) + SETTLED}
+    ended = [close for close in closes if at >= _end(close.day) + SETTLED]
+    through = _observed_through(group, at) if ended else None
+    over = {_name(group, one.day): one for one in ended if through is not None and _end(one.day) < through}
     if not over:
         return
     try:
         cache.set_many(over, int(KEPT.total_seconds()))
     except Exception:
         logger.warning("nothing can keep the closes; they are found again each time")
+
+
+def _observed_through(group: CollateralGroup, at: datetime) -> datetime | None:
+    """Until when no price of a coin that the group ever had can come any more; None where one has none yet."""
+    coins = {*GroupCoin.objects.filter(group=group).values_list("asset", flat=True)}
+    coins |= {*Debt.objects.filter(group=group).values_list("asset", flat=True)}
+    seen = [row.newest_at for row in observations.newest(at, coins)]
+    return (
+        min((instant for instant in seen if instant is not None), default=None) if None not in seen else None
+    )

@@ -27,6 +27,8 @@ DUST = 1e-6  # dollars
 Exactly = Callable[[Sequence[int], int], list[Worth]]
 """The worth of these groups (their places in the book) at the prices of a step."""
 
+Told = Callable[[int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Regime:
@@ -61,6 +63,18 @@ class Fall:
     lost: Floats
     sold_by_step: Floats
     lost_by_step: Floats
+    end: "Standing"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Each group at one row of prices, by arrays alone: LTV, infinite with nothing recognised and NaN without debt.
+
+    `debt` in dollars; a group that was sold whole has left the book and owes nothing.
+    """
+
+    ltv: Floats
+    debt: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +115,23 @@ class _Values:
         return ERROR * (self.debt + line * self.market)
 
 
-def fall(book: Exposure, prices: Floats, regime: Regime, exactly: Exactly) -> Fall:
-    """Take the book through `prices` (by step and coin)."""
+def fall(
+    book: Exposure, prices: Floats, regime: Regime, exactly: Exactly, told: Told = lambda _: None
+) -> Fall:
+    """Take the book through `prices` (by step and coin); `told` hears how many steps are done, as often as it is."""
     if regime.late and len(prices):
         prices = np.vstack(
             [prices, prices[-1:]]
         )  # the prices stand where they end, so the last breach is confirmed
-    crash = _Crash(book, prices, regime, exactly)
+    crash = _Crash(book, prices, regime, exactly, told)
     crash.walk(crash.everybody(), 0, len(prices))
+    crash.found.end = crash.standing(prices[-1])
     return crash.found
+
+
+def standing(book: Exposure, prices: Floats, regime: Regime) -> Standing:
+    """The book as it is at one row of prices, before anybody is sold."""
+    return _Crash(book, prices[None, :], regime, lambda *_: []).standing(prices)
 
 
 def bands(book: Exposure, prices: Floats, regime: Regime, exactly: Exactly) -> tuple[int, int]:
@@ -126,6 +148,7 @@ class _Crash:
     prices: Floats
     regime: Regime
     exactly: Exactly
+    told: Told = lambda _: None
     found: Fall = field(init=False)
     held: Floats = field(init=False)
     owed: Floats = field(init=False)
@@ -149,6 +172,7 @@ class _Crash:
             lost=np.zeros(len(self.owed)),
             sold_by_step=np.zeros(steps),
             lost_by_step=np.zeros(steps),
+            end=Standing(np.full(groups, np.nan), np.zeros(groups)),
         )
 
     def everybody(self) -> _Part:
@@ -165,15 +189,25 @@ class _Crash:
         """Take a part of the book through the steps from `first` to before `last`."""
         if last - first == 1:
             self._decide(part.only(~self.gone[part.groups]), first)
+            self.told(last)
             return
         risky = self._may_move(part, first, last)
         self.breached[part.groups[~risky]] = False
         if not risky.any():
+            self.told(last)
             return
         part = part.only(risky)
         width = -(-(last - first) // BRANCHES)
         for start in range(first, last, width):
             self.walk(part, start, min(start + width, last))
+
+    def standing(self, row: Floats) -> Standing:
+        """What is left of the book at these prices."""
+        found = self._values(self.everybody(), held_at=row, owed_at=row)
+        debt = np.where(self.gone | (found.debt < DUST), 0, found.debt)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ltv = np.where(debt > 0, debt / found.counted, np.nan)
+        return Standing(ltv=ltv, debt=debt)
 
     def _may_move(self, part: _Part, first: int, last: int) -> Flags:
         """Groups that anything may happen to within the span: at the worst price of each coin."""

@@ -15,6 +15,11 @@ from accounts.words import tell
 from risk.handling import CallTrades
 from risk.valuation import Worth
 
+LTV_FLOORS: Final = tuple(
+    Decimal(step) / 100 for step in (0, 30, 40, 50, 60, 65, 70, 75, 80, 85, 90, 95, 100)
+)
+"""Where pages cut a book's LTVs: lower ends; the last has no upper end and holds debts without collateral, too."""
+
 
 class Band(StrEnum):
     """SAFE < initial <= WATCH < margin call <= CALL < liquidation <= LIQ. R-GEN-44"""

@@ -33,6 +33,11 @@ class Pool:
     own: Decimal  # of capital, what is in tranches; the rest was there before them
 
     @property
+    def is_used(self) -> bool:
+        """Somebody owes of it, or somebody is owed for it."""
+        return bool(self.lent or self.lenders or self.cost_owed)
+
+    @property
     def free(self) -> Decimal:
         return self.held.get(Kind.POOL, ZERO)
 

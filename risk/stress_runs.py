@@ -22,13 +22,14 @@ from accounts.models import Asset, User
 from accounts.money import ONE, exact, round_down
 from accounts.words import joined, kept, recalled, tell
 from risk import book as groups_book
-from risk import crash, exposure, parameters, regimes, shocks, stress_tables
+from risk import crash, exposure, parameters, regimes, shocks, stress_progress, stress_tables
 from risk.book import GroupState
 from risk.crash import Exactly
 from risk.exposure import Exposure, Floats
 from risk.models import CollateralGroup, MarketDepth, ProductCode, Redemption, StressRun
 from risk.regimes import Change
 from risk.shocks import Factors, Path
+from risk.stress_progress import Told
 from risk.valuation import Worth
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,10 @@ PRICE_PLACES = 18  # of a recorded price
 LONGEST_THOUGHT = 1800  # seconds
 MOST_WAITING = 3  # of one person
 GIVEN_UP_AFTER = timedelta(hours=1)
-FAILED = tell("It could not be answered. The reason is in the log; ask again.")
+FAILED = tell(
+    "It could not be answered: something happened that it was not made for. Ask again; if that fails too, tell an"
+    " admin, who finds the reason in the log under this stress's number."
+)
 GIVEN_UP = tell("It could not be answered within an hour; ask for fewer steps.")
 
 
@@ -124,8 +128,16 @@ def run_due(*, at: datetime, enough: Callable[[], bool] = lambda: False) -> int:
     return done
 
 
-def answer(scenario: Mapping[str, Any], *, at: datetime, product: str = ProductCode.VIP) -> dict[str, Any]:
+def answer(
+    scenario: Mapping[str, Any],
+    *,
+    at: datetime,
+    product: str = ProductCode.VIP,
+    told: Told = lambda *_: None,
+) -> dict[str, Any]:
     """What the scenario would do to the book as it is: plain values, ready to be stored. Writes nothing.
+
+    `told` hears how many steps of how many are done, those under the change counted as well.
 
     Raises:
         shocks.BadShock, regimes.BadChange: it makes no sense, or not any more.
@@ -136,9 +148,18 @@ def answer(scenario: Mapping[str, Any], *, at: datetime, product: str = ProductC
         book = exposure.read(product=product, at=at)
         change = regimes.change_of(scenario["change"], at=at) if scenario["change"] else None
         factors = shocks.spread(path, kinds=book.kinds, follow=_redeemed(at))
+        asked = [None, *([change] if change else [])]
         columns = [
-            _column(book, factors, path.steps, change=one, late=scenario["late"], product=product)
-            for one in [None, *([change] if change else [])]
+            _column(
+                book,
+                factors,
+                path.steps,
+                change=one,
+                late=scenario["late"],
+                product=product,
+                told=stress_progress.counter(told, column=column, columns=len(asked), steps=path.steps),
+            )
+            for column, one in enumerate(asked)
         ]
         model = _model(path, columns, late=scenario["late"], slippage=parameters.settings_at(at).slippage)
         return {
@@ -178,7 +199,7 @@ def _answer(run: StressRun, *, at: datetime) -> None:
         if at - run.asked_at > GIVEN_UP_AFTER:
             problem = GIVEN_UP
         else:
-            result = answer(run.scenario, at=at)
+            result = answer(run.scenario, at=at, told=stress_progress.teller(run.pk))
     except Refused as refusal:
         problem = refusal.message[:200]
     except Exception:  # one that cannot be answered must not hold up the others
@@ -197,13 +218,16 @@ def _column(
     change: Change | None,
     late: bool,
     product: str,
+    told: Callable[[int], None],
 ) -> dict[str, Any]:
     regime = regimes.in_force(book, late=late, change=change, product=product)
     course = _prices(book, factors, steps)
     still = dict.fromkeys(book.coins, (ONE,))
-    found = crash.fall(book, course, regime, _exactly(book, factors, change))
-    today = crash.bands(book, _prices(book, still, 1)[0], regime, _exactly(book, still, change))
-    return stress_tables.table(book, found, steps=steps, today=today)
+    found = crash.fall(book, course, regime, _exactly(book, factors, change), told)
+    row = _prices(book, still, 1)[0]
+    today = crash.bands(book, row, regime, _exactly(book, still, change))
+    now = crash.standing(book, row, regime)
+    return stress_tables.table(book, found, steps=steps, today=today, now=now)
 
 
 def _prices(book: Exposure, factors: Mapping[str, Factors], steps: int) -> Floats:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from accounts.money import ZERO
-from risk.crash import NEVER, Fall
+from risk.crash import NEVER, Fall, Standing
 from risk.exposure import Exposure, Floats, totals
+from risk.levels import LTV_FLOORS
 
 POINTS = 240  # of the course that a chart shows
 HEADER = (
@@ -46,8 +47,11 @@ class Group:
         ]
 
 
-def table(book: Exposure, found: Fall, *, steps: int, today: tuple[int, int]) -> Table:
-    """One column of the answer: what a crash did under one set of parameters. `today`: groups in CALL and LIQ now."""
+def table(book: Exposure, found: Fall, *, steps: int, today: tuple[int, int], now: Standing) -> Table:
+    """One column of the answer: what a crash did under one set of parameters.
+
+    `today`: groups in CALL and LIQ now; `now`: how they stand now.
+    """
     groups = list(_groups(book, found, now=_owed_now(book), steps=steps))
     liquidated = [one for one in groups if one.sold_at is not None]
     sums = {
@@ -67,6 +71,7 @@ def table(book: Exposure, found: Fall, *, steps: int, today: tuple[int, int]) ->
         "coins": _coins(liquidated),
         "clients": _clients(groups),
         "course": _course(found),
+        "ltvs": {"now": _ltvs(now), "end": _ltvs(found.end)},
         "groups": [one.told() for one in groups],
     }
 
@@ -170,6 +175,15 @@ def _course(found: Fall) -> list[list[int]]:
     wanted = sorted({*range(every - 1, steps, every), steps - 1})
     sold, lost = np.cumsum(found.sold_by_step), np.cumsum(found.lost_by_step)
     return [[step + 1, _whole(sold[step]), _whole(lost[step])] for step in wanted]
+
+
+def _ltvs(one: Standing) -> list[list[int]]:
+    """How many groups owe how much, by the LTV floors of every page; sold whole, they are in none."""
+    owing = np.flatnonzero(one.debt > 0)
+    place = np.digitize(one.ltv[owing], [float(floor) for floor in LTV_FLOORS[1:]])
+    groups = np.bincount(place, minlength=len(LTV_FLOORS))
+    debt = np.bincount(place, one.debt[owing], len(LTV_FLOORS))
+    return [[int(count), _whole(usd)] for count, usd in zip(groups, debt, strict=True)]
 
 
 def _whole(usd: float) -> int:

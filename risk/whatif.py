@@ -96,13 +96,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """The group before, as the market alone would leave it, and after all; what was answered, what would follow."""
+    """The group before, as the market alone would leave it, and after all; what was answered."""
 
     before: GroupState
     market: GroupState
     after: GroupState
     answers: tuple[Answer, ...]
-    foreseen: prospects.Foreseen
+    at: datetime
+
+    @property
+    def foreseen(self) -> prospects.Foreseen:
+        """What would follow; some queries each time it is read."""
+        return prospects.foresee(self.after, at=self.at)
 
     @property
     def worth(self) -> Worth:
@@ -121,7 +126,7 @@ def ask(state: GroupState, changes: Changes, *, at: datetime) -> WhatIf:
     for change in changes.steps:
         answer, after = _answer(after, change, at=at)
         answers.append(answer)
-    return WhatIf(state, market, after, tuple(answers), prospects.foresee(after, at=at))
+    return WhatIf(state, market, after, tuple(answers), at)
 
 
 def with_prices(state: GroupState, new: Mapping[str, Decimal], *, at: datetime) -> GroupState:

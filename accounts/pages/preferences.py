@@ -15,7 +15,7 @@ from accounts.contacts import LONGEST_NAME, MOST_CONTACTS
 from accounts.errors import Refused
 from accounts.models import Customer, NoticeContact, NoticePreference
 from accounts.pages.access import actor_of, for_customer, user_of
-from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.pages.forms import REFUSED, LongSelect, key_field, key_of, refuse
 from accounts.words import tell
 
 FIELDS = {
@@ -54,7 +54,9 @@ class PreferenceForm(forms.Form):
         help_text=tell("Both empty: no quiet hours"),
     )
     time_zone = forms.ChoiceField(
-        label=tell("Your time zone"), help_text=tell("Quiet hours are in this time; all else is UTC")
+        label=tell("Your time zone"),
+        help_text=tell("Quiet hours are in this time; all else is UTC"),
+        widget=LongSelect,
     )
     language = forms.ChoiceField(
         label=tell("Language of e-mail and SMS"), choices=NoticePreference.Language.choices, required=False

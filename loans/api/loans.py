@@ -20,6 +20,7 @@ from loans import queries, ratecards
 from loans.histories import Scope
 from loans.models import Loan
 from loans.pages.loan_panels import available, plan_of
+from loans.policy import policy_of
 from loans.queries import LoanRow
 from loans.vip import at_expiry, renewal
 from risk import freezes
@@ -294,6 +295,6 @@ def _quote(loan: Loan, days: int, at: datetime) -> ratecards.Quote | None:
         term_days=days,
         vip_level=loan.customer.vip_level,
         at=at,
-        customer=loan.customer,
+        policy=policy_of(loan.customer, at=at),
     )
     return found.get(loan.asset_id)

@@ -9,7 +9,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
-from django.db.models import Q, QuerySet
+from django.core.paginator import Page, Paginator
+from django.db.models import Count, Q, QuerySet
 
 from accounts.models import Customer, Notice
 from accounts.money import ZERO
@@ -26,16 +27,15 @@ from risk.pages.groups import event_words
 from risk.pages.standing import Standing, Way, standing_of, ways_out
 from risk.pages.track import Track, track
 
-MOST_CALLS: Final = 1000  # of which the worst are looked for
-MOST_ROWS: Final = 50
+PER_PAGE: Final = 50
 BANDS: Final = (Band.LIQ, Band.CALL, Band.WATCH, Band.SAFE)  # worst first
 
 FILTERS: Final[Mapping[str, str]] = {
-    "called": tell("Called"),
-    "acknowledged": tell("Acknowledged"),
-    "promised": tell("Promised"),
-    "broken": tell("Promise broken"),
-    "unanswered": tell("Not acknowledged for 30 min"),
+    Stage.CALLED.value: tell("Called"),
+    Stage.ACKNOWLEDGED.value: tell("Acknowledged"),
+    Stage.PROMISED.value: tell("Promised"),
+    call_records.BROKEN: tell("Promise broken"),
+    call_records.UNANSWERED: tell("Not acknowledged for 30 min"),
 }
 
 
@@ -77,41 +77,44 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """The rows asked for, and how many there are of each kind; `rest` more are not shown."""
+    """The rows of one page, worst first over all pages, and how many open calls there are of each kind."""
 
     rows: list[CallRow]
-    rest: int
+    page: "Page[int]"
     open: int
     counts: list[tuple[str, str, int]]
 
 
-def workbench(clients: QuerySet[Customer], *, chosen: str, at: datetime) -> Workbench:
-    """The open calls of these clients, worst first; `chosen` is a key of FILTERS, or all."""
-    rows = MarginCall.objects.filter(group__customer__in=clients, ended_at__isnull=True)
-    calls = list(rows.select_related("group__customer", "group__receiver").order_by("pk")[:MOST_CALLS])
-    followed = call_records.followed(calls, at=at)
-    kinds = {call.pk: _kinds(followed[call.pk]) for call in calls}
-    counts = [(key, name, sum(key in found for found in kinds.values())) for key, name in FILTERS.items()]
-    shown = [call for call in calls if chosen not in FILTERS or chosen in kinds[call.pk]]
-    worst = _worst(clients, shown, at=at)
+def workbench(
+    clients: QuerySet[Customer], *, chosen: str, page: str | None = None, at: datetime
+) -> Workbench:
+    """The open calls of these clients, worst first; `chosen` is a key of FILTERS, or all. R-FTR-18"""
+    calls = MarginCall.objects.filter(group__customer__in=clients, ended_at__isnull=True)
+    marked, kinds = call_records.marked(calls), call_records.kinds(at=at)
+    counts = marked.aggregate(open=Count("pk"), **{key: Count("pk", filter=kinds[key]) for key in FILTERS})
+    shown = marked.filter(kinds[chosen]) if chosen in FILTERS else calls
+    places = Paginator(_ranked(clients, shown, at=at), PER_PAGE).get_page(page)
+    rows = calls.filter(group__in=places.object_list).select_related("group__customer", "group__receiver")
+    worst = list(rows.order_by("pk"))
     states = book.states([call.group for call in worst], at=at)
     worst.sort(key=lambda call: _danger(call, states[call.group_id]))
+    followed = call_records.followed(worst, at=at)
     running = delays.running_by_group(call.group for call in worst)
     return Workbench(
         rows=[row_of(followed[call.pk], states[call.group_id], running) for call in worst],
-        rest=max(len(shown) - MOST_ROWS, 0),
-        open=len(calls),
-        counts=counts,
+        page=places,
+        open=counts["open"],
+        counts=[(key, name, counts[key]) for key, name in FILTERS.items()],
     )
 
 
-def _worst(clients: QuerySet[Customer], calls: list[MarginCall], *, at: datetime) -> list[MarginCall]:
-    """As many of these calls as are shown, of the groups in the most danger; a group that owes nothing comes last."""
-    if len(calls) <= MOST_ROWS:
-        return calls
-    ranked = book_sums.worst(clients, [call.group_id for call in calls], most=MOST_ROWS, at=at)
-    place = {pk: number for number, pk in enumerate(ranked)}
-    return sorted(calls, key=lambda call: place.get(call.group_id, MOST_ROWS))[:MOST_ROWS]
+def _ranked(clients: QuerySet[Customer], calls: QuerySet[MarginCall], *, at: datetime) -> list[int]:
+    """The groups of these calls, those in the most danger first; one that owes nothing comes last."""
+    groups = list(calls.order_by("pk").values_list("group", flat=True))
+    if len(groups) <= PER_PAGE:  # each is valued anyway
+        return groups
+    ranked = book_sums.worst(clients, groups, most=len(groups), at=at)
+    return list(dict.fromkeys([*ranked, *groups]))
 
 
 def row_of(
@@ -121,16 +124,6 @@ def row_of(
     standing = standing_of(group, state, delay=(running or {}).get(group.pk))
     ways = () if standing.is_blind else tuple(way for way in ways_out(standing) if not way.is_to_initial)
     return CallRow(followed=followed, standing=standing, ways=ways)
-
-
-def _kinds(followed: Followed) -> set[str]:
-    """The filters this call answers to."""
-    found = {str(followed.stage)}
-    if followed.is_broken:
-        found.add("broken")
-    if followed.is_unanswered:
-        found.add("unanswered")
-    return found
 
 
 def _danger(call: MarginCall, state: GroupState) -> tuple[int, bool, Decimal, int]:

@@ -28,6 +28,7 @@ from loans import ratecards
 from risk import book, groups, pledges
 from risk.models import CollateralGroup
 from risk.pages.effect import effect_of, standing_words
+from risk.pages.promised import is_repeated
 
 ADD, REMOVE = "add", "remove"
 
@@ -64,7 +65,9 @@ def collateral(request: HttpRequest, customer: Customer, group_id: int) -> HttpR
     form = forms_by_name[what]
     why_not = lacks(request, Power.PLEDGE)
     if request.method == "POST":
-        form = forms_by_name[what] = AccountForm(request.POST, accounts=_offered(group, what))
+        # Sent twice, it names an account that the first time has moved; it is told what came of that.
+        offered = customer.accounts.order_by("pk") if is_repeated(request) else _offered(group, what)
+        form = forms_by_name[what] = AccountForm(request.POST, accounts=list(offered))
         if why_not:
             form.add_error(None, why_not)
         elif form.is_valid() and is_confirmed(request, form):

@@ -156,7 +156,9 @@ def rules(request: HttpRequest, group_id: int) -> HttpResponse:
     is_mine = customer is not None and customer.pk == group.customer_id
     if request.method == "POST" and not is_mine:
         raise Http404
-    state = cures.with_market(book.state_of(group, at=at), _held(group, at), at=at)
+    state = book.state_of(group, at=at)
+    held = {wallet.asset for wallet in state.wallets if wallet.balance > 0}
+    state = cures.with_market(state, held, at=at)
     form = RuleForm(request.POST or None, state=state)
     if request.method == "POST" and form.is_valid():
         try:
@@ -212,10 +214,6 @@ def _group(request: HttpRequest, group_id: int) -> CollateralGroup:
         raise Http404
     rows = groups_for(user_of(request)).open().select_related("customer", "receiver")
     return get_object_or_404(rows, pk=group_id)
-
-
-def _held(group: CollateralGroup, at: datetime) -> set[str]:
-    return {wallet.asset for wallet in book.state_of(group, at=at).wallets if wallet.balance > 0}
 
 
 def _rehearsals(live: list[CureRule], state: GroupState, at: datetime) -> list[Rehearsal]:

@@ -101,7 +101,6 @@ def index(request: HttpRequest) -> HttpResponseBase:
         return file
     waiting = inbox.waiting_for(user, at=at).select_related("proposed_by", "customer").order_by("expires_at")
     pending = seen.filter(status=Approval.Status.PENDING).order_by("expires_at", "pk")
-    listed = DECIDED.shown(request, decided)
     context = {
         "at": at,
         "waiting": list(waiting),
@@ -109,8 +108,7 @@ def index(request: HttpRequest) -> HttpResponseBase:
         "others": _with_deciders(
             pending.exclude(proposed_by=user).exclude(pk__in=waiting.order_by().values("pk"))
         ),
-        "list": listed,
-        "page": listed.page,
+        "list": DECIDED.shown(request, decided),
     }
     return render(request, "loans/desk_approvals.html", context)
 
@@ -218,6 +216,7 @@ def _page(
         "approval": approval,
         "at": at,
         "changes": proposed,
+        "names_client": "customer" in approval.payload,
         "is_compared": any(one.before is not None for one in proposed),
         "deciders": inbox.deciders([approval]).get(approval.pk, []) if is_open else [],
         "roles": joined(", ", (User.Role(role).label for role in inbox.checkers_of(approval.command))),
@@ -239,7 +238,7 @@ def _page(
 
 
 def _look(approval: Approval, *, at: datetime, is_open: bool) -> tuple[list[Change], dict[str, Any], str]:
-    """What it would change of what stands (stood, once decided), its effect now, and why neither can be told any more."""
+    """What it would change of what stands, or did; its effect now; and why neither can be told any more."""
     try:
         arguments = approvals.stored_arguments(approval)
     except Refused as refusal:

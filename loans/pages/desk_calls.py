@@ -80,7 +80,7 @@ def calls(request: HttpRequest) -> HttpResponse:
     ended = MarginCall.objects.filter(group__customer__in=mine, ended_at__isnull=False)
     ended = ended.select_related("group__customer", "group__receiver").order_by("-ended_at", "-pk")
     context = {
-        "bench": workbench(mine, chosen=chosen, at=at),
+        "bench": workbench(mine, chosen=chosen, page=request.GET.get("open"), at=at),
         "chosen": chosen if chosen in FILTERS else "",
         "page": Paginator(ended, PER_PAGE).get_page(request.GET.get("page")),
         "at": at,

@@ -3,7 +3,7 @@
 The values that stand are read where decisions read them; the words are those of the form that proposes the kind.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -23,11 +23,13 @@ from risk import parameters
 from risk.models import AssetCap, FlexibleRate, LoanLimit, MarketDepth, PaceLimit, Price
 
 Values = dict[str, Any]
+Tiers = Sequence[tuple[Decimal, Decimal]]
+"""Floors in USD with the ratio from each on."""
 SCOPE: Final = frozenset({"product", "asset", "customer", "vip_level", "term_days", "governed"})
 UNDATED: Final = frozenset(
     {"effective_at", "ends_at", "ramp_days"}
 )  # of the proposal itself: nothing stood before
-UNITS: Final = frozenset({"%", "USD", "s", "h"})  # said with each value, so not in its label
+UNITS: Final = frozenset({"%", "USD", "s", "h", "UTC"})  # said with each value, so not in its label
 NOTHING: Final = tell("none")
 
 
@@ -39,10 +41,20 @@ class Change:
     after: str
     before: str | None = None
     is_changed: bool = False
+    is_scope: bool = False
+    is_first: bool = False  # nothing of the kind stood before
+
+    def __str__(self) -> str:
+        """In a file: "Initial: 72 % -> 70 %"."""
+        if self.is_changed and not self.is_first:
+            return tell(
+                "{label}: {before} -> {after}", label=self.label, before=self.before, after=self.after
+            )
+        return tell("{label}: {after}", label=self.label, after=self.after)
 
 
 def changes(command: str, arguments: Mapping[str, Any], *, at: datetime) -> list[Change]:
-    """What the proposed arguments change of what stands at `at`, in the order of the command's arguments.
+    """What the proposed arguments change of what stands at `at`, whose they are first.
 
     A value that the command leaves as it is, is left out. Of a command that sets no parameter the arguments alone.
     """
@@ -51,11 +63,12 @@ def changes(command: str, arguments: Mapping[str, Any], *, at: datetime) -> list
         return [Change(label, value) for label, value in facts_of(dict(arguments))]
     given = _flat(arguments)
     standing = _STANDING[kind.slug](given, at)
-    found = [
-        _change(kind, name, value, standing)
-        for name, value in given.items()
-        if not _says_nothing(kind, name, value)
-    ]
+    found: list[Change] = []
+    for name, value in sorted(given.items(), key=lambda one: _place(one[0])):
+        if name == "tiers":
+            found += _tiers(value, None if standing is None else standing["tiers"])
+        elif not _says_nothing(kind, name, value):
+            found.append(_change(kind, name, value, standing))
     if "effective_at" in given and given["effective_at"] is None:
         found.append(Change(tell("In force"), tell("as soon as it is released")))
     return found
@@ -68,11 +81,40 @@ def _change(kind: Kind, name: str, value: Any, standing: Values | None) -> Chang
     label, unit, field = _field(kind, name)
     after = _text(name, value, unit, field)
     if name in SCOPE | UNDATED:
-        return Change(label, after)
+        return Change(label, after, is_scope=name in SCOPE)
     if standing is None:
-        return Change(label, after, before=NOTHING, is_changed=True)
+        return Change(label, after, before=NOTHING, is_changed=True, is_first=True)
     before = standing.get(name)
     return Change(label, after, before=_text(name, before, unit, field), is_changed=before != value)
+
+
+def _place(name: str) -> int:
+    """Whose it is first, its dates last."""
+    return 0 if name in SCOPE else 2 if name in UNDATED else 1
+
+
+def _tiers(after: Tiers, before: Tiers | None) -> list[Change]:
+    """The ratio of each slice of value, at every floor that either has."""
+    floors = sorted({floor for floor, _ in [*after, *(before or [])]})
+    found = []
+    for floor in floors:
+        label = tell("Ratio from {floor}", floor=figures.plain(floor, "USD"))
+        was, then = _ratio_at(floor, before or []), _ratio_at(floor, after)
+        found.append(
+            Change(
+                label,
+                NOTHING if then is None else figures.line(then),
+                before=NOTHING if was is None else figures.line(was),
+                is_changed=was != then,
+                is_first=before is None,
+            )
+        )
+    return found
+
+
+def _ratio_at(floor: Decimal, tiers: Tiers) -> Decimal | None:
+    """Of the slice that begins at the floor; None below the first tier."""
+    return next((ratio for start, ratio in sorted(tiers, reverse=True) if start <= floor), None)
 
 
 def _says_nothing(kind: Kind, name: str, value: Any) -> bool:
@@ -87,7 +129,7 @@ def _field(kind: Kind, name: str) -> tuple[str, str, forms.Field | None]:
     field = kind.form.base_fields.get("initial_line" if name == "initial" else name)
     if field is None:
         return label_of(name), "", None
-    label = field.label or label_of(name)
+    label = str(field.label or label_of(name))
     unit = label.partition(" (")[2].removesuffix(")")
     return (unitless(label) if unit in UNITS else label), unit, field
 

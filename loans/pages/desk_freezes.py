@@ -5,9 +5,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
@@ -16,13 +17,39 @@ from accounts import approvals
 from accounts.errors import Refused
 from accounts.models import Account, Asset, User
 from accounts.pages.access import actor_of, user_of
-from accounts.pages.forms import REFUSED, key_field, key_of, refuse
+from accounts.pages.forms import REFUSED, LongSelect, key_field, key_of, refuse
+from accounts.pages.tables import Column, Filter, Table
 from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house, is_manager
 from risk import freezes
 from risk.models import CollateralGroup, Freeze
 
-PER_PAGE = 25
+ENDED = Table(
+    name="ended-freezes",
+    columns=(
+        Column("what", tell("Stopped"), text=lambda row: row.get_what_display(), sort=("what",)),
+        Column("where", tell("Where"), text=lambda row: freezes.scope_of(row)),
+        Column("by", tell("Placed by"), text=lambda row: row.placed_by, on_page=False),
+        Column("reason", tell("Reason"), text=lambda row: row.reason),
+        Column("from", tell("From"), text=lambda row: row.starts_at, sort=("starts_at",), n=True),
+        Column("until", tell("Until"), text=lambda row: row.lifted_at or row.ends_at, sort=("over",), n=True),
+        Column("lifter", tell("Lifted by"), text=lambda row: row.lifted_by, on_page=False),
+    ),
+    order=("-starts_at", "-pk"),
+    search=("reason", "asset__symbol", "account__customer__name", "group__customer__name"),
+    finds=tell("by reason, coin or client"),
+    filters=(
+        Filter("what", tell("Stopped"), {one.value: (one.label, Q(what=one)) for one in Freeze.What}),
+        Filter(
+            "end",
+            tell("End"),
+            {
+                "by-itself": (tell("By itself"), Q(lifted_at=None)),
+                "lifted": (tell("Lifted before"), Q(lifted_at__isnull=False)),
+            },
+        ),
+    ),
+)
 HOURS = [
     (1, tell("1 hour")),
     (4, tell("4 hours")),
@@ -41,7 +68,7 @@ class FreezeForm(forms.Form):
         label=tell("Account (uid)"), required=False, min_value=1, max_value=2**53
     )
     group_id = forms.IntegerField(label=tell("Group (number)"), required=False, min_value=1, max_value=2**53)
-    asset = forms.ChoiceField(label=tell("Coin"), required=False)
+    asset = forms.ChoiceField(label=tell("Coin"), required=False, widget=LongSelect)
     hours = forms.TypedChoiceField(
         label=tell("For", context="how long"), coerce=int, choices=HOURS, initial=24
     )
@@ -49,7 +76,7 @@ class FreezeForm(forms.Form):
         label=tell("Reason"),
         max_length=500,
         help_text=tell("Those it stops are told the reason."),
-        widget=forms.Textarea,
+        widget=forms.Textarea(attrs={"rows": 3}),
     )
     key = key_field()
 
@@ -86,9 +113,12 @@ class LiftForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_the_house
-def freezes_page(request: HttpRequest) -> HttpResponse:
+def freezes_page(request: HttpRequest) -> HttpResponseBase:
     """One person is enough to freeze; who may not, or may not here, is told so by the command."""
     at, clients = timezone.now(), clients_of(user_of(request))
+    file = ENDED.file(request, _ended(user_of(request), at))
+    if file is not None:
+        return file
     told = {name: request.GET[name] for name in ("account_uid", "group_id", "asset") if name in request.GET}
     form = FreezeForm(request.POST or None, clients=clients, initial=told)
     if request.method == "POST" and form.is_valid():
@@ -168,21 +198,17 @@ def _page(
     lifting: int | None = None,
 ) -> HttpResponse:
     user = user_of(request)
-    seen = _seen_by(user).select_related("account__customer", "group__customer", "asset")
-    over = Q(lifted_at__isnull=False) | Q(ends_at__lte=at)
-    live = list(seen.exclude(over).order_by("ends_at", "pk"))
-    page = Paginator(seen.filter(over).order_by("-starts_at", "-pk"), PER_PAGE).get_page(
-        request.GET.get("page")
-    )
-    names = _names([*live, *page.object_list])
+    live = list(_with_places(_seen_by(user)).exclude(_over(at)).order_by("ends_at", "pk"))
+    listed = ENDED.shown(request, _ended(user, at))
+    names = _names([*live, *listed.page.object_list])
     is_refused = (form is not None and bool(form.errors)) or (
         lift_form is not None and bool(lift_form.errors)
     )
     context = {
         "at": at,
         "live": [_row(row, names) for row in live],
-        "ended": [_row(row, names) for row in page.object_list],
-        "page": page,
+        "ended": [_row(row, names) for row in listed.page.object_list],
+        "list": listed,
         "form": form or FreezeForm(clients=clients_of(user)),
         "lift_form": lift_form or LiftForm(auto_id=False),
         "lifting": lifting,
@@ -191,6 +217,19 @@ def _page(
         or user.role in {User.Role.RISK_OFFICER, User.Role.OPS, User.Role.ADMIN},
     }
     return render(request, "loans/desk_freezes.html", context, status=REFUSED if is_refused else 200)
+
+
+def _over(at: datetime) -> Q:
+    return Q(lifted_at__isnull=False) | Q(ends_at__lte=at)
+
+
+def _ended(user: User, at: datetime) -> "QuerySet[Freeze]":
+    over = Coalesce("lifted_at", "ends_at")
+    return _with_places(_seen_by(user)).filter(_over(at)).annotate(over=over)
+
+
+def _with_places(rows: "QuerySet[Freeze]") -> "QuerySet[Freeze]":
+    return rows.select_related("account__customer", "group__customer", "asset")
 
 
 def _seen_by(user: User) -> "QuerySet[Freeze]":

@@ -22,7 +22,8 @@ from accounts import approvals
 from accounts.errors import Refused
 from accounts.models import Approval, Asset, LedgerAccount
 from accounts.pages.access import actor_of, user_of
-from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
+from accounts.pages.forms import REFUSED, LongSelect, amount_field, key_field, key_of, read_amount, refuse
+from accounts.pages.tables import Column, Table
 from accounts.templatetags import figures
 from accounts.words import tell
 from loans.pages.client_forms import fraction, instant_field, percent_field
@@ -33,6 +34,20 @@ from risk.ladder import LABELS, Bucket
 from risk.models import Tranche
 
 PER_PAGE: Final = 50
+CLOSED: Final = Table(
+    name="closed-tranches",
+    columns=(
+        Column("tranche", tell("Tranche"), text=str),
+        Column("from", tell("From"), text=lambda row: row.lender or tell("own capital"), sort=("lender",)),
+        Column("coin", tell("Coin"), text=lambda row: row.asset_id, on_page=False),
+        Column("cost", tell("Cost a year"), text=lambda row: row.annual_rate, sort=("annual_rate",), n=True),
+        Column("opened", tell("Opened"), text=lambda row: row.opened_at, sort=("opened_at",), n=True),
+        Column("closed", tell("Given back"), text=lambda row: row.closed_at, sort=("closed_at",), n=True),
+    ),
+    order=("-closed_at", "-pk"),
+    search=("lender",),
+    finds=tell("by lender"),
+)
 COMMANDS: Final = ("funding.fund", "funding.draw", "funding.pay_cost")
 
 
@@ -41,6 +56,7 @@ class FundForm(forms.Form):
         label=tell("Coin"),
         queryset=Asset.objects.filter(loanable=True).order_by("pk"),
         empty_label=tell("Choose a coin"),
+        widget=LongSelect,
     )
     amount = amount_field()
     lender = forms.CharField(
@@ -95,9 +111,11 @@ def index(request: HttpRequest) -> HttpResponse:
     start = datetime.combine(at.date().replace(day=1), time(), UTC)
     results = pools.result(start=start, end=at)
     assets = Asset.objects.in_bulk(results)
+    found = pools.pools()
     context = {
         "at": at,
-        "pools": pools.pools(),
+        "pools": [one for one in found if one.is_used],
+        "idle": [one for one in found if not one.is_used],
         "month": start,
         "results": [(assets[symbol], found) for symbol, found in results.items()],
         "proposals": _waiting(),
@@ -109,11 +127,14 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @for_staff
-def coin(request: HttpRequest, symbol: str) -> HttpResponse:
+def coin(request: HttpRequest, symbol: str) -> HttpResponseBase:
     """One pool: its accounts in the ledger, and its tranches, the open ones first."""
     at, asset = timezone.now(), get_object_or_404(Asset, pk=symbol)
     tranches = Tranche.objects.filter(asset=asset).select_related("asset")
-    closed = Paginator(tranches.filter(closed_at__isnull=False).order_by("-closed_at", "-pk"), PER_PAGE)
+    closed = tranches.filter(closed_at__isnull=False)
+    file = CLOSED.file(request, closed)
+    if file is not None:
+        return file
     context = {
         "at": at,
         "asset": asset,
@@ -122,7 +143,7 @@ def coin(request: HttpRequest, symbol: str) -> HttpResponse:
         "open": pools.funded(
             tranches.filter(closed_at__isnull=True).order_by("matures_at", "opened_at", "pk"), at=at
         ),
-        "page": closed.get_page(request.GET.get("page")),
+        "list": CLOSED.shown(request, closed),
     }
     return render(request, "loans/desk_funding_coin.html", context)
 

@@ -1,10 +1,13 @@
 """The insurance fund on the desk: what is set aside per coin, and finance's proposals to change it (R-GEN-78)."""
 
+from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -12,10 +15,10 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import approvals
 from accounts.errors import Refused
-from accounts.models import Approval, Asset, JournalEntry, LedgerAccount
+from accounts.models import Approval, Asset, JournalEntry, LedgerAccount, Transfer
 from accounts.money import ZERO
 from accounts.pages.access import actor_of, user_of
-from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
+from accounts.pages.forms import REFUSED, LongSelect, amount_field, key_field, key_of, read_amount, refuse
 from accounts.templatetags import figures
 from accounts.words import tell
 from loans.pages.desk_access import for_the_house
@@ -23,6 +26,16 @@ from risk import insurance
 
 NEWEST = 20
 COMMANDS = {"fund": "insurance.fund", "draw_back": "insurance.draw_back"}
+
+
+@dataclass(frozen=True, slots=True)
+class Movement:
+    """One change of the fund, signed, in its coin."""
+
+    entry: JournalEntry
+    said: str
+    amount: Decimal
+    asset: Asset
 
 
 class FundForm(forms.Form):
@@ -36,6 +49,7 @@ class FundForm(forms.Form):
         label=tell("Coin"),
         queryset=Asset.objects.filter(loanable=True).order_by("pk"),
         empty_label=tell("Choose a coin"),
+        widget=LongSelect,
     )
     amount = amount_field()
     reason = forms.CharField(label=tell("Why"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}))
@@ -65,13 +79,29 @@ def fund(request: HttpRequest) -> HttpResponse:
     assets = Asset.objects.in_bulk([*held, *capital])
     rows = [(assets[coin], held.get(coin, ZERO), capital.get(coin, ZERO)) for coin in sorted(assets)]
     context = {
-        "rows": rows,
+        "rows": [row for row in rows if row[1]],
+        "empty": [row for row in rows if not row[1]],
         "form": form,
         "changes": changes,
-        "entries": JournalEntry.objects.filter(reference__startswith="insurance:").order_by("-pk")[:NEWEST],
+        "movements": _movements(),
         "proposals": Approval.objects.filter(status=Approval.Status.PENDING, command__in=COMMANDS.values()),
     }
     return render(request, "loans/desk_insurance.html", context, status=REFUSED if form.errors else 200)
+
+
+def _movements() -> list[Movement]:
+    """The newest changes of the fund: what was set aside from capital, drawn back, or settled of a residual debt."""
+    kind = LedgerAccount.Kind.INSURANCE
+    rows = Transfer.objects.filter(Q(debit__kind=kind) | Q(credit__kind=kind)).order_by("-pk")
+    rows = rows.select_related("entry", "debit__asset", "credit__asset", "debit", "credit")
+    found = []
+    for row in rows[:NEWEST]:
+        is_up = row.credit.kind == kind
+        said = tell("Set aside") if is_up else tell("Drawn back")
+        if row.entry.kind != "insurance":
+            said = tell("Settled what a liquidation left owing")
+        found.append(Movement(row.entry, said, row.amount if is_up else -row.amount, row.debit.asset))
+    return found
 
 
 def _change(request: HttpRequest, form: FundForm, at: datetime) -> str:

@@ -27,6 +27,7 @@ from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
 from risk import corrections, insurance, pace
 from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
+from risk.observations import PriceState
 from risk.waterfall import Parts
 
 TOLD_BEFORE = timedelta(hours=24)  # what led to it

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 from accounts.commands import registered
 from accounts.models import Customer, User
 from accounts.money import exact
+from accounts.pages.forms import LongSelect
 from accounts.words import joined, tell
 from loans import ratecards
 from loans.pages.client_field import ClientField
@@ -53,7 +54,7 @@ def _ends_at() -> forms.DateTimeField:
 
 
 class RatiosForm(ProposalForm):
-    asset = forms.ChoiceField(label=tell("Coin"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
     tiers = forms.CharField(
         label=tell("Tiers"),
         widget=forms.Textarea(attrs={"rows": 4}),
@@ -82,7 +83,7 @@ class RatiosForm(ProposalForm):
 
 class LinesForm(ProposalForm):
     product = _product()
-    asset = forms.ChoiceField(label=tell("Coin"), required=False)
+    asset = forms.ChoiceField(label=tell("Coin"), required=False, widget=LongSelect)
     customer = _customer()
     initial_line = PercentField(label=LINE_LABELS["initial"])
     margin_call = PercentField(label=LINE_LABELS["margin_call"])
@@ -105,7 +106,7 @@ class LinesForm(ProposalForm):
 
 class CapForm(ProposalForm):
     product = _product()
-    asset = forms.ChoiceField(label=tell("Coin"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
     platform_borrow = UsdField(
         label=tell("Lent by the desk at most (USD)"), required=False, help_text=tell("Empty is no cap.")
     )
@@ -115,7 +116,7 @@ class CapForm(ProposalForm):
 
 class LoanLimitForm(ProposalForm):
     product = _product()
-    asset = forms.ChoiceField(label=tell("Coin"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
     vip_level = forms.IntegerField(
         label=tell("VIP level"),
         min_value=0,
@@ -157,7 +158,7 @@ class HandlingForm(ProposalForm):
 
 class FlexibleRateForm(ProposalForm):
     product = _product()
-    asset = forms.ChoiceField(label=tell("Coin"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
     annual_rate = PercentField(label=tell("Annual rate (%)"))
     effective_at = forms.DateTimeField(
         label=tell("From (00:00 UTC)"), help_text=tell("YYYY-MM-DD, not in the past.")
@@ -174,13 +175,13 @@ class RateCardForm(FlexibleRateForm):
 
 
 class DepthForm(ProposalForm):
-    asset = forms.ChoiceField(label=tell("Coin"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
     volume_usd = UsdField(label=tell("Volume of 24 h (USD)"))
     max_share = PercentField(label=tell("One sale is at most (% of it)"), initial=10)
 
 
 class PaceForm(ProposalForm):
-    asset = forms.ChoiceField(label=tell("Coin"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
     most_usd = UsdField(
         label=tell("Sold by liquidations at most (USD)"), required=False, help_text=tell("Empty is no limit.")
     )

@@ -5,13 +5,14 @@ from typing import Any
 
 from django import forms
 
+from accounts.pages.forms import LongSelect
 from accounts.words import tell
 from loans.pages.proposal_form import PercentField, ProposalForm, UsdField, percentage_of, plain_number
 from risk import parameters
 
 
 class FeedRuleForm(ProposalForm):
-    asset = forms.ChoiceField(label=tell("Coin"), required=False)
+    asset = forms.ChoiceField(label=tell("Coin"), required=False, widget=LongSelect)
     max_age_seconds = forms.IntegerField(label=tell("Stale after (s)"), min_value=1, initial=60)
     max_jump = PercentField(label=tell("Largest jump per tick (%)"), initial=30)
     min_sources = forms.IntegerField(label=tell("Sources needed"), min_value=1, max_value=100, initial=1)
@@ -33,8 +34,8 @@ class FeedRuleForm(ProposalForm):
 class RedemptionForm(ProposalForm):
     """R-FTR-21: what a wrapped, staked or pegged coin is worth, whatever its own market prints."""
 
-    asset = forms.ChoiceField(label=tell("Coin"))
-    underlying = forms.ChoiceField(label=tell("Is redeemed for"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
+    underlying = forms.ChoiceField(label=tell("Is redeemed for"), widget=LongSelect)
     ratio = forms.DecimalField(
         label=tell("How much of it for one"),
         required=False,
@@ -58,7 +59,7 @@ class RedemptionForm(ProposalForm):
 class PriceForm(ProposalForm):
     """R-ADM-03: a price that two people set."""
 
-    asset = forms.ChoiceField(label=tell("Coin"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
     price = UsdField(
         label=tell("Price (USD)"),
         help_text=tell("Good from its release until it is as old as prices may be."),

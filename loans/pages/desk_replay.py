@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.money import ZERO, exact
 from accounts.pages.access import user_of
+from accounts.words import tell
 from loans import replay_chart
 from loans.pages.desk_access import is_of_the_house
 from loans.pages.desk_liquidations import visible_to
@@ -62,9 +63,9 @@ def _sold_usd(found: Sequence[Taking]) -> Decimal:
 
 def _chart(found: Sequence[Taking], lines: Lines, *, here: int) -> Chart:
     named = (
-        (lines.initial, "initial"),
-        (lines.margin_call, "call"),
-        (lines.liquidation, "liquidation"),
-        (lines.cutoff, "cut-off"),
+        (lines.initial, tell("initial")),
+        (lines.margin_call, tell("call")),
+        (lines.liquidation, tell("liquidation")),
+        (lines.cutoff, tell("cut-off")),
     )
     return replay_chart.chart([(one.before.ltv, one.after.ltv) for one in found], named, here=here)

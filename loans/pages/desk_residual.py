@@ -13,9 +13,9 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.core.paginator import Paginator
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_safe
@@ -26,6 +26,7 @@ from accounts.models import Approval, User
 from accounts.money import ZERO
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
+from accounts.pages.tables import Column, Filter, Table
 from accounts.templatetags import figures
 from accounts.words import tell
 from loans.models import Loan
@@ -33,7 +34,31 @@ from loans.pages.desk_access import clients_of, for_the_house
 from risk import insurance, plans, residual
 from risk.models import Debt, Liquidation, PaymentPlan
 
-PER_PAGE = 25
+RESIDUALS = Table(
+    name="residual-debts",
+    columns=(
+        Column("debt", tell("Debt"), text=str, sort=("customer__name",)),
+        Column("client", tell("Client"), text=lambda row: row.customer.name, on_page=False),
+        Column("state", tell("State"), text=lambda row: _state(row)),
+        Column("owed", tell("Owed"), text=lambda row: row.booked, sort=("asset", "owed"), n=True),
+        Column("coin", tell("Coin"), text=lambda row: row.asset_id, on_page=False),
+        Column("since", tell("Since"), text=lambda row: row.residual_since, sort=("residual_since",), n=True),
+    ),
+    order=("-closed_at", "-residual_since", "-pk"),
+    search=("customer__name", "asset__symbol"),
+    finds=tell("by client or coin"),
+    filters=(
+        Filter(
+            "state",
+            tell("State"),
+            {
+                "open": (tell("Open"), Q(closed_at=None, has_plan=False)),
+                "plan": (tell("Payment plan"), Q(closed_at=None, has_plan=True)),
+                "closed": (tell("Closed"), Q(closed_at__isnull=False)),
+            },
+        ),
+    ),
+)
 
 
 class SetOffForm(forms.Form):
@@ -101,16 +126,21 @@ class Action:
 
 @require_safe
 @for_the_house
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HttpRequest) -> HttpResponseBase:
     """Open ones first, then the newest."""
     user = user_of(request)
     running = PaymentPlan.objects.filter(debt=OuterRef("pk"), ended_at__isnull=True)
-    rows = (
-        _visible_to(user).annotate(has_plan=Exists(running)).order_by("-closed_at", "-residual_since", "-pk")
-    )
-    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    owed = F("principal") + F("interest") + F("late_fee")
+    rows = _visible_to(user).annotate(has_plan=Exists(running), owed=owed)
+    file = RESIDUALS.file(request, rows)
+    if file is not None:
+        return file
     open_count = _visible_to(user).filter(closed_at__isnull=True).count()
-    context = {"page": page, "open_count": open_count, "sees_fund": user.is_staff}
+    context = {
+        "list": RESIDUALS.shown(request, rows),
+        "open_count": open_count,
+        "sees_fund": user.is_staff,
+    }
     return render(request, "loans/desk_residuals.html", context)
 
 
@@ -143,6 +173,12 @@ def act(request: HttpRequest, debt_id: int, action: str) -> HttpResponse:
                 messages.success(request, done.sentence)
                 return redirect("loans:residual", debt_id=debt.pk)
     return _page(request, _debt(request, debt_id), {action: form})
+
+
+def _state(row: Any) -> str:
+    if row.closed_at is not None:
+        return str(row.get_closed_reason_display())
+    return tell("Payment plan") if row.has_plan else tell("Open")
 
 
 def _visible_to(user: User) -> QuerySet[Debt]:

@@ -4,6 +4,7 @@ Risk officers, finance, auditors and admins; to the rest of the house it is clos
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
@@ -24,13 +25,14 @@ from loans import stress_charts
 from loans.pages.desk_access import for_roles
 from loans.pages.desk_stress_forms import StressForm
 from loans.stress_charts import Series
-from risk import stress_runs, stress_tables
+from risk import stress_progress, stress_runs, stress_tables
 from risk.models import StressRun
 from risk.stress_tables import Group
 
 PER_PAGE = 25
 GROUPS_PER_PAGE = 100
 TOP = 20
+BEGINS_WITHIN = timedelta(minutes=1)  # the job looks every five seconds
 BAR = 100  # the widest bar, in the drawing's units
 MINUS = "\u2212"
 FIGURES = (
@@ -85,17 +87,21 @@ def index(request: HttpRequest) -> HttpResponse:
     else:
         form = StressForm(user=user, initial={"proposal": request.GET.get("proposal", "")})
     page = Paginator(stress_runs.visible_to(user), PER_PAGE).get_page(request.GET.get("page"))
-    titles = stress_runs.titles(one.pk for one in page)
-    context = {"form": form, "page": page, "rows": [(one, titles[one.pk]) for one in page]}
+    titles, far = stress_runs.titles(one.pk for one in page), stress_progress.of(page)
+    rows = [(one, titles[one.pk], far.get(one.pk)) for one in page]
+    context = {"form": form, "page": page, "rows": rows, "waits": bool(far)}
     return render(request, "loans/desk_stress.html", context, status=REFUSED if form.errors else 200)
 
 
 @require_safe
 @for_watchers
 def run(request: HttpRequest, run_id: int) -> HttpResponse:
-    """One run; while it waits the page asks again every two seconds."""
+    """One run; while it waits the page asks again every two seconds how far it is."""
     row = _run(request, run_id)
-    context: dict[str, Any] = {"run": row, "title": row.title}
+    far = stress_progress.of([row]).get(row.pk)
+    context: dict[str, Any] = {"run": row, "title": row.title, "far": far}
+    is_waiting = far is not None and not far.total and not far.before
+    context["is_stuck"] = is_waiting and timezone.now() - row.asked_at > BEGINS_WITHIN
     if row.result is not None:
         context |= _shown(row.result)
     return render(request, "loans/desk_stress_run.html", context)
@@ -196,6 +202,7 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
         "clients": _clients(found, before, after),
         "more_clients": max(len(before["clients"]) - TOP, 0),
         "course": _course(found, before, after) if found["steps"] > 1 else None,
+        "spread": _spread(before, after),
         "moves": [
             (one["coin"], _percent(Decimal(one["lowest"]) - 1), _percent(Decimal(one["last"]) - 1))
             for one in found["moves"]
@@ -265,6 +272,31 @@ def _clients(
         }
         for one in before["clients"][:TOP]
     ]
+
+
+def _spread(before: Mapping[str, Any], after: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The book by LTV: now, at the end, and at the end under the change. None of answers kept from before."""
+    if "ltvs" not in before:
+        return None
+    heads = [tell("Now"), tell("At the end")]
+    moments = [before["ltvs"]["now"], before["ltvs"]["end"]]
+    if after is not None:
+        heads.append(tell("At the end, changed"))
+        moments.append(after["ltvs"]["end"])
+    rows = [
+        (
+            one.label,
+            [
+                (head, _count(groups), _usd(usd), width)
+                for head, (groups, usd), width in zip(heads, one.sums, one.widths, strict=True)
+            ],
+            not any(groups for groups, _ in one.sums),
+        )
+        for one in stress_charts.buckets(moments)
+    ]
+    all_now = sum(groups for groups, _ in moments[0])
+    gone = [_count(all_now - sum(groups for groups, _ in one)) for one in moments]
+    return {"heads": heads, "rows": rows, "gone": list(zip(heads, gone, strict=True))}
 
 
 def _course(

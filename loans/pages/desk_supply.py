@@ -11,7 +11,9 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
@@ -20,7 +22,8 @@ from accounts import approvals
 from accounts.errors import Refused
 from accounts.models import Approval, Asset
 from accounts.pages.access import actor_of, user_of
-from accounts.pages.forms import REFUSED, amount_field, key_field, key_of, read_amount, refuse
+from accounts.pages.forms import REFUSED, LongSelect, amount_field, key_field, key_of, read_amount, refuse
+from accounts.pages.tables import Column, Filter, Table
 from accounts.templatetags import figures
 from accounts.words import tell
 from loans import supply
@@ -32,6 +35,39 @@ from risk.insurance import FINANCE
 from risk.models import ProductCode
 
 PER_PAGE: Final = 50
+PAST: Final = Table(
+    name="supply-orders",
+    columns=(
+        Column("order", tell("Order"), text=str, sort=("asset", "opened_at")),
+        Column("coin", tell("Coin"), text=lambda row: row.asset_id, on_page=False),
+        Column("rate", tell("Rate a year"), text=lambda row: row.annual_rate, sort=("annual_rate",), n=True),
+        Column("term", tell("Term"), text=lambda row: row.term_days, sort=("term_days",), n=True),
+        Column("offered", tell("Offered"), text=lambda row: row.amount, sort=("asset", "amount"), n=True),
+        Column("left", tell("Not taken"), text=lambda row: row.left, sort=("asset", "left"), n=True),
+        Column("opened", tell("Opened"), text=lambda row: row.opened_at, on_page=False),
+        Column(
+            "over",
+            tell("Over since"),
+            text=lambda row: row.closed_at or row.ends_at,
+            sort=("closed_at", "ends_at"),
+            n=True,
+        ),
+    ),
+    order=("-opened_at", "-pk"),
+    search=("asset__symbol",),
+    finds=tell("by coin"),
+    filters=(
+        Filter(
+            "state",
+            tell("State"),
+            {
+                "closed": (tell("Closed"), Q(closed_at__isnull=False)),
+                "taken": (tell("Taken up"), Q(closed_at=None, left=0)),
+                "ended": (tell("Ended or not open yet"), Q(closed_at=None, left__gt=0)),
+            },
+        ),
+    ),
+)
 
 
 class EnterForm(forms.Form):
@@ -39,6 +75,7 @@ class EnterForm(forms.Form):
         label=tell("Coin"),
         queryset=Asset.objects.filter(loanable=True).order_by("pk"),
         empty_label=tell("Choose a coin"),
+        widget=LongSelect,
     )
     annual_rate = percent_field(tell("Rate a year"), least=0, most=999)
     amount = amount_field(tell("Amount offered"))
@@ -64,21 +101,24 @@ class CloseForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_the_house
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HttpRequest) -> HttpResponseBase:
     """What is on offer now, what was, and the form to offer more."""
     at, changes = timezone.now(), user_of(request).role in FINANCE
+    offered = supply.on_offer(at=at)
+    others = SupplyOrder.objects.exclude(pk__in=list(offered.values_list("pk", flat=True)))
+    past = supply.with_left(others.select_related("asset"))
+    file = PAST.file(request, past)
+    if file is not None:
+        return file
     form = EnterForm(request.POST or None)
     if request.method == "POST":
         _refuse_strangers(changes)
         if form.is_valid() and _entered(request, form, at):
             return redirect("loans:supply")
-    offered = supply.on_offer(at=at)
-    others = SupplyOrder.objects.exclude(pk__in=list(offered.values_list("pk", flat=True)))
-    past = supply.with_left(others.select_related("asset")).order_by("-opened_at", "-pk")
     context = {
         "at": at,
         "standings": supply.standings(offered.order_by("asset", "term_days", "annual_rate", "pk")),
-        "page": Paginator(past, PER_PAGE).get_page(request.GET.get("page")),
+        "list": PAST.shown(request, past),
         "proposals": Approval.objects.filter(status=Approval.Status.PENDING, command="supply.enter")
         .select_related("proposed_by")
         .order_by("pk"),

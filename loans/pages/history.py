@@ -20,7 +20,7 @@ from django.views.decorators.http import require_safe
 from accounts import exports
 from accounts.models import Account, Asset, Customer
 from accounts.pages.access import customer_of, limited_to, user_of
-from accounts.pages.forms import REFUSED, refuse
+from accounts.pages.forms import REFUSED, LongSelect, refuse
 from accounts.words import joined, tell
 from loans import histories
 from loans.histories import Asked, BadPeriod, Scope
@@ -43,7 +43,7 @@ class HistoryForm(forms.Form):
     until = forms.DateField(
         label=tell("To"), required=False, widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
-    coin = forms.ChoiceField(label=tell("Coin"), required=False)
+    coin = forms.ChoiceField(label=tell("Coin"), required=False, widget=LongSelect)
     account = forms.TypedChoiceField(label=tell("Account"), required=False, coerce=int, empty_value=None)
     loan = forms.RegexField(
         label=tell("Loan"),

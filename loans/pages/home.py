@@ -22,9 +22,10 @@ from accounts.pages.access import customer_of, limited_to, user_of
 from accounts.people import needs_agreement
 from accounts.words import tell
 from loans import limits, queries, ratecards
-from loans.models import Application, Loan, Product, RateType
+from loans.models import Application, Loan, Product
 from loans.policy import policy_of
 from loans.queries import LoanRow
+from loans.ratecards import Quote
 from loans.vip import papers, renewal
 from risk import book, closes, delays, prices
 from risk.models import CollateralGroup, ProductCode
@@ -249,20 +250,23 @@ def _spot(uids: Collection[int], assets: Collection[str]) -> dict[tuple[int, str
 def _rates(customer: Customer, columns: list[Standing], at: datetime, *, is_all: bool) -> dict[str, object]:
     """Coins the customer owes first, then those the desk has most of; a few unless all are asked for."""
     assets = Asset.objects.filter(loanable=True).in_bulk()
-    flexible = _rates_of(customer, assets, RateType.FLEXIBLE, None, at)
-    fixed_30 = _rates_of(customer, assets, RateType.FIXED, 30, at)
-    fixed_60 = _rates_of(customer, assets, RateType.FIXED, 60, at)
+    own = policy_of(customer, at=at)
+    published = ratecards.rates_by_term(
+        product=ProductCode.VIP,
+        assets=assets,
+        terms=(None, 30, 60),
+        vip_level=customer.vip_level,
+        at=at,
+        policy=own,
+    )
     quotes = prices.latest(at=at, assets=assets)
     owed = {symbol for each in columns for symbol in each.state.owed_assets}
-    offered = [
-        symbol for symbol in assets if symbol in {*flexible, *fixed_30, *fixed_60} and symbol in quotes
-    ]
+    offered = [symbol for symbol in assets if symbol in set().union(*published.values()) and symbol in quotes]
     pools = LedgerAccount.objects.house(LedgerAccount.Kind.POOL).filter(asset__in=offered)
     lendable = {pool.asset_id: pool.balance for pool in pools}
     worth = {symbol: lendable.get(symbol, ZERO) * quotes[symbol].price for symbol in offered}
     offered.sort(key=lambda symbol: (symbol not in owed, -worth[symbol], symbol))
     shown = offered if is_all else offered[:FEW_RATES]
-    own = policy_of(customer, at=at)
     ceilings = limits.ceilings_of(customer, policy=own, assets=shown, quotes=quotes, at=at)
     rows = []
     for symbol in shown:
@@ -271,22 +275,10 @@ def _rates(customer: Customer, columns: list[Standing], at: datetime, *, is_all:
         rooms = tuple(
             (each.group, min(borrow_room(each.state, asset, price), most or ZERO)) for each in columns
         )
-        rows.append(
-            RateRow(asset, flexible.get(symbol), fixed_30.get(symbol), fixed_60.get(symbol), rooms, most)
-        )
+        flexible, fixed_30, fixed_60 = (_rate(by_coin, symbol) for by_coin in published.values())
+        rows.append(RateRow(asset, flexible, fixed_30, fixed_60, rooms, most))
     return {"rows": rows, "rest": len(offered) - len(shown), "quotes": [quotes[symbol] for symbol in shown]}
 
 
-def _rates_of(
-    customer: Customer, assets: Mapping[str, Asset], rate_type: str, term_days: int | None, at: datetime
-) -> dict[str, Decimal]:
-    found = ratecards.rates_for(
-        product=ProductCode.VIP,
-        assets=assets,
-        rate_type=rate_type,
-        term_days=term_days,
-        vip_level=customer.vip_level,
-        at=at,
-        customer=customer,
-    )
-    return {symbol: quote.annual_rate for symbol, quote in found.items()}
+def _rate(published: Mapping[str, Quote], symbol: str) -> Decimal | None:
+    return published[symbol].annual_rate if symbol in published else None

@@ -280,10 +280,12 @@ def _page(
     is_broken: bool = False,
     needless: str = "",
 ) -> HttpResponse:
-    shown, due = queries.loan_row(row, at=at), renewal.due_amounts(row, at=at)
+    state = book.state_of(row.group, at=at) if row.debt.closed_at is None else None
+    [shown] = queries.rows_of([row], at=at, states={} if state is None else {row.group_id: state})
+    due = renewal.due_amounts(row, at=at)
     repay_form = repay_form or RepayForm(asset=row.asset)
     renew_form = renew_form or RenewForm()
-    standing = standing_of(row.group, book.state_of(row.group, at=at)) if shown.is_open else None
+    standing = standing_of(row.group, state) if state is not None and shown.is_open else None
     payment = None
     if is_checked:
         payment = payment_of(row, form=repay_form, share=repay_form.share, at=at)

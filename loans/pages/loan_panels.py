@@ -14,6 +14,7 @@ from accounts.templatetags import figures
 from accounts.words import joined, tell
 from loans import ratecards
 from loans.models import Loan
+from loans.policy import policy_of
 from loans.vip import renewal, repayment
 from risk import book, debts, whatif
 from risk.cure import Kind
@@ -157,6 +158,7 @@ def renewal_of(row: Loan, standing: Standing | None, at: datetime) -> Offer | No
     if standing is None or opens_at is None or debt.due_at is None or is_over:
         return None
     due, is_open = renewal.due_amounts(row, at=at), at >= opens_at
+    own = policy_of(row.customer, at=at)
     quotes = {
         days: ratecards.rates_for(
             product=row.product,
@@ -165,7 +167,7 @@ def renewal_of(row: Loan, standing: Standing | None, at: datetime) -> Offer | No
             term_days=days,
             vip_level=row.customer.vip_level,
             at=at,
-            customer=row.customer,
+            policy=own,
         ).get(row.asset_id)
         for days in ratecards.FIXED_TERMS
     }

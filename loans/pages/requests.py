@@ -20,7 +20,7 @@ from accounts.words import tell
 from loans import queries
 from loans.models import Application, LoanEvent, Offer, SignedSheet
 from loans.pages.bargain import AnswerForm, WantedForm, standing_terms, talks_of
-from loans.vip import applications, papers, sheets
+from loans.vip import answering, applications, papers, sheets
 from loans.vip.moves import UNDECIDED
 from risk.levels import Lines
 from risk.pages.track import Track, track
@@ -120,6 +120,7 @@ def page_of(
         "want": want if may_counter else None,
         "talks": room if len(room.versions) > 1 else None,
         "to_accept": room.open_offer if is_live and not room.is_desks_move else None,
+        "clock": answering.clocks_of([row])[row.pk] if is_live else None,
         "is_waiting": row.status == Application.Status.SUBMITTED,
         "is_live": is_live,
         "left_out": left_out_of(row),

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from accounts.models import Account, Asset, Customer, User
+from accounts.models import Account, Agreement, Asset, Customer, User
 from accounts.money import MAX_AMOUNT, round_down
-from accounts.people import needs_agreement
+from accounts.people import current_agreement, unaccepted
 from accounts.words import tell
 from loans.models import Product, RateType
 from loans.policy import Policy, policy_of
@@ -76,6 +76,8 @@ class Parties:
     assets: Mapping[str, Asset]
     group: CollateralGroup | None  # the receiver's open one
     policy: Policy  # what this client gets instead of the published terms
+    agreement: Agreement | None  # the one in force
+    must_accept: Agreement | None  # the same, if the customer has not
 
     @property
     def receiver(self) -> Account | None:
@@ -94,6 +96,7 @@ def parties_of(request: Request, *, customer: Customer, product: Product, at: da
     uids = [request.receiver_uid, *request.account_uids]
     if request.asked_by is not None:
         uids.append(request.asked_by)
+    agreement = current_agreement(at=at)
     open_groups = CollateralGroup.objects.open().filter(product=product.code, customer=customer)
     return Parties(
         request=request,
@@ -104,6 +107,8 @@ def parties_of(request: Request, *, customer: Customer, product: Product, at: da
         assets=Asset.objects.in_bulk(sorted(symbols)),
         group=open_groups.filter(receiver_id=request.receiver_uid).first(),
         policy=policy_of(customer, at=at),
+        agreement=agreement,
+        must_accept=unaccepted(agreement, customer=customer, at=at),
     )
 
 
@@ -164,12 +169,12 @@ def _is_vip(parties: Parties) -> Iterator[Problem]:
 
 def _accepted_the_agreement(parties: Parties) -> Iterator[Problem]:
     """R-VIP-16"""
-    agreement = needs_agreement(customer=parties.customer, at=parties.at)
-    if agreement is not None:
+    if parties.must_accept is not None:
+        version = parties.must_accept.version
         yield Problem(
             "agreement",
             "agreement_needed",
-            tell("Accept version {version} of the borrowing agreement first.", version=agreement.version),
+            tell("Accept version {version} of the borrowing agreement first.", version=version),
         )
 
 

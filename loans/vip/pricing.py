@@ -119,7 +119,7 @@ def _rates(parties: Parties, symbols: list[str], agreed: Agreed | None) -> dict[
         term_days=request.term_days,
         vip_level=parties.customer.vip_level,
         at=parties.at,
-        customer=parties.customer,
+        policy=parties.policy,
     )
     if agreed is None:
         return quotes

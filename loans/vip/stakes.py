@@ -83,20 +83,13 @@ def discount_of(
     if application.rate_type == RateType.FLEXIBLE:
         return max([-spread for spread in rates.values()] + [ZERO])
     terms = [term_days] if term_days in FIXED_TERMS else list(FIXED_TERMS)
-    cards = [
-        ratecards.rates_for(
-            product=application.product,
-            assets=rates,
-            rate_type=RateType.FIXED,
-            term_days=term,
-            vip_level=application.customer.vip_level,
-            at=at,
-        )
-        for term in terms
-    ]
+    level = application.customer.vip_level
+    cards = ratecards.rates_by_term(
+        product=application.product, assets=rates, terms=terms, vip_level=level, at=at
+    )
     largest = ZERO
     for symbol, rate in rates.items():
-        published = [quotes[symbol].annual_rate for quotes in cards if symbol in quotes]
+        published = [quotes[symbol].annual_rate for quotes in cards.values() if symbol in quotes]
         if not published:
             return None
         largest = max(largest, max(published) - rate)

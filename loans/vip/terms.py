@@ -14,7 +14,6 @@ from typing import Any
 
 from accounts.models import Agreement, Customer
 from accounts.money import ZERO
-from accounts.people import current_agreement, needs_agreement
 from accounts.words import tell
 from loans import limits, ratecards
 from loans.models import Loan, Product
@@ -139,8 +138,8 @@ def check(request: Request, *, at: datetime, agreed: Agreed | None = None) -> Te
         lines=tuple(lines),
         effect=effect,
         due_at=None if request.term_days is None else at + timedelta(days=request.term_days),
-        agreement=needs_agreement(customer=customer, at=at),
-        agreement_version=str(current_agreement(at=at) or ""),
+        agreement=parties.must_accept,
+        agreement_version=str(parties.agreement or ""),
         problems=(*problems(parties), *on_lines, *(_on_group(parties, effect) if effect else ())),
         overdue_hours=_overdue_hours(parties, agreed),
         late_multiplier=product.late_multiplier,

@@ -9,6 +9,7 @@ from accounts.models import (
     ClockTimestamp,
     Customer,
     JournalEntry,
+    LedgerAccount,
     User,
     amount_field,
     rate_field,

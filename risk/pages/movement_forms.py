@@ -5,7 +5,7 @@ from typing import Any, Final
 from django import forms
 
 from accounts.models import Account, Asset, LedgerAccount
-from accounts.pages.forms import amount_field, key_field, read_amount
+from accounts.pages.forms import LongSelect, amount_field, key_field, read_amount
 from accounts.words import tell
 from risk.pages.promised import cure_field
 
@@ -20,7 +20,7 @@ WALLETS: Final = [
 class MoveForm(forms.Form):
     """What all four ask for: an amount of a coin. Which coins there are is the view's knowledge."""
 
-    asset = forms.ChoiceField(label=tell("Coin"))
+    asset = forms.ChoiceField(label=tell("Coin"), widget=LongSelect)
     amount = amount_field()
     key = key_field()
     cure = cure_field()
@@ -75,5 +75,5 @@ class TransferForm(MoveForm):
 
 class TradeForm(MoveForm):
     account = _account_field(tell("In"))
-    buy = forms.ChoiceField(label=tell("Buy"))
+    buy = forms.ChoiceField(label=tell("Buy"), widget=LongSelect)
     field_order = ("account", "asset", "amount", "buy")

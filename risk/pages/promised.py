@@ -60,6 +60,12 @@ def is_pressed(request: HttpRequest, form: forms.BaseForm, group: CollateralGrou
     return group is not None or is_known(actor_of(request), key_of(form))
 
 
+def is_repeated(request: HttpRequest) -> bool:
+    """Whether this form was sent before, by its key: the same press arrives twice. R-GEN-06"""
+    key = request.POST.get("key", "")
+    return key.isascii() and key.isprintable() and is_known(actor_of(request), key)
+
+
 def let_go(request: HttpRequest, form: forms.BaseForm, group: CollateralGroup | None, *, at: datetime) -> str:
     """Drop the promise of a valid form where its cure is needed no more, and say so; empty where it still is.
 

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from accounts.models import Account, Asset
 from accounts.money import ONE, ZERO, exact
 from accounts.pages.access import customer_of, limited_to, user_of
-from accounts.pages.forms import REFUSED, amount_field, read_amount
+from accounts.pages.forms import REFUSED, LongSelect, amount_field, read_amount
 from accounts.templatetags import figures
 from accounts.words import tell
 from risk import book, cures, prices, prospects, whatif
@@ -64,7 +64,7 @@ class WhatIfForm(forms.Form):
     buy = forms.ChoiceField(label=tell("for"), required=False)
     sell_account = forms.TypedChoiceField(label=tell("in"), coerce=int, required=False)
     borrow = amount_field(tell("Borrow"), required=False)
-    borrow_coin = forms.ChoiceField(label=tell("of"), required=False)
+    borrow_coin = forms.ChoiceField(label=tell("of"), required=False, widget=LongSelect)
     ratio = _percent_field(tell("Ratios change by"), least=-100, most=100)
     ratio_coin = forms.ChoiceField(label=tell("of"), required=False)
     target = _percent_field(tell("A target of your own"), least=1, most=99)

@@ -86,7 +86,7 @@ def test_reviewers_see_it_as_a_page_and_as_a_file() -> None:
 
 
 def test_the_page_goes_by_the_trails_own_clock_to_the_second() -> None:
-    """R-ADM-11: what the trail has is not still to come for a page whose clock is slow, and the file is of what is shown."""
+    """R-ADM-11: what the trail has is not still to come for a page whose clock is slow; the field names the instant."""
     member = build.user(name="Mia Halden")
     with visit.at(datetime(2026, 1, 5, 10, tzinfo=UTC)):  # years behind the database
         client = visit.client_of(build.user("auditor"))

@@ -181,8 +181,37 @@ def test_a_failure_stands_on_the_page_and_on_the_front_page() -> None:
     everything_ran()
     ran(BOOKS, failure="BooksBroken: <b>pool:USDT</b> is 1 short")
     told = page("finance", after(seconds=6))
-    assert "BooksBroken: &lt;b&gt;pool:USDT&lt;/b&gt; is 1 short" in told
+    assert "The books do not prove themselves: &lt;b&gt;pool:USDT&lt;/b&gt; is 1 short" in told
+    assert "BooksBroken" not in told
     assert "check the books" in page("finance", after(seconds=6), "admin:index")
+
+
+@pytest.mark.parametrize(
+    ("failure", "happened", "todo"),
+    [
+        ("OperationalError: FATAL: password for lombard", "The database did not answer", "See that it runs"),
+        ("ConnectionError: 10.0.0.7:443", "Something it asks outside did not answer", "can be reached"),
+        ("SoftTimeLimitExceeded: SoftTimeLimitExceeded()", "It took longer than a job may", "more workers"),
+        ("KeyError: 'secret'", "Something happened that it was not made for", "read the log"),
+        (
+            "TooManyExports: 5 of your exports are being made",
+            "5 of your exports are being made",
+            "tried again",
+        ),
+    ],
+)
+def test_a_failure_is_told_in_plain_words_and_its_own_text_is_the_logs(
+    failure: str, happened: str, todo: str
+) -> None:
+    """What happened and what to do; only errors that the house wrote for people are told in their own words."""
+    everything_ran()
+    ran(BOOKS, failure=failure)
+    told = page("ops", after(seconds=6))
+    assert happened in told
+    assert todo in told
+    assert failure not in told
+    assert not any(secret in told for secret in ("password for", "10.0.0.7", "'secret'", "&#x27;secret"))
+    assert "The log has the rest: accounts.tasks.check_books" in told
 
 
 @pytest.mark.parametrize("role", ["borrower", "vip_manager"])

@@ -36,7 +36,23 @@ FIVE = (
     Visit("loans:approval", "risk2"),
 )
 SAME: Final = frozenset(
-    ["UTC", "LTV", "VIP", "CSV", "PDF", "SMS", "API", "SHA", "Lombard", "English", "Svenska", "min", "lombard", "demo", "desk"]
+    [
+        "UTC",
+        "LTV",
+        "VIP",
+        "CSV",
+        "PDF",
+        "SMS",
+        "API",
+        "SHA",
+        "Lombard",
+        "English",
+        "Svenska",
+        "min",
+        "lombard",
+        "demo",
+        "desk",
+    ]
 )
 """Units and names that are the same in every language; coins and what is spelled in capitals are, too."""
 

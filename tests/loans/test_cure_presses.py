@@ -61,11 +61,12 @@ def ltv_of(group: CollateralGroup) -> Decimal | None:
 
 
 def cards(client: Client, group: CollateralGroup) -> list[tuple[str, dict[str, str]]]:
-    """Where each cure's button sends what."""
+    """Where each cure's button sends what: that which leaves the call first, then that to the initial line."""
     page = client.get(reverse("risk:group", args=[group.pk])).content.decode()
     found = re.findall(r'<form class="actions" method="post" action="([^"]+)">(.*?)</form>', page, re.S)
     inputs = r'<input type="hidden" name="([^"]+)" value="([^"]*)"'
-    return [(to, {name: unescape(value) for name, value in re.findall(inputs, body)}) for to, body in found]
+    sent = [(to, {name: unescape(value) for name, value in re.findall(inputs, body)}) for to, body in found]
+    return sorted(sent, key=lambda card: card[1]["cure"])
 
 
 def test_one_press_repays_what_its_button_named(

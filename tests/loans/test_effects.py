@@ -18,7 +18,7 @@ from django.urls import reverse
 from accounts.commands import acting
 from accounts.templatetags import figures
 from loans.models import Loan
-from risk import book, sweep
+from risk import book, groups, sweep
 from risk.models import CollateralGroup, MarginCall
 from risk.pages.effect import Effect
 from tests import build
@@ -150,6 +150,25 @@ def test_an_account_that_leaves_is_shown_as_it_will_be(here: Desk) -> None:
         borrower.post(to, form | {"seen": hidden(shown, "seen")})
         assert worth_of(loan.group, TEN, permission=True) == effect_in(shown).then
     assert "LTV rises from 64.10 % to 66.66 %." in text_of(shown)
+
+
+@pytest.mark.parametrize("what", ["add", "remove"])
+def test_an_account_sent_twice_is_answered_alike(here: Desk, what: str) -> None:
+    """R-GEN-06: the second press is told what came of the first; another one is refused as no choice."""
+    spare = build.account(here.owner)
+    group = borrowed(here).group
+    if what == "remove":
+        groups.add_account(group_id=group.pk, uid=spare.pk, max_accounts=9, actor=here.borrower, at=TEN)
+    client, to = visit.client_of(here.applicant), reverse("loans:collateral", args=[group.pk])
+    form = {"what": what, "account": spare.pk, "key": str(uuid4())}
+    form |= {"seen": hidden(client.post(to, form), "seen")}
+    first, second = (client.post(to, form) for _ in range(2))
+    assert (first.status_code, first["Location"]) == (302, reverse("risk:group", args=[group.pk]))
+    assert (second.status_code, second["Location"]) == (302, first["Location"])
+    members = group.members.filter(account=spare, released_at__isnull=True)
+    assert members.exists() is (what == "add")
+    assert client.post(to, form | {"key": str(uuid4())}).status_code == 422
+    assert client.post(to, form | {"key": "\x00"}).status_code == 422
 
 
 def test_a_renewal_shows_what_paying_the_interest_does(here: Desk) -> None:

@@ -80,16 +80,16 @@ def test_a_course_of_a_stress_counts_what_happened_by_each_step() -> None:
     assert drawn.lines[0].points == (
         "0.0,200.0 180.0,200.0 180.0,66.7 540.0,66.7 540.0,0.0 720.0,0.0 720.0,0.0"
     )
-    assert [line.label_y for line in drawn.lines] == [D(0), D("133.3")]
+    assert [(line.label, line.last) for line in drawn.lines] == [("called", "3"), ("liquidated", "1")]
     assert drawn.marks == ((D(0), "3"), (D("66.7"), "2"), (D("133.3"), "1"), (D(200), "0"))
 
 
-def test_names_of_equal_sums_stand_apart() -> None:
+def test_sums_that_stay_at_nothing_are_named_all_the_same() -> None:
     """R-FTR-27: four series that all end at nothing."""
     flat = [stress_charts.Series(name, "", ()) for name in "abcd"]
 
     drawn = stress_charts.chart(flat, steps=10, told=str)
 
-    assert [line.label_y for line in drawn.lines] == [D(158), D(172), D(186), D(200)]
+    assert [(line.label, line.last) for line in drawn.lines] == [(name, "0") for name in "abcd"]
     assert stress_charts.rows(flat, steps=600)[-1] == (600, [0, 0, 0, 0])
     assert len(stress_charts.rows(flat, steps=600)) == stress_charts.ROWS

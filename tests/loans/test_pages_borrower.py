@@ -242,6 +242,31 @@ def test_apply_check_accept_makes_the_request(here: desk.Desk, borrower: Client)
     assert "In review" in text_of(borrower.get(answer["Location"]))
 
 
+def test_a_request_tells_when_its_answer_is_due_and_when_it_is_late(
+    here: desk.Desk, borrower: Client
+) -> None:
+    """R-ADM-08: 24 hours from its coming; at that very instant it is late."""
+    page = reverse("loans:request", args=[desk.submitted(here).pk])
+    with visit.at(TEN + timedelta(hours=1)):
+        due = "You have an answer by 2 Jan 2026, 10:00 UTC (23 h 0 min left)."
+        assert due in text_of(borrower.get(page))
+    with visit.at(TEN + timedelta(hours=24)):
+        borrower = visit.client_of(here.applicant)  # their session is over by now
+        assert "The answer was due by 2 Jan 2026, 10:00 UTC and is late" in text_of(borrower.get(page))
+
+
+@pytest.mark.parametrize(("name", "most"), [("home", 40), ("apply", 45), ("request", 50), ("rates", 20)])
+def test_a_page_asks_the_database_a_bounded_number_of_times(
+    name: str, most: int, here: desk.Desk, borrower: Client, django_assert_max_num_queries: Any
+) -> None:
+    """Each question costs a page of its 150 ms."""
+    row = desk.submitted(here)
+    path = reverse(f"loans:{name}", args=[row.pk] if name == "request" else [])
+    borrower.get(path)
+    with django_assert_max_num_queries(most):
+        assert borrower.get(path).status_code == 200
+
+
 def test_a_request_that_cannot_be_granted_says_why_at_the_field_and_keeps_what_was_typed(
     here: desk.Desk, borrower: Client
 ) -> None:

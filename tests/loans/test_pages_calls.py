@@ -16,6 +16,7 @@ from django.urls import reverse
 from accounts import contacts, notices
 from accounts.commands import Actor
 from accounts.models import Notice, User
+from loans.pages import call_rows
 from risk import call_records, sweep
 from risk.models import CallRecord, MarginCall
 from tests import build
@@ -174,6 +175,50 @@ def test_the_worst_call_comes_first(house: Desk) -> None:
     text = at(visit.client_of(house.manager), "desk_calls")
     found = re.findall(r"8[06]\.\d\d %", text.split("Ended")[0])
     assert found.index("86.30 %") < found.index("80.00 %")
+
+
+def test_the_worst_call_is_on_the_first_page_however_late_it_came(
+    house: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-FTR-18: ranked over all of them, and each is on some page."""
+    monkeypatch.setattr(call_rows, "PER_PAGE", 1)
+    more(house, amount="863000")
+    more(house, amount="800000")
+    price("50000")
+    client = visit.client_of(house.manager)
+    pages = [at(client, "desk_calls", open=number).split("Ended")[0] for number in "1234"]
+    assert [re.findall(r"8[06]\.\d\d %", page)[0] for page in pages] == ["86.30 %", *["80.00 %"] * 3]
+    assert all("All 3 Called 3" in page for page in pages)
+    assert "Page 1 of 3 Less far gone" in pages[0]
+    assert "Worse Page 3 of 3" in pages[2]
+    called = [re.findall(r"Call of G-\d+", page)[0] for page in pages]
+    assert len(set(called[:3])) == 3
+    assert called[3] == called[2]  # beyond the last it is the last
+
+
+@pytest.mark.parametrize("minutes", [0, 29, 30, 31, 60, 61, 90])
+def test_the_database_counts_calls_as_each_of_them_says_of_itself(house: Desk, minutes: int) -> None:
+    """R-FTR-18: called, acknowledged, promised (again), broken at the instant after, unanswered after 30 minutes."""
+    more(house, amount="863000")
+    more(house, amount="800000")
+    price("50000")
+    known, promised, _ = MarginCall.objects.order_by("pk")
+    notice = Notice.objects.filter(kind="margin_call", facts__margin_call=known.pk).latest("pk")
+    notices.acknowledge(notice_id=notice.pk, actor=house.borrower, at=TEN)
+    for hours in (1, 2):
+        call_records.promised(
+            call_id=promised.pk, promised_by=TEN + hours * HOUR / 2, way="phone", actor=house.decider, at=TEN
+        )
+    now = TEN + minutes * MINUTE
+    calls = MarginCall.objects.filter(ended_at=None)
+    followed = call_records.followed(calls.select_related("group"), at=now)
+    for kind, condition in call_records.kinds(at=now).items():
+        of_itself = {
+            "broken": [pk for pk, one in followed.items() if one.is_broken],
+            "unanswered": [pk for pk, one in followed.items() if one.is_unanswered],
+        }.get(kind, [pk for pk, one in followed.items() if one.stage == kind])
+        counted = call_records.marked(calls).filter(condition).values_list("pk", flat=True)
+        assert sorted(counted) == sorted(of_itself), kind
 
 
 def test_the_list_asks_no_more_for_more_calls(house: Desk) -> None:

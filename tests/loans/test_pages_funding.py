@@ -196,3 +196,15 @@ def test_this_month_is_what_was_booked_in_it(desk: Desk, tranche: Tranche) -> No
         funding.accrue_costs(at=TEN + DAY)
         later = visit.client_of(build.user("finance"))
         assert "1,000.00 USDT 0.00 USDT −1,000.00 USDT" in text_of(later.get(INDEX))
+
+
+def test_pools_of_which_nothing_is_lent_are_folded_and_every_figure_leads_to_its_account(
+    desk: Desk, tranche: Tranche
+) -> None:
+    """R-ADM-12: what is used stands in the table, the rest behind a summary."""
+    build.fund_pool("BTC", "5")
+    page = visit.client_of(build.user("finance")).get(reverse("loans:funding"))
+    used = {one.asset.pk for one in page.context["pools"]}
+    idle = {one.asset.pk for one in page.context["idle"]}
+    assert (tranche.asset_id in used, "BTC" in idle, used & idle) == (True, True, set())
+    assert all(one.lent or one.lenders or one.cost_owed for one in page.context["pools"])

@@ -117,7 +117,7 @@ def test_new_ratios_go_from_proposal_to_force_by_two_people(house: Desk, maker: 
     look = text_of(other.get(answer.url))
     assert "What it would do now 1 group would enter CALL." in look
     assert "What the proposer saw" in look
-    assert "80 % from 0.00 USD" in look
+    assert "Ratio from 0.00 USD before: 100 % → after: 80 %" in look
     done = decide(other, "release", approval, reason="Looked at it")
     assert (done.status_code, btc_ratio()) == (302, Decimal("0.8"))
     assert "Released" in text_of(other.get(done.url))

@@ -16,7 +16,7 @@ from django.urls import reverse
 from accounts import approvals
 from accounts.commands import Actor
 from accounts.models import User
-from risk import stress_runs
+from risk import stress_progress, stress_runs
 from risk.levels import Lines
 from risk.models import CollateralGroup, Debt, Liquidation, MarginCall, StressRun
 from tests import build
@@ -224,3 +224,36 @@ def test_a_proposal_is_compared_with_what_is_in_force(groups: list[CollateralGro
     assert "1 group " in text_of(get(checker, "stress_groups", run.pk, of="liquidated"))
     approvals.withdraw(approval_id=proposal.pk, actor=Actor.user(maker), at=NOON)
     assert str(proposal) not in text_of(get(checker, "stress"))
+
+
+def test_a_run_says_how_far_it_is_and_is_found_again(groups: list[CollateralGroup]) -> None:
+    """R-FTR-27: in per cent from its own count, the next with its place; one that nobody takes says so."""
+    officer = build.user("risk_officer", name="Rita")
+    ask(officer, moves="BTC=-20%")
+    ask(officer, moves="BTC=-30%")
+    first, second = StressRun.objects.order_by("pk")
+    stress_progress.teller(first.pk)(126, 300)
+
+    assert "Being worked out: 42 %, step 126 of 300." in text_of(get(officer, "stress_run", first.pk))
+    assert "Waits: 1 stress before it." in text_of(get(officer, "stress_run", second.pk))
+    runs = get(officer, "stress")
+    assert "BTC -20 %, at once 42 % done · Rita" in text_of(runs)
+    assert 'hx-trigger="every 3s"' in runs.content.decode()
+    assert stress_runs.run_due(at=NOON) == 2
+    assert 'hx-trigger="every 3s"' not in get(officer, "stress").content.decode()
+    ask(officer, moves="BTC=-40%")
+    third = StressRun.objects.latest("pk")
+    assert "Nobody works on it" not in text_of(get(officer, "stress_run", third.pk))
+    with visit.later(officer, NOON + timedelta(seconds=61)) as page:
+        told = text_of(page.get(reverse("loans:stress_run", args=[third.pk])))
+    assert "Nobody works on it. It has waited for over a minute" in told
+
+
+def test_the_book_by_ltv_stands_before_and_after(groups: list[CollateralGroup]) -> None:
+    """R-FTR-27: one of three is sold whole."""
+    officer = build.user("risk_officer")
+    run = asked(officer, moves="BTC=-20%")
+    told = text_of(get(officer, "stress_run", run.pk))
+    assert "65 % to below 70 % 1 1,000,000 USD 1 1,000,000 USD" in told
+    assert "80 % to below 85 % 1 1,000,000 USD 1 1,000,000 USD" in told
+    assert "Sold whole or repaid 0 1" in told

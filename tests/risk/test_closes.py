@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from loans.vip import repayment
-from risk import closes, past
+from risk import closes, past, prices
 from risk.closes import Close, Gap
+from risk.feeds import Tick
 from risk.levels import Lines
 from risk.models import CollateralGroup
 from risk.pages.course import HEIGHT, TOP, Course, course_of, extremes
@@ -60,6 +61,7 @@ def test_days_that_are_over_are_asked_once(desk: Desk) -> None:
     """No query for days remembered, however many; the last one only counts as over after 15 minutes."""
     group = desks.drawn(desk).group
     midnight = datetime.combine(TEN.date() + 6 * DAY, datetime.min.time(), UTC)
+    desks.quote(midnight + timedelta(minutes=1))
     early = closes.of(group, days=30, at=midnight + timedelta(minutes=14))
     with CaptureQueriesContext(connection) as captured:
         assert closes.of(group, days=30, at=midnight + timedelta(minutes=14)) == early
@@ -70,6 +72,37 @@ def test_days_that_are_over_are_asked_once(desk: Desk) -> None:
     assert len(captured) == 0
     cache.clear()
     assert closes.of(group, days=30, at=midnight + HOUR) == late
+
+
+@pytest.mark.django_db
+def test_a_price_that_comes_late_is_in_the_close(desk: Desk) -> None:
+    """R-GEN-94, R-GEN-21: a feed that was silent over midnight may bring what it saw before it; then it may no more."""
+    group = desks.drawn(desk).group
+    midnight = datetime.combine(TEN.date() + DAY, datetime.min.time(), UTC)
+    [early] = closes.of(group, days=30, at=midnight + HOUR)
+
+    desks.quote(midnight - timedelta(minutes=5), BTC="50000")  # comes an hour after it was seen
+    [late] = closes.of(group, days=30, at=midnight + HOUR)
+    assert early.ltv is not None
+    assert late.ltv == past.ltvs(group, instants=[midnight])[0].ltv
+    assert late.ltv is not None
+    assert late.ltv > early.ltv
+
+    build.prices(at=midnight + HOUR, BTC="60000")
+    assert closes.of(group, days=30, at=midnight + HOUR) == [late]
+    with CaptureQueriesContext(connection) as captured:
+        assert closes.of(group, days=30, at=midnight + HOUR) == [late]
+    assert len(captured) > 0  # USDT is silent still
+    build.prices(at=midnight + HOUR, USDT="1")
+    closes.of(group, days=30, at=midnight + HOUR)
+    with CaptureQueriesContext(connection) as captured:
+        assert closes.of(group, days=30, at=midnight + HOUR) == [late]
+    assert len(captured) == 0
+    assert (
+        prices.record([Tick("BTC", D(40000), midnight - timedelta(minutes=1), "test")], at=midnight + HOUR)
+        == []
+    )
+    assert past.ltvs(group, instants=[midnight])[0].ltv == late.ltv
 
 
 @pytest.mark.django_db

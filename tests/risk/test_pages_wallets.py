@@ -182,6 +182,35 @@ def test_a_deposit_form_exists_in_a_demo_only(here: desk.Desk, borrower: Client,
     assert build.balance(here.sub, "BTC") == 28
 
 
+@pytest.mark.parametrize("kind", ["withdraw", "transfer", "trade"])
+def test_a_move_that_empties_its_wallet_is_answered_alike_when_it_is_sent_twice(
+    kind: str, here: desk.Desk, borrower: Client
+) -> None:
+    """R-GEN-06: the second is told what came of the first, though the coin is no choice any more; it moves once."""
+    build.asset("ETH")
+    build.price("ETH", "3000", at=TEN)
+    build.fund_pool("ETH", "100")
+    build.deposit(here.master, "ETH", "4", at=TEN)
+    more: dict[str, dict[str, Any]] = {
+        "withdraw": {"address": "0xabc"},
+        "transfer": {"target": here.sub.pk, "target_wallet": "funding"},
+        "trade": {"buy": "USDT"},
+    }
+    form = form_of(here.master, "ETH", "4", **more[kind])
+    form |= {"seen": seen(borrower.post(move(kind), form))}
+    first, second = (borrower.post(move(kind), form) for _ in range(2))
+    assert (first.status_code, first["Location"]) == (302, reverse("risk:wallets"))
+    assert (second.status_code, second["Location"]) == (302, first["Location"])
+    assert Movement.objects.count() == 1
+    assert build.balance(here.master, "ETH") == 0
+    another = borrower.post(move(kind), form | {"key": str(uuid4())})
+    assert another.status_code == 422
+    assert "This wallet holds 0 ETH, less than 4" in text_of(another)
+    strange = borrower.post(move(kind), form | {"key": str(uuid4()), "asset": "ET\x00H"})
+    assert strange.status_code == 422
+    assert Movement.objects.count() == 1
+
+
 def test_a_foreign_account_is_no_choice(here: desk.Desk, borrower: Client) -> None:
     other = build.master(build.customer())
     build.deposit(other, "BTC", "5", at=TEN)

@@ -16,8 +16,9 @@ from django.db.utils import InternalError
 from accounts import approvals
 from accounts.commands import Actor, NotYourRole, acting
 from accounts.models import Approval
-from risk import regimes, shocks, stress_runs, stress_tables
+from risk import regimes, shocks, stress_progress, stress_runs, stress_tables
 from risk.handling import Mode
+from risk.levels import LTV_FLOORS
 from risk.models import CollateralGroup, HandlingRule, MarketDepth, Redemption, Settings, StressRun
 from risk.stress_tables import Group, groups_of
 from tests import build
@@ -404,3 +405,90 @@ def test_connection_is_writable_after_a_refusal(groups: list[CollateralGroup]) -
     with connection.cursor() as cursor:
         cursor.execute("SHOW transaction_read_only")
         assert cursor.fetchone() == ("off",)
+
+
+# --- How far it is ----------------------------------------------------------------------------------
+
+
+def test_it_tells_how_many_steps_of_all_are_done(groups: list[CollateralGroup]) -> None:
+    """R-FTR-27: rising to the end, skipped spans counted; with a change both columns are."""
+    heard: list[tuple[int, int]] = []
+    path = shocks.joint({"BTC": D("-0.2")}, steps=40)
+
+    stress_runs.answer(stress_runs.scenario_of(path), at=NOON, told=lambda *far: heard.append(far))
+
+    assert heard == sorted(heard)
+    assert heard[-1] == (40, 40)
+    assert {total for _, total in heard} == {40}
+    late: list[tuple[int, int]] = []
+    stress_runs.answer(stress_runs.scenario_of(path, late=True), at=NOON, told=lambda *far: late.append(far))
+    assert max(late) == (40, 40)
+
+
+def test_how_far_a_run_is_can_be_read_while_it_runs(groups: list[CollateralGroup], monkeypatch: Any) -> None:
+    """R-FTR-27: from the run's own count, kept beside the database; the next in the queue knows its place."""
+    user = build.user("risk_officer")
+    for _ in range(2):
+        ask_for(user)
+    first, second = StressRun.objects.order_by("pk")
+    seen: dict[int, stress_progress.HowFar] = {}
+    real = stress_progress.teller
+
+    def spying(run_id: int) -> stress_progress.Told:
+        monkeypatch.setattr(stress_progress, "TOLD_EVERY", 0.0)
+        tell = real(run_id)
+
+        def both(done: int, total: int) -> None:
+            tell(done, total)
+            if run_id == first.pk and done == total:
+                seen.update(stress_progress.of([first, second]))
+
+        return both
+
+    monkeypatch.setattr(stress_progress, "teller", spying)
+    assert stress_progress.of([first]) == {first.pk: stress_progress.HowFar(0, 0, 0)}
+    assert stress_runs.run_due(at=NOON) == 2
+
+    assert seen[first.pk] == stress_progress.HowFar(before=0, done=1, total=1)
+    assert seen[first.pk].percent == 100
+    assert seen[second.pk] == stress_progress.HowFar(before=1, done=0, total=0)
+    assert stress_progress.of([first, second]) == {}  # answered
+
+
+def test_a_run_is_answered_where_nobody_keeps_how_far_it_is(
+    groups: list[CollateralGroup], monkeypatch: Any
+) -> None:
+    """R-FTR-27: the count is worth less than the answer."""
+
+    def broken(*_: object) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr(stress_progress.cache, "set", broken)
+    monkeypatch.setattr(stress_progress.cache, "get_many", broken)
+    ask_for(build.user("risk_officer"))
+    run = StressRun.objects.get()
+    assert stress_progress.of([run]) == {run.pk: stress_progress.HowFar(0, 0, 0)}
+    assert stress_runs.run_due(at=NOON) == 1
+    run.refresh_from_db()
+    assert (run.problem, run.result is not None) == ("", True)
+
+
+def ask_for(user: Any) -> None:
+    stress_runs.ask(scenario=stress_runs.scenario_of(FALL), actor=Actor.user(user), at=NOON)
+
+
+# --- The book by LTV --------------------------------------------------------------------------------
+
+
+def test_the_book_by_ltv_before_and_after(groups: list[CollateralGroup]) -> None:
+    """R-FTR-27: 55.6, 66.7 and 83.3 % now; at -20 % the third is sold whole, the others stand at 69.4 and 83.3 %."""
+    column = answer()["columns"][0]
+    floors = [int(floor * 100) for floor in LTV_FLOORS]
+
+    def of(moment: str) -> dict[int, list[int]]:
+        rows = zip(floors, column["ltvs"][moment], strict=True)
+        return {floor: row for floor, row in rows if row[0]}
+
+    assert of("now") == {50: [1, 1_000_000], 65: [1, 1_000_000], 80: [1, 1_000_000]}
+    assert of("end") == {65: [1, 1_000_000], 80: [1, 1_000_000]}
+    assert column["totals"]["liquidated"] == 1
