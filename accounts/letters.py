@@ -12,6 +12,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import translation
+from django.utils.translation import get_language
 
 from accounts.models import Notice
 from accounts.tongue import ENGLISH, say
@@ -23,12 +24,17 @@ class Letter:
     subject: str
     text: str
     html: str
+    language: str = ENGLISH
 
     def to(
         self, addresses: Iterable[str], headers: Mapping[str, str] | None = None
     ) -> EmailMultiAlternatives:
         message = EmailMultiAlternatives(
-            self.subject, self.text, settings.DEFAULT_FROM_EMAIL, list(addresses), headers=dict(headers or {})
+            self.subject,
+            self.text,
+            settings.DEFAULT_FROM_EMAIL,
+            list(addresses),
+            headers={"Content-Language": self.language, **(headers or {})},
         )
         message.attach_alternative(self.html, "text/html")
         return message
@@ -43,6 +49,7 @@ def of_notice(notice: Notice) -> Letter:
             subject=one_line(say(notice.title)),
             text=tidy(render_to_string("mail/notice.txt", context)),
             html=render_to_string("mail/notice.html", context),
+            language=get_language() or ENGLISH,
         )
 
 

@@ -19,6 +19,8 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 
+from accounts.tongue import ENGLISH
+
 NAME: Final = re.compile(r"\d{8}T\d{12}-[0-9a-z_]{8}\.eml")
 MOST_READ: Final = 2_000  # of the newest; a folder that grew beyond is not a mailbox
 
@@ -32,6 +34,7 @@ class Kept:
     subject: str
     to: tuple[str, ...]
     text: str
+    language: str
     raw: bytes
 
 
@@ -83,6 +86,7 @@ def _parsed(path: Path) -> Kept:
         subject=str(message["subject"] or ""),
         to=tuple(address.addr_spec for address in message["to"].addresses) if message["to"] else (),
         text=_text(message),
+        language=str(message["content-language"] or ENGLISH),
         raw=raw,
     )
 

@@ -59,7 +59,12 @@ def of_note(row: ClientNote) -> Entry:
     is_done = tell(" Done {done_at}.", done_at=_minute(row.done_at)) if row.done_at else ""
     title = tell("{kind}{until}", kind=_capital(row.get_kind_display()), until=until)
     return Entry(
-        Topic.NOTES, row.at, title, f"{row.text}{is_done}", f"user:{row.written_by_id}", ("note", row.pk)
+        Topic.NOTES,
+        row.at,
+        title,
+        tell("{text}{done}", text=row.text, done=is_done),
+        f"user:{row.written_by_id}",
+        ("note", row.pk),
     )
 
 
@@ -297,7 +302,7 @@ def of_movement(row: Movement) -> Entry:
     return Entry(
         Topic.MOVEMENTS,
         row.at,
-        f"{row.get_kind_display().capitalize()}{got}",
+        tell("{kind}{got}", kind=_capital(row.get_kind_display()), got=got),
         tell("to {address}", address=row.address) if row.address else "",
         link=("entry", row.entry_id),
         ltv=row.ltv_after,

@@ -20,7 +20,7 @@ from accounts.commands import Actor, acting_user, command
 from accounts.errors import Refused
 from accounts.models import Asset, User
 from accounts.money import ONE, exact, round_down
-from accounts.words import joined, tell
+from accounts.words import joined, kept, recalled, tell
 from risk import book as groups_book
 from risk import crash, exposure, parameters, regimes, shocks, stress_progress, stress_tables
 from risk.book import GroupState
@@ -55,7 +55,9 @@ def scenario_of(path: Path, *, late: bool = False, change: Mapping[str, Any] | N
 
     `change` is told as risk/regimes.py::change_of reads it.
     """
-    return {"path": path.told(), "late": late, "change": dict(change) if change else None}
+    told = {"path": path.told(), "late": late, "change": dict(change) if change else None}
+    memory = kept(path.title)
+    return told | ({"memory": memory} if memory else {})
 
 
 def refuse_unknown(coins: Iterable[str]) -> None:
@@ -109,8 +111,9 @@ def visible_to(user: User) -> "QuerySet[StressRun]":
 
 def titles(runs: Iterable[int]) -> dict[int, str]:
     """What each of these runs asked, in words; without reading its whole course."""
-    rows = StressRun.objects.filter(pk__in=list(runs)).values_list("pk", "scenario__path__title")
-    return dict(rows)
+    rows = StressRun.objects.filter(pk__in=list(runs))
+    kept = rows.values_list("pk", "scenario__path__title", "scenario__memory")
+    return {pk: recalled(title, memory) for pk, title, memory in kept}
 
 
 def run_due(*, at: datetime, enough: Callable[[], bool] = lambda: False) -> int:
@@ -158,16 +161,16 @@ def answer(
             )
             for column, one in enumerate(asked)
         ]
+        model = _model(path, columns, late=scenario["late"], slippage=parameters.settings_at(at).slippage)
         return {
             "title": path.title,
+            "memory": [kept(line) for line in model],
             "change": change.title if change else "",
             "steps": path.steps,
             "prices_at": max((one.observed_at for one in book.quotes.values()), default=at).isoformat(),
             "book": {"groups": len(book.groups), "unjudged": list(book.unjudged)},
             "moves": _moves(book, factors),
-            "model": _model(
-                path, columns, late=scenario["late"], slippage=parameters.settings_at(at).slippage
-            ),
+            "model": model,
             "depths": _depths(at),
             "names": _names(columns),
             "columns": columns,

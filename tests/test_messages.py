@@ -20,6 +20,7 @@ worded(
     "pieces"
 )
 words.tell("Elsewhere")
+tell("Open", context="verb")
 """
 TEMPLATE = """
 {% comment %}{% translate "hidden" %}{% endcomment %}
@@ -31,6 +32,8 @@ TEMPLATE = """
   One
   two
 {% endblocktranslate %}
+{% translate "Open" context "state" %}
+{% blocktranslate context "loans" %}{{ number }} open{% endblocktranslate %}
 {% nav_link "x" _("Home") %}{{ y|default:_("none") }}{% include "z.html" with verb=_("would") %}
 """
 
@@ -43,6 +46,7 @@ def test_texts_are_taken_from_python() -> None:
         "late",
         "In two pieces",
         "Elsewhere",
+        "verb\4Open",
     }
 
 
@@ -56,6 +60,8 @@ def test_texts_are_taken_from_templates_as_django_asks_for_them() -> None:
         ("Home", ""),
         ("none", ""),
         ("would", ""),
+        ("state\4Open", ""),
+        ("loans\4%(number)s open", ""),
     }
 
 
@@ -66,6 +72,7 @@ def test_what_is_kept_is_read_back_and_gettext_reads_what_is_compiled(tmp_path: 
             Text('A "quoted"\n\\ line', where={"a.py"}, swedish=('En "citerad"\n\\ rad',)),
             Text("%(count)s row", "%(count)s rows", {"b.html"}, ("%(count)s rad", "%(count)s rader")),
             Text("Not yet", where={"a.py", "b.html"}),
+            Text("verb\4Open", where={"a.py"}, swedish=("Öppna",)),
         )
     }
     path = tmp_path / "django.po"
@@ -79,6 +86,8 @@ def test_what_is_kept_is_read_back_and_gettext_reads_what_is_compiled(tmp_path: 
     assert found.gettext('A "quoted"\n\\ line') == 'En "citerad"\n\\ rad'
     assert found.ngettext("%(count)s row", "%(count)s rows", 1) == "%(count)s rad"
     assert found.ngettext("%(count)s row", "%(count)s rows", 2) == "%(count)s rader"
+    assert found.pgettext("verb", "Open") == "Öppna"
+    assert found.gettext("Open") == "Open"
     assert found.gettext("Not yet") == "Not yet"
 
 

@@ -126,7 +126,7 @@ class LedgerAccount(models.Model):
 
 KINDS = {
     "accrual": tell("accrual"),
-    "borrow": tell("borrow"),
+    "borrow": tell("borrow", context="entry"),
     "collected": tell("collected"),
     "correction": tell("correction"),
     "cost_of_funds": tell("cost of funds"),
@@ -139,8 +139,8 @@ KINDS = {
     "repayment": tell("repayment"),
     "reversal": tell("reversal"),
     "seizure": tell("seizure"),
-    "trade": tell("trade"),
-    "transfer": tell("transfer"),
+    "trade": tell("trade", context="entry"),
+    "transfer": tell("transfer", context="entry"),
     "withdrawal": tell("withdrawal"),
     "workout_release": tell("release of coins taken over"),
     "write_off": tell("write-off"),

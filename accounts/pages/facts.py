@@ -32,7 +32,7 @@ KINDS = {
     "early_warning": tell("Early warning"),
     "enquiry_answered": tell("Enquiry answered"),
     "firm_proposal": tell("Firm proposal"),
-    "freeze": tell("Freeze"),
+    "freeze": tell("Freeze", context="notice"),
     "liquidation": tell("Liquidation"),
     "liquidation_paced": tell("Liquidation paced"),
     "liquidation_paused": tell("Liquidation paused"),

@@ -152,7 +152,7 @@ def _members(customer: Customer) -> list[Membership]:
 
 def _words(powers: frozenset[Power]) -> str:
     if powers == frozenset(Power):
-        return "everything"
+        return tell("everything")
     return joined("; ", (WORDS[power] for power in Power if power in powers))
 
 

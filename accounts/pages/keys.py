@@ -30,6 +30,12 @@ WORDS = {
     "can_transfer": tell("Transfer between accounts, and open sub-accounts"),
     "can_withdraw": tell("Withdraw"),
 }
+SHORT = {
+    "can_read": tell("read", context="key"),
+    "can_borrow": tell("borrow", context="key"),
+    "can_transfer": tell("transfer", context="key"),
+    "can_withdraw": tell("withdraw", context="key"),
+}
 FIELDS = {"not_for_this_account": "permissions", "too_many_keys": "account"}
 """At which field a refusal is shown."""
 PEM = {"rows": 4, "spellcheck": "false", "autocomplete": "off"}
@@ -183,7 +189,7 @@ def _page(request: HttpRequest, customer: Customer, form: KeyForm) -> HttpRespon
     found = [
         {
             "key": row,
-            "may": [name.removeprefix("can_") for name in WORDS if getattr(row, name)],
+            "may": [SHORT[name] for name in WORDS if getattr(row, name)],
             "networks": _networks(row),
             "more": max(len(row.networks) - 1, 0),
             "in_force": keys.is_in_force(row, at=at),

@@ -274,7 +274,10 @@ def _results(at: datetime) -> list[tuple[str, Asset, pools.Result]]:
     """This month so far and the last one, coin by coin. R-ADM-12"""
     this = _month_of(at)
     last = _month_of(this - timedelta(days=1))
-    named = {f"{this:%B} so far": (this, at), f"{last:%B %Y}": (last, this)}
+    named = {
+        tell("{month:%B} so far", month=this): (this, at),
+        tell("{month:%B %Y}", month=last): (last, this),
+    }
     found = {name: pools.result(start=start, end=end) for name, (start, end) in named.items()}
     assets = Asset.objects.in_bulk()  # of no coin, too: as many queries while nothing was earned
     return [(name, assets[symbol], row) for name, rows in found.items() for symbol, row in rows.items()]

@@ -181,6 +181,6 @@ def document(request: HttpRequest, document_id: int) -> HttpResponse:
     answer = HttpResponse(bytes(row.content), content_type=row.content_type)
     answer["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=row.file_name)
     answer["X-Content-Type-Options"] = "nosniff"
-    answer["Content-Security-Policy"] = tell("sandbox; default-src 'none'")
-    answer["Cache-Control"] = tell("private, no-store")
+    answer["Content-Security-Policy"] = "sandbox; default-src 'none'"
+    answer["Cache-Control"] = "private, no-store"
     return answer

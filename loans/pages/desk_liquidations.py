@@ -27,6 +27,7 @@ from accounts.words import tell
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
 from risk import corrections, insurance, pace
 from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
+from risk.observations import PriceState
 from risk.waterfall import Parts
 
 TOLD_BEFORE = timedelta(hours=24)  # what led to it
@@ -325,7 +326,7 @@ def _prices(snapshot: Mapping[str, Any]) -> list[dict[str, Any]]:
             "asset": symbol,
             "usd": Decimal(price["usd"]),
             "at": parse_datetime(price["observed_at"]),
-            "state": price["state"],
+            "state": PriceState(price["state"]),
             "id": price["id"],
         }
         for symbol, price in sorted(snapshot.get("prices", {}).items())

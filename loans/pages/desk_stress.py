@@ -20,7 +20,7 @@ from accounts import exports
 from accounts.errors import Refused
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
-from accounts.words import tell
+from accounts.words import capital, recalled, tell
 from loans import stress_charts
 from loans.pages.desk_access import for_roles
 from loans.pages.desk_stress_forms import StressForm
@@ -46,11 +46,15 @@ FIGURES = (
     ("with_loss", tell("Groups with a loss"), "lost"),
 )
 COUNTED = frozenset({"called", "liquidated", "without_call", "with_loss"})  # the rest are dollars
-DASHES = {  # told apart without colour
-    **dict.fromkeys(("called", "sold"), ""),
-    **dict.fromkeys(("liquidated", "lost"), "2 4"),
-    **dict.fromkeys((tell("called, changed"), tell("sold, changed")), "8 4"),
-    **dict.fromkeys((tell("liquidated, changed"), tell("lost, changed")), "8 4 2 4"),
+LINES = {  # what a line is called, and its dashes: told apart without colour
+    ("called", False): (tell("called", context="course"), ""),
+    ("sold", False): (tell("sold", context="course"), ""),
+    ("liquidated", False): (tell("liquidated", context="course"), "2 4"),
+    ("lost", False): (tell("lost", context="course"), "2 4"),
+    ("called", True): (tell("called, changed"), "8 4"),
+    ("sold", True): (tell("sold, changed"), "8 4"),
+    ("liquidated", True): (tell("liquidated, changed"), "8 4 2 4"),
+    ("lost", True): (tell("lost, changed"), "8 4 2 4"),
 }
 NAMED = {
     "called": tell("Groups called"),
@@ -99,7 +103,7 @@ def run(request: HttpRequest, run_id: int) -> HttpResponse:
     """One run; while it waits the page asks again every two seconds how far it is."""
     row = _run(request, run_id)
     far = stress_progress.of([row]).get(row.pk)
-    context: dict[str, Any] = {"run": row, "title": row.scenario["path"]["title"], "far": far}
+    context: dict[str, Any] = {"run": row, "title": row.title, "far": far}
     is_waiting = far is not None and not far.total and not far.before
     context["is_stuck"] = is_waiting and timezone.now() - row.asked_at > BEGINS_WITHIN
     if row.result is not None:
@@ -193,7 +197,7 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
     before, *rest = found["columns"]
     after = rest[0] if rest else None
     return {
-        "found": found,
+        "found": found | {"model": _assumed(found)},
         "prices_at": parse_datetime(found["prices_at"]),
         "today": before["totals"],
         "after": after is not None,
@@ -208,6 +212,12 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
             for one in found["moves"]
         ],
     }
+
+
+def _assumed(found: Mapping[str, Any]) -> list[str]:
+    """What the answer rests on, in words where they were kept beside it."""
+    memory = found.get("memory") or [None] * len(found["model"])
+    return [recalled(line, one) for line, one in zip(found["model"], memory, strict=True)]
 
 
 def _figure(
@@ -297,16 +307,16 @@ def _course(
     found: Mapping[str, Any], before: Mapping[str, Any], after: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """What was called, liquidated, sold and lost so far, by step: two drawings, and both as one table."""
-    columns = [(before, ""), *([(after, tell(", changed"))] if after else [])]
+    columns = [(before, False), *([(after, True)] if after else [])]
     groups, dollars = [], []
     for column, changed in columns:
         every = stress_tables.groups_of(column["groups"])
         for name, happened in (("called", "called"), ("liquidated", "sold_at")):
             curve = stress_charts.counted([getattr(one, happened) for one in every])
-            groups.append(Series(f"{name}{changed}", DASHES[f"{name}{changed}"], curve))
+            groups.append(Series(*LINES[name, changed], curve))
         for place, name in ((1, "sold"), (2, "lost")):
             curve = [(point[0], point[place]) for point in column["course"]]
-            dollars.append(Series(f"{name}{changed}", DASHES[f"{name}{changed}"], curve))
+            dollars.append(Series(*LINES[name, changed], curve))
     steps = found["steps"]
     told = [*(_count for _ in groups), *(_usd for _ in dollars)]
     return {
@@ -317,12 +327,12 @@ def _course(
             ),
             (tell("Collateral sold and lost so far"), stress_charts.chart(dollars, steps=steps, told=_usd)),
         ],
-        "heads": [one.name.capitalize() for one in (*groups, *dollars)],
+        "heads": [capital(one.name) for one in (*groups, *dollars)],
         "rows": [
             (
                 step,
                 [
-                    (one.name.capitalize(), write(value))
+                    (capital(one.name), write(value))
                     for one, write, value in zip((*groups, *dollars), told, values, strict=True)
                 ],
             )

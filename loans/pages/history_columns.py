@@ -48,7 +48,7 @@ class Column:
 def instant(field: str, title: str = tell("At")) -> Column:
     return Column(
         title,
-        tell("{field}_utc", field=_last(field)),
+        f"{_last(field)}_utc",
         of(field),
         show=lambda row: figures.when(of(field)(row)),
     )
@@ -75,7 +75,7 @@ def amount(title: str, field: str, asset: str, *, posting: bool = False) -> Colu
 def usd(title: str, field: str) -> Column:
     return Column(
         title,
-        tell("{field}_usd", field=field),
+        f"{field}_usd",
         of(field),
         show=lambda row: figures.usd(of(field)(row)),
         is_figure=True,

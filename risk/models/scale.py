@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import Asset, ClockTimestamp, User
-from accounts.words import tell
+from accounts.words import recalled, tell
 from risk.models.groups import CollateralGroup
 from risk.models.parameters import ProductCode, usd_field
 
@@ -126,3 +126,8 @@ class StressRun(models.Model):
 
     def __str__(self) -> str:
         return tell("stress {pk} of {asked_at:%Y-%m-%d %H:%M}", pk=self.pk, asked_at=self.asked_at)
+
+    @property
+    def title(self) -> str:
+        """What the scenario calls itself, in words where they were kept."""
+        return recalled(self.scenario["path"]["title"], self.scenario.get("memory"))

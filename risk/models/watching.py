@@ -9,6 +9,7 @@ from accounts.models import (
     ClockTimestamp,
     Customer,
     JournalEntry,
+    LedgerAccount,
     User,
     amount_field,
     rate_field,
@@ -214,6 +215,14 @@ class Movement(models.Model):
     def __str__(self) -> str:
         return tell("{kind} {amount} {asset}", kind=self.kind, amount=self.amount, asset=self.asset_id)
 
+    @property
+    def source_wallet_words(self) -> str:
+        return _wallet(self.source_wallet)
+
+    @property
+    def target_wallet_words(self) -> str:
+        return _wallet(self.target_wallet)
+
 
 class SweepRun(models.Model):
     """The last pass over the book; the gap to it tells an outage (R-GEN-24)."""
@@ -353,3 +362,7 @@ class Freeze(models.Model):
             self.account_id or (f"G-{self.group_id:04d}" if self.group_id else self.asset_id) or "everything"
         )
         return tell("{what}: {scope}", what=self.get_what_display(), scope=scope)
+
+
+def _wallet(kind: str) -> str:
+    return LedgerAccount.Kind(kind).label.lower() if kind else ""

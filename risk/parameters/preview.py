@@ -151,7 +151,7 @@ def words(found: Preview) -> str:
         )
     if better:
         said.append(tell("{better} {better2} would become safer", better=better, better2=_groups(better)))
-    return f"{joined('; ', said)}." if said else tell("No group would change its band.")
+    return tell("{said}.", said=joined("; ", said)) if said else tell("No group would change its band.")
 
 
 # --- What is put in place of what --------------------------------------------------------------------

@@ -25,7 +25,7 @@ from accounts.money import parse_amount
 from accounts.templatetags import figures, shell
 from accounts.tongue import say
 from accounts.typed import as_sent, as_shown, as_typed
-from accounts.words import Figure, Words, capital, figure, joined, kept, recalled, tell
+from accounts.words import Figure, Said, Words, capital, figure, joined, kept, recalled, tell
 from tests import build
 from tests.build import BUILDER, NOON
 
@@ -392,3 +392,28 @@ def test_letters_and_sms_speak_the_language_the_customer_chose(
     monkey.undo()
     assert sent == ["Hem"]
     assert translation.get_language() == "en"
+
+
+# --- One English word with two meanings ---------------------------------------------------------------------
+
+
+def test_a_context_tells_two_meanings_of_one_english_text_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    meant = {("verb", "Open"): "Öppna", ("state", "Open {number}"): "Öppen {number}"}
+    monkeypatch.setattr(tongue, "pgettext", lambda context, text: meant[context, text])
+    button, tag = tell("Open", context="verb"), tell("Open {number}", context="state", number=7)
+    with translation.override("sv"):
+        assert (say(button), say(tag)) == ("Öppna", "Öppen 7")
+        assert say(recalled("Open 7", json.loads(json.dumps(kept(tag))))) == "Öppen 7"
+        assert say(tell("Open {number}", context="state").format(number=8)) == "Öppen 8"
+    assert (button, tag) == ("Open", "Open 7")
+
+
+class Colour(Said):
+    RED = tell("Home")
+
+
+def test_a_name_of_an_enumeration_is_said_on_a_page_and_stays_english_everywhere_else(swedish: None) -> None:
+    page = engines["django"].from_string("{{ colour }} {{ colour|lower }}")
+    with translation.override("sv"):
+        assert page.render({"colour": Colour.RED}) == "Hem hem"
+        assert (f"{Colour.RED}", json.dumps(Colour.RED), Colour("Home")) == ("Home", '"Home"', Colour.RED)
