@@ -28,12 +28,13 @@ from loans.queries import LoanRow
 from loans.ratecards import Quote
 from loans.vip import papers, renewal
 from risk import book, closes, delays, prices
-from risk.models import CollateralGroup, ProductCode
+from risk.models import CollateralGroup, Liquidation, ProductCode
 from risk.pages.advice import Suggestion, cures_for, goals_of
 from risk.pages.course import MONTH
 from risk.pages.holdings import AccountRow, Prices, account_rows, prices_of
 from risk.pages.standing import Standing, assets_of, borrow_room, standing_of
 
+MOST_SOLD: Final = 2  # the latest; all are in the history
 MOST_TODOS: Final = 3
 FEW_RATES: Final = 8
 MOST_GROUP_COLUMNS: Final = 2
@@ -138,6 +139,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "interest": _interest_due(rows),
         "rates": rates,
         "papers": papers.note_for(customer, at=at),
+        "sold": _sold(customer, at),
     }
     return render(request, "loans/home.html", context)
 
@@ -146,6 +148,14 @@ def _greeting(at: datetime) -> str:
     if at.hour < 5 or at.hour >= 18:
         return tell("Good evening")
     return tell("Good morning") if at.hour < 12 else tell("Good afternoon")
+
+
+def _sold(customer: Customer, at: datetime) -> list[Liquidation]:
+    """What was sold of theirs within a month, newest first: each has its story. R-GEN-81"""
+    rows = Liquidation.objects.filter(
+        group__customer=customer, started_at__gt=at - timedelta(days=MONTH), steps__gt=0
+    )
+    return list(rows.select_related("group").order_by("-started_at", "-pk")[:MOST_SOLD])
 
 
 # --- The groups -----------------------------------------------------------------------------------------

@@ -1,10 +1,13 @@
 """What the borrower's home shows at a glance (R-GEN-96), with the figures of the engine."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from loans.vip import renewal
+from risk import sweep
+from risk.models import Liquidation
 from tests import build
 from tests.build import TEN
 from tests.loans import desk as desks
@@ -79,3 +82,21 @@ def test_interest_that_spot_cannot_pay_is_red(desk: Desk) -> None:
     assert '<span class="line short">230.14' in page
     build.deposit(desk.master, "USDT", "231", at=TEN + DAY)
     assert '<span class="line">230.14' in home(desk, TEN + DAY + timedelta(minutes=1))
+
+
+def test_home_tells_of_a_sale_for_a_month(desk: Desk) -> None:
+    """R-GEN-81: whose it was, how much, and the way to its story."""
+    loan = desks.drawn(desk)
+    desks.quote(TEN + DAY, BTC="43000")
+    sweep.sweep(at=TEN + DAY)
+    confirmed = TEN + DAY + timedelta(seconds=60)
+    desks.quote(confirmed, BTC="43000")
+    sweep.sweep(at=confirmed)
+    sold = Liquidation.objects.get(group=loan.group)
+
+    page = home(desk, confirmed + DAY)
+    assert "Collateral was sold." in page
+    assert f"coins of {loan.group.name} worth {sold.sold_usd:,.2f}" in re.sub(r"<[^>]*>", "", page)
+    assert f'href="/liquidations/{sold.pk}/"' in page
+    assert "Collateral was sold." in home(desk, confirmed + 29 * DAY)
+    assert "Collateral was sold." not in home(desk, confirmed + 31 * DAY)
