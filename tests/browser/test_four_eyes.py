@@ -48,7 +48,9 @@ def test_ratios_are_proposed_previewed_and_released(
     press(browser, "#form form button", then="/desk/approvals/")
     approval = Approval.objects.get()
     assert f"{approval} is proposed" in words(browser)
+    assert "You cannot release this." in words(browser)
     assert "somebody else releases or refuses it" in words(browser)
+    assert "Chris Checker" in words(browser)  # who may, by name
 
     sign_in(browser, live_site, checker, "/desk/approvals/")
     browser.get(f"{live_site}/desk/approvals/{approval.pk}/")
@@ -56,7 +58,9 @@ def test_ratios_are_proposed_previewed_and_released(
     find(browser, "#decide .main").click()
     patiently(browser).until(lambda page: f"{approval} is released and done" in words(page))
     browser.get(f"{live_site}/desk/parameters/ratios/history/?asset=BTC")
-    assert "80 % from 0.00 USD; 75 % from 1,000,000.00 USD" in words(browser)
+    told = " ".join(words(browser).split())
+    assert "Ratio from 0.00 USD: before: 100 % → after: 80 %" in told
+    assert "Ratio from 1,000,000.00 USD: before: 100 % → after: 75 %" in told
     assert parameters.terms_at(timezone.now())["BTC"].tiers[0].ratio == Decimal("0.8")
     troubles = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
     assert troubles == []
