@@ -169,7 +169,11 @@ def told(facts: Mapping[str, Any]) -> Told:
 
 def channels_of(notice: Notice, *, for_house: bool) -> list[Channel]:
     """The inbox and every outside channel. What a provider said about its own trouble is for the house only."""
-    read = tell("read {at}", at=figures.when(notice.read_at)) if notice.read_at else tell("not opened yet")
+    read = (
+        format_html("{} {}", tell("read", context="notice"), figures.when(notice.read_at))
+        if notice.read_at
+        else tell("not opened yet")
+    )
     rows = [
         Channel(
             tell("Inbox"),
