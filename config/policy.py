@@ -12,6 +12,7 @@ from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
 
 from accounts import letters
+from accounts.sapi import transport
 
 _DIALECT: Final = re.compile("^/*(sapi|api/+v3)(/|$)")
 _PROGRAM: Final = re.compile("^/*s?api(/|$)")
@@ -22,6 +23,10 @@ class ClosedDesk(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return bool(settings.ACCOUNT_OPEN_SIGN_UP)
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """The address that limits and lists of sign-ins go by: that of the keys, so one word about proxies holds."""
+        return transport.address_of(request) or super().get_client_ip(request)
 
     def render_mail(
         self,

@@ -24,6 +24,9 @@ urlpatterns = [
     *[path("api/v1/", include(module)) for module in _native if find_spec(module)],
     path("admin/", admin.site.urls),
     path("favicon.ico", RedirectView.as_view(url=static("icon.svg"))),  # asked for by the browser unasked
+    path(
+        "accounts/sessions/", RedirectView.as_view(pattern_name="accounts:security")
+    ),  # the library's own list
     path("accounts/", include("allauth.urls")),
     path("language/", set_language, name="set_language"),
     *[path("", include(module)) for module in _pages if find_spec(module)],

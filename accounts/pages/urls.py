@@ -14,6 +14,7 @@ from accounts.pages import (
     mail,
     notices,
     preferences,
+    security,
 )
 
 app_name = "accounts"
@@ -43,6 +44,7 @@ urlpatterns = [
     path("mail/<str:name>/", mail.letter, name="letter"),
     path("keys/", keys.index, name="keys"),
     path("keys/<int:api_key_id>/revoke/", keys.revoke, name="key_revoke"),
+    path("security/", security.security, name="security"),
     path("agreement/", agreement.agreement, name="agreement"),
     path("livez", health.live, name="livez"),
     path("readyz", health.ready, name="readyz"),

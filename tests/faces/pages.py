@@ -101,7 +101,7 @@ NOT_PAGES: Final[dict[str, str]] = {
     **dict.fromkeys(
         (
             *("loans:of_debt", "loans:history", "loans:client_history", "admin:login", "admin:view_on_site"),
-            *("admin:password_change", "admin:password_change_done"),
+            *("admin:password_change", "admin:password_change_done", "usersessions_list"),
         ),
         MOVED,
     ),
