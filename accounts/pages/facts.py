@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import prefetch_related_objects
 from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
 
 from accounts import channels
 from accounts.models import Delivery, Notice
