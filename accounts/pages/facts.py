@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import prefetch_related_objects
 from django.utils.dateparse import parse_datetime
+from django.utils.html import format_html
 
 from accounts import channels
 from accounts.models import Delivery, Notice
@@ -169,7 +170,11 @@ def told(facts: Mapping[str, Any]) -> Told:
 
 def channels_of(notice: Notice, *, for_house: bool) -> list[Channel]:
     """The inbox and every outside channel. What a provider said about its own trouble is for the house only."""
-    read = tell("read {at}", at=figures.when(notice.read_at)) if notice.read_at else tell("not opened yet")
+    read = (
+        format_html("{} {}", tell("read", context="notice"), figures.when(notice.read_at))
+        if notice.read_at
+        else tell("not opened yet")
+    )
     rows = [
         Channel(
             tell("Inbox"),

@@ -10,10 +10,11 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import pytest
 from django.db import IntegrityError, InternalError, models, transaction
 from django.urls import get_resolver
+from django.utils import translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts import approvals, inbox
+from accounts import approvals, inbox, tongue
 from accounts.approvals import (
     AlreadyProposed,
     BadPolicy,
@@ -36,6 +37,7 @@ from accounts.commands import (
 from accounts.errors import Refused
 from accounts.models import Approval, AuditRecord, Customer, User
 from accounts.payloads import BadPayload, arguments_of, read
+from accounts.words import tell
 from risk.levels import Lines
 from tests import build
 from tests.build import BUILDER, NOON
@@ -126,6 +128,28 @@ def test_what_was_proposed_runs_as_its_maker_when_another_releases_it(
     assert (changed.before, changed.after) == ({"name": "Firm"}, {"name": "Firm+100"})
     signed = AuditRecord.objects.filter(subject=f"accounts_approval:{approval.pk}", kind="update")
     assert set(signed.values_list("actor", flat=True)) == {Actor.user(checker).label}
+
+
+def test_a_proposal_is_english_in_the_database_and_said_in_its_readers_language(
+    firm: Customer, maker: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R-ADM-03: the record is one text; who decides reads title and preview in their own language."""
+    monkeypatch.setattr(tongue, "gettext", {"Credit {amount}": "Kreditera {amount}", "yes": "ja"}.get)
+    asked = approvals.propose(
+        command="test.credit",
+        arguments={"customer_id": firm.pk, "amount": Decimal(100)},
+        title=tell("Credit {amount}", amount=100),
+        preview={"Possible": tell("yes"), "usage": [1]},
+        reason="They asked for it",
+        actor=Actor.user(maker),
+        at=NOON,
+    )
+    row = Approval.objects.values("title", "preview").get(pk=asked.pk)
+    assert row == {"title": "Credit 100", "preview": {"Possible": "yes", "usage": [1]}}
+    found = Approval.objects.get(pk=asked.pk)
+    assert (found.title, found.preview) == (row["title"], row["preview"])
+    with translation.override("sv"):
+        assert (tongue.say(found.title), tongue.say(found.preview["Possible"])) == ("Kreditera 100", "ja")
 
 
 def test_alone_nobody_does_it(firm: Customer, maker: User) -> None:

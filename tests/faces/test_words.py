@@ -26,6 +26,7 @@ TAG = re.compile(r"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
 OTHER_LANGUAGE = re.compile(r'<(\w+)\b[^>]*\slang="en"[^>]*>.*?</\1>', re.S)  # what stays English says so
 READ_OUT = re.compile(r'\s(?:title|aria-label|placeholder|alt|data-l)="([^"]*)"')
 MARKED = re.compile(r"«[^«»]*»")
+CUT = re.compile(r"«[^«»\0]*")  # a label without its unit
 ZONE = re.compile(r"\b[A-Z]\w+(?:/[A-Z][\w -]+)+")  # time zones have names of their own
 LETTERS = re.compile(r"[^\W\d_]{3,}")
 FIVE = (
@@ -91,7 +92,7 @@ def _unmarked(text: str) -> str:
     before = ""
     while before != text:  # words within words
         before, text = text, MARKED.sub(" ", text)
-    return text
+    return CUT.sub(" ", text)
 
 
 def _letters(text: str) -> bool:

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from django.utils import translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
@@ -11,6 +12,7 @@ from hypothesis.extra.django import TestCase
 from accounts import books, notices
 from accounts.commands import acting
 from accounts.models import Delivery, Notice
+from accounts.tongue import say
 from risk import book, debts, groups, margin_calls, sweep
 from risk.book import GroupState
 from risk.models import CollateralGroup, Debt, MarginCall, RiskEvent, Settings
@@ -238,6 +240,16 @@ def test_the_notice_says_what_to_repay_or_to_add_for_both_lines() -> None:
         "BTC 20000 USD",
     ):
         assert words in notice.body
+    with translation.override("sv"):
+        swedish = say(notice.body).replace("\u202f", " ")  # thin spaces of the figures
+    for words in (
+        f"Belåningsgraden för {group.name} ({group}) nådde 78,97 % den 2026-01-01 12:00:00 UTC. Gränsen för"
+        " marginalsäkerhetskrav är 77 %; vid 91 % säljs din säkerhet.",
+        "marginalsäkerhetskrav: återbetala 100 616,45 USDT, eller lägg till säkerhet som räknas som 130 670,71 USD",
+        "initialnivån 72 %: återbetala 355 616,44 USDT, eller lägg till säkerhet som räknas som 493 911,73 USD",
+        "BTC 20000 USD",
+    ):
+        assert words in swedish
     event = RiskEvent.objects.get(kind="called")
     assert event.ltv == D("0.789728713725")
     assert event.facts["prices"]["BTC"]["id"] == notice.facts["prices"]["BTC"]["id"]
