@@ -44,7 +44,7 @@ class GroupRow:
     """A group as it stands, and what runs against it: its call, what is overdue, a sale."""
 
     standing: Standing
-    called_since: datetime | None = None
+    call: MarginCall | None = None
     overdue: tuple[Debt, ...] = ()
     sold_at: datetime | None = None  # when collateral may be sold for the first of them (R-VIP-44, R-VIP-45)
 
@@ -89,7 +89,7 @@ def group_rows(groups: QuerySet[CollateralGroup], *, at: datetime, most: int = M
     rows = list(groups.select_related("customer", "receiver").order_by(seen, "pk")[:most])
     states = book.states(rows, at=at)
     calls = MarginCall.objects.filter(group__in=rows, ended_at__isnull=True)
-    since = dict(calls.values_list("group_id", "opened_at"))
+    called = {call.group_id: call for call in calls}
     running = delays.running_by_group(rows)
     late = {
         pk: tuple(owed.debt for owed in state.debts if owed.debt.overdue_since is not None)
@@ -99,7 +99,7 @@ def group_rows(groups: QuerySet[CollateralGroup], *, at: datetime, most: int = M
     found = [
         GroupRow(
             standing=standing_of(row, states[row.pk], delay=running.get(row.pk)),
-            called_since=since.get(row.pk),
+            call=called.get(row.pk),
             overdue=late[row.pk],
             sold_at=min((ends[debt.pk] for debt in late[row.pk]), default=None),
         )
