@@ -163,6 +163,8 @@ class ReadOnly(Buttons):
         row = self.get_object(request, unquote(object_id))
         if row is None:
             raise Http404
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
         subject = f"{self.opts.db_table}:{row.pk}"
         records = AuditRecord.objects.filter(subject=subject).order_by("-pk")[:LAST_CHANGES]
         context = self.admin_site.each_context(request) | {

@@ -14,6 +14,7 @@ from django.utils import translation
 from django.utils.cache import patch_vary_headers
 
 from accounts.tongue import ENGLISH, LANGUAGES
+from config import errors
 
 _ENGLISH_ONLY: Final = re.compile("^/*(s?api|admin)(/|$)")
 
@@ -30,7 +31,7 @@ class Languages:
                 return self.get_response(request)
         chosen = translation.get_language_from_request(request)
         with translation.override(chosen):
-            answer = self.get_response(request)
+            answer = errors.wrong_method(self.get_response(request))
         answer.headers.setdefault("Content-Language", chosen)
         patch_vary_headers(answer, ("Accept-Language", "Cookie"))
         return answer

@@ -7,12 +7,12 @@ from typing import Any, Final
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.http import HttpRequest, HttpResponseBadRequest, JsonResponse
+from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
-from django.template.loader import render_to_string
 
 from accounts import letters
 from accounts.sapi import transport
+from config import errors
 
 _DIALECT: Final = re.compile("^/*(sapi|api/+v3)(/|$)")
 _PROGRAM: Final = re.compile("^/*s?api(/|$)")
@@ -69,7 +69,7 @@ def _refused(request: HttpRequest) -> HttpResponseBase:
         return JsonResponse({"code": -1100, "msg": words}, status=400)
     if request.path_info.startswith("/api/"):
         return JsonResponse({"code": "bad_input", "message": words}, status=400)
-    return HttpResponseBadRequest(render_to_string("400.html"))
+    return errors.unreadable(request)
 
 
 def _in_the_clear(request: HttpRequest) -> HttpResponseBase:

@@ -18,6 +18,8 @@ for app in ("accounts", "risk", "loans"):
     if find_spec(f"{app}.sapi"):
         import_module(f"{app}.sapi")  # registers its endpoints
 
+handler500 = "config.errors.broken"
+
 urlpatterns = [
     re_path(r"^[/]*sapi(?:/[\s\S]*)?$", door),  # whatever follows: its errors are JSON
     re_path(r"^[/]*api/+v3(?:/[\s\S]*)?$", door),

@@ -108,6 +108,15 @@ def test_a_filter_keeps_what_is_searched_for() -> None:
     assert '<input type="hidden" name="role__exact" value="ops">' in text
 
 
+def test_the_history_of_a_row_is_for_those_who_may_see_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = build.customer("Aare AG")
+    client = as_user(build.user("auditor"))
+    address = reverse("admin:accounts_customer_history", args=[row.pk])
+    assert client.get(address).status_code == 200
+    monkeypatch.setattr(User, "has_perm", lambda self, perm, obj=None: not perm.endswith("_customer"))
+    assert client.get(address).status_code == 403
+
+
 def test_the_history_of_a_row_is_what_the_audit_trail_says() -> None:
     """TRUST I-21, R-ADM-07"""
     customer, boss = build.customer(vip_level=1), build.user("admin")

@@ -9,6 +9,7 @@ from django.template.context import Context
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
+from accounts.commands import request_id
 from accounts.pages import access
 from accounts.powers import Power
 from accounts.typed import unmistakable
@@ -54,6 +55,12 @@ def _current(request: Any, href: str) -> str:
 def lacks(context: Context, power: str) -> str:
     """Why the signed-in member may not do this, and who may; empty when they may: `{% lacks "repay" as why %}`."""
     return access.lacks(context["request"], Power(power))
+
+
+@register.simple_tag
+def request_number() -> str:
+    """The number by which the logs know this request; empty outside one. It needs no request to be at hand."""
+    return request_id.get()
 
 
 @register.filter

@@ -85,7 +85,8 @@ def test_colours_follow_the_cookie_and_nothing_else_in_it(client: Client, db: No
 
 
 @pytest.mark.parametrize(
-    "name", ["400.html", "403.html", "403_csrf.html", "404.html", "429.html", "500.html"]
+    "name",
+    ["400.html", "403.html", "403_csrf.html", "404.html", "405.html", "429.html", "500.html", "503.html"],
 )
 def test_error_pages_need_nothing(name: str) -> None:
     """No request, no database, no context: either may be what is missing."""
