@@ -197,7 +197,7 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
     before, *rest = found["columns"]
     after = rest[0] if rest else None
     return {
-        "found": found | {"model": _assumed(found)},
+        "found": {**found, "model": _assumed(found)},
         "prices_at": parse_datetime(found["prices_at"]),
         "today": before["totals"],
         "after": after is not None,
