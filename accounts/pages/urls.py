@@ -5,6 +5,7 @@ from django.urls import path
 from accounts.pages import (
     access_review,
     agreement,
+    colours,
     contacts,
     exports,
     firm,
@@ -45,6 +46,7 @@ urlpatterns = [
     path("keys/", keys.index, name="keys"),
     path("keys/<int:api_key_id>/revoke/", keys.revoke, name="key_revoke"),
     path("security/", security.security, name="security"),
+    path("colours/", colours.choose, name="colours"),
     path("agreement/", agreement.agreement, name="agreement"),
     path("livez", health.live, name="livez"),
     path("readyz", health.ready, name="readyz"),

@@ -82,11 +82,10 @@ function showTheme(choice) {
 }
 
 for (const choice of document.querySelectorAll("[data-theme-choice]")) {
-  choice.hidden = false;
-  showTheme(choice);
-  choice.addEventListener("click", (event) => {
-    const button = event.target.closest("button");
+  choice.addEventListener("submit", (event) => {
+    const button = event.submitter;
     if (!button) return;
+    event.preventDefault();
     if (button.value) document.documentElement.dataset.theme = button.value;
     else delete document.documentElement.dataset.theme;
     document.cookie = `theme=${button.value}; path=/; max-age=${button.value ? year : 0}; samesite=lax`;

@@ -84,6 +84,30 @@ def test_colours_follow_the_cookie_and_nothing_else_in_it(client: Client, db: No
     assert '<html lang="en">' in client.get(reverse("account_login")).content.decode()
 
 
+def test_colours_are_chosen_by_a_plain_form(client: Client, borrower: User) -> None:
+    client.force_login(borrower, backend="allauth.account.auth_backends.AuthenticationBackend")
+    here = reverse("account_change_password")
+    choose = reverse("accounts:colours")
+    assert f'action="{choose}"' in client.get(here).content.decode()
+    answer = client.post(choose, {"theme": "dark", "next": here})
+    assert (answer.status_code, answer["Location"]) == (302, here)
+    page = client.get(here).content.decode()
+    assert '<html lang="en" data-theme="dark">' in page
+    assert 'value="dark" aria-pressed="true"' in page
+    client.post(choose, {"theme": "", "next": here})
+    assert '<html lang="en">' in client.get(here).content.decode()
+
+
+def test_a_choice_of_colours_leads_nowhere_else_and_writes_nothing_else(client: Client, db: None) -> None:
+    choose = reverse("accounts:colours")
+    assert client.post(choose, {"theme": "light", "next": "https://evil.example/"})["Location"] == "/"
+    assert client.cookies["theme"].value == "light"
+    assert client.post(choose, {"theme": "pink", "next": "/"}).status_code == 400
+    assert client.cookies["theme"].value == "light"
+    assert client.get(choose).status_code == 405
+    assert Client(enforce_csrf_checks=True).post(choose, {"theme": "dark"}).status_code == 403
+
+
 @pytest.mark.parametrize(
     "name",
     ["400.html", "403.html", "403_csrf.html", "404.html", "405.html", "429.html", "500.html", "503.html"],

@@ -83,6 +83,7 @@ NOT_PAGES: Final[dict[str, str]] = {
             *("loans:approval_release", "loans:approval_refuse", "loans:approval_withdraw"),
             *("loans:repay", "loans:repay_debt", "loans:renew", "loans:auto_repay", "set_language"),
             "loans:cure",
+            "accounts:colours",
         ),
         POST,
     ),
