@@ -165,7 +165,15 @@ EMAIL_FOLDER = env.str("EMAIL_FOLDER", default="")  # a demo's mail stays here, 
 if EMAIL_FOLDER:
     EMAIL_BACKEND = "accounts.outbox.Folder"
 # Where people reach the desk, for the links in letters; no slash at its end.
-SITE_URL = env.str("SITE_URL", default=f"https://{ALLOWED_HOSTS[0] if ALLOWED_HOSTS else 'localhost'}")
+SITE_URL = env.str("SITE_URL", default="")
+if SITE_URL.endswith("/"):
+    raise ImproperlyConfigured(f"Write SITE_URL without the slash at its end: {SITE_URL.rstrip('/')}")
+if not SITE_URL and not DEBUG and any(host.startswith(("*", ".")) for host in ALLOWED_HOSTS):
+    raise ImproperlyConfigured(
+        "Set SITE_URL, such as https://desk.example.com: ALLOWED_HOSTS has a wildcard, so the links in letters "
+        "have no host to lead to."
+    )
+SITE_URL = SITE_URL or f"https://{ALLOWED_HOSTS[0].lstrip('.') if ALLOWED_HOSTS else 'localhost'}"
 EMAIL_TIMEOUT = 5  # seconds; a mail server that hangs must not hold a worker
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Lombard <desk@localhost>")
 # sms_to_console, sms_to_file or sms_by_gateway of accounts.channels, or your own (number, text) -> answer

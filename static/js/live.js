@@ -41,7 +41,8 @@ if (sign) {
     if (cause) sign.dataset.cause = cause;
     else {
       delete sign.dataset.cause;
-      document.getElementById("said").textContent = "The figures are live again.";
+      const said = document.getElementById("said");
+      said.textContent = said.dataset.liveAgain;
     }
   }
 

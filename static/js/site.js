@@ -5,19 +5,81 @@ const local = new Intl.DateTimeFormat(document.documentElement.lang || "en", {
   dateStyle: "medium", timeStyle: "long",
 });
 
-// --- Times: the page says UTC, hovering or focusing says what the clock on the wall says ---------------
+// --- Words: the page brings them in its language -------------------------------------------------------------
 
-function tellLocalTime(event) {
-  const place = event.target.closest?.("time[datetime], a, button, summary, td, th, [tabindex]");
-  const times = place?.matches("time") ? [place] : place?.querySelectorAll("time[datetime*='T']") ?? [];
-  for (const time of times) {
-    if (!time.title && time.dateTime.includes("T")) {
-      time.title = `Your time: ${local.format(new Date(time.dateTime))}`;
-    }
+const words = document.getElementById("said")?.dataset ?? {};
+
+function worded(name, facts = {}) {
+  return (words[name] ?? "").replace(/\{(\w+)\}/g, (_, fact) => facts[fact] ?? "");
+}
+
+// --- Times: the page says UTC, hovering or focusing says what the clock on the wall says ---------------
+// A time that stands in no link and whose row has none gets a stop of its own for the keyboard and the finger.
+
+const PRESSED = "a, button, summary, input, select, textarea";
+const INSTANT = "time[datetime*='T']";
+const tip = document.createElement("div");
+tip.id = "tip";
+tip.className = "tip";
+tip.setAttribute("role", "tooltip");
+tip.hidden = true;
+document.body.append(tip);
+let tipped = null; // what the tip speaks of
+
+function reachTimes() {
+  for (const time of document.querySelectorAll(`#main ${INSTANT}`)) {
+    if (!time.closest(PRESSED) && !time.closest("tr")?.querySelector(PRESSED)) time.tabIndex = 0;
   }
 }
+
+function timesOf(place, isFocus) {
+  const own = place.closest?.(INSTANT);
+  if (own) return [own];
+  const pressed = place.closest?.(PRESSED);
+  if (!pressed) return [];
+  const within = [...pressed.querySelectorAll(INSTANT)];
+  const row = isFocus && within.length === 0 ? pressed.closest("tr") : null;
+  return row ? [...row.querySelectorAll(INSTANT)] : within;
+}
+
+function tellLocalTime(event) {
+  if (event.target === tip) return;
+  const times = timesOf(event.target, event.type === "focusin");
+  if (times.length === 0) {
+    if (event.type === "focusin" || !tipped?.matches(":focus, :focus *")) hush();
+    return;
+  }
+  hush();
+  const told = times.slice(0, 3).map((time) => local.format(new Date(time.dateTime)));
+  tip.textContent = worded("yourTime", { time: told.join(" · ") });
+  tip.hidden = false;
+  tipped = event.type === "focusin" ? event.target : times[0];
+  if (!tipped.hasAttribute("aria-describedby")) tipped.setAttribute("aria-describedby", tip.id);
+  stand(times[0]);
+}
+
+function stand(time) {
+  const at = time.getBoundingClientRect();
+  const below = at.bottom + tip.offsetHeight + 4 < innerHeight;
+  tip.style.left = `${Math.max(4, Math.min(at.left, document.documentElement.clientWidth - tip.offsetWidth - 4))}px`;
+  tip.style.top = `${below ? at.bottom : at.top - tip.offsetHeight}px`;
+}
+
+function hush() {
+  tip.hidden = true;
+  if (tipped?.getAttribute("aria-describedby") === tip.id) tipped.removeAttribute("aria-describedby");
+  tipped = null;
+}
+reachTimes();
+document.addEventListener("htmx:afterSwap", reachTimes);
 document.addEventListener("pointerover", tellLocalTime);
 document.addEventListener("focusin", tellLocalTime);
+document.addEventListener("focusout", hush);
+document.addEventListener("scroll", () => {
+  const time = tipped && timesOf(tipped, true)[0];
+  if (time) stand(time);
+}, { capture: true, passive: true });
+document.addEventListener("keydown", (event) => { if (event.key === "Escape") hush(); });
 
 // --- Time that is left counts on between two pages, by the server's clock; it is never read out by itself -----------
 
@@ -27,10 +89,10 @@ const heard = new WeakSet();
 function span(seconds) {
   const minutes = Math.floor(seconds / 60);
   if (seconds <= 0) return "0\u00a0min";
-  if (minutes < 1) return "under 1\u00a0min";
+  if (minutes < 1) return worded("underAMinute");
   const hours = Math.floor(minutes / 60);
-  if (hours >= 48) return `${Math.floor(hours / 24)}\u00a0d ${hours % 24}\u00a0h`;
-  return hours ? `${hours}\u00a0h ${minutes % 60}\u00a0min` : `${minutes}\u00a0min`;
+  if (hours >= 48) return worded("days", { days: Math.floor(hours / 24), hours: hours % 24, nbsp: "\u00a0" });
+  return hours ? worded("hours", { hours, minutes: minutes % 60, nbsp: "\u00a0" }) : `${minutes}\u00a0min`;
 }
 
 function countOn() {
@@ -110,7 +172,7 @@ document.addEventListener("htmx:afterSwap", () => {
   const changed = [];
   for (const [name, band] of bands()) {
     const before = bandsBefore.get(name);
-    if (before && before !== band) changed.push(`${name} is now in ${band === "LIQ" ? "LIQUIDATION" : band}.`);
+    if (before && before !== band) changed.push(worded("band", { name, band: worded(band.toLowerCase()) }));
   }
   if (changed.length) document.getElementById("said").textContent = changed.join(" ");
 });
@@ -134,7 +196,7 @@ function priceDotStops() {
   const dot = document.querySelector("#live .live");
   if (!dot || dot.dataset.state === "stale") return;
   dot.dataset.state = "stale";
-  dot.textContent = `No connection since ${clock()}`;
+  dot.textContent = worded("noConnection", { time: clock() });
 }
 
 // Figures that renew themselves have a sign of their own where they stand (live.js).
@@ -147,9 +209,9 @@ function say(text) {
   const notice = document.createElement("div");
   notice.className = "notice";
   notice.setAttribute("role", "alert");
-  const words = document.createElement("p");
-  words.textContent = text;
-  notice.append(words);
+  const line = document.createElement("p");
+  line.textContent = text;
+  notice.append(line);
   region.replaceChildren(notice);
 }
 
@@ -162,9 +224,9 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 });
 document.addEventListener("htmx:sendError", (event) => {
   if (event.detail.elt?.id === "live") priceDotStops();
-  else if (!isTold(event.detail.elt)) say(`No answer at ${clock()}. Reload the page to see whether it was done.`);
+  else if (!isTold(event.detail.elt)) say(worded("noAnswer", { time: clock() }));
 });
 document.addEventListener("htmx:responseError", (event) => {
   if (event.detail.elt?.id === "live") priceDotStops();
-  else if (!isTold(event.detail.elt)) say(`The server answered ${event.detail.xhr.status} at ${clock()}. Reload the page to see what was done.`);
+  else if (!isTold(event.detail.elt)) say(worded("badAnswer", { status: event.detail.xhr.status, time: clock() }));
 });

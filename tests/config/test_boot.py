@@ -16,6 +16,8 @@ from config.celery import TIMETABLE
 
 BASE = Path(__file__).resolve().parent.parent.parent
 
+SITE = "from config import settings; print(settings.SITE_URL)"
+
 
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     known = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -40,6 +42,23 @@ def test_with_nothing_set_one_sentence_says_what_to_set() -> None:
 def test_only_what_is_missing_is_named() -> None:
     done = _run("manage.py", "check", **_given(REDIS_URL=""))
     assert "Set REDIS_URL in the environment" in done.stderr
+
+
+@pytest.mark.parametrize("hosts", ["*", ".example.com", "desk.example.com,*"])
+def test_with_any_host_allowed_the_site_must_be_named(hosts: str) -> None:
+    """Else a letter's link would lead to https://*/."""
+    refused = _run("-c", SITE, **_given(ALLOWED_HOSTS=hosts, SITE_URL=""))
+    assert "Set SITE_URL, such as https://desk.example.com" in refused.stderr
+    assert refused.stdout == ""
+    named = _run("-c", SITE, **_given(ALLOWED_HOSTS=hosts, SITE_URL="https://desk.example.com"))
+    assert named.stdout.strip() == "https://desk.example.com"
+
+
+def test_a_site_ends_without_a_slash_and_is_the_first_host_unless_named() -> None:
+    refused = _run("-c", SITE, **_given(SITE_URL="https://desk.example.com/"))
+    assert "Write SITE_URL without the slash at its end: https://desk.example.com" in refused.stderr
+    unnamed = _run("-c", SITE, **_given(ALLOWED_HOSTS="desk.example.com,other.example", SITE_URL=""))
+    assert unnamed.stdout.strip() == "https://desk.example.com"
 
 
 def test_what_is_safe_is_the_default() -> None:
