@@ -28,6 +28,7 @@ from loans.queries import LoanRow
 from loans.ratecards import Quote
 from loans.vip import papers, renewal
 from risk import book, closes, delays, prices
+from risk.cure import Kind
 from risk.models import CollateralGroup, Liquidation, ProductCode
 from risk.pages.advice import Suggestion, cures_for, goals_of
 from risk.pages.course import MONTH
@@ -226,7 +227,7 @@ def _cheapest(standing: Standing, at: datetime) -> Suggestion | None:
     if standing.is_blind or standing.state.is_liquidating:
         return None
     out_of_call, _ = goals_of(standing.state)
-    found = cures_for(standing.state, (out_of_call,), at=at, linked=True)
+    found = cures_for(standing.state, (out_of_call,), at=at, linked=frozenset(Kind))
     return found[0].best if found else None
 
 

@@ -335,6 +335,7 @@ def _page(
     if payment is not None:
         context |= {"seen": signature(repay_form)}
     is_partial = bool(part and request.headers.get("HX-Request"))
+    context["on_top"] = not is_partial  # a cure's button led to this page from another
     refusals = [*repay_form.non_field_errors(), *renew_form.non_field_errors()]
     if is_partial and refusals and (offer is None if part == RENEW else not shown.is_open):
         messages.error(request, refusals[0])  # the panel that asked is gone; the whole page says why

@@ -1,6 +1,6 @@
 """The cheapest cure as people read it: what, how much, where it leads, and the press that does it. R-FTR-02"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -86,19 +86,24 @@ def goals_of(state: GroupState) -> tuple[Goal, Goal]:
 
 
 def cures_for(
-    state: GroupState, goals: tuple[Goal, ...], *, at: datetime, linked: bool, is_real: bool = True
+    state: GroupState,
+    goals: tuple[Goal, ...],
+    *,
+    at: datetime,
+    linked: Collection[Kind],
+    is_real: bool = True,
 ) -> list[Cure]:
-    """For each goal that is not reached yet. `linked`: the reader may act on it; only where the state is real."""
+    """For each goal that is not reached yet. `linked`: what the reader may do; only where the state is real."""
     if not state.debts or any(coin not in state.quotes for coin in state.owed_assets):
         return []
     means = cures.means_of(state, at=at)
     state = cures.with_market(state, set(means.position.holdings), at=at)
     found = [cures.advise(state, means, goal=goal, at=at, is_real=is_real) for goal in dict.fromkeys(goals)]
-    told = [_cure(state, advice, linked=linked and is_real) for advice in found]
+    told = [_cure(state, advice, linked=linked if is_real else ()) for advice in found]
     return [cure for cure in told if cure.best is not None or cure.together]
 
 
-def _cure(state: GroupState, advice: Advice, *, linked: bool) -> Cure:
+def _cure(state: GroupState, advice: Advice, *, linked: Collection[Kind]) -> Cure:
     others = [option for option in advice.options if option.step != (advice.cheapest or option).step]
     possible = [option for option in others if option.is_possible]
     goal = advice.goal
@@ -113,12 +118,14 @@ def _cure(state: GroupState, advice: Advice, *, linked: bool) -> Cure:
         others=tuple(told(option) for option in possible[:MOST_OTHERS]),
         together=tuple(_in_order(state, steps, linked=linked)),
         is_enough=advice.is_enough,
-        press=_press_of(state, advice) if linked and steps else None,
+        press=_press_of(state, advice) if steps and {one.step.kind for one in steps} <= {*linked} else None,
         track=_moved(state, state.worth(permission=False), steps[-1].step.after) if steps else None,
     )
 
 
-def _in_order(state: GroupState, steps: Sequence[Option], *, linked: bool) -> Iterator[Suggestion]:
+def _in_order(
+    state: GroupState, steps: Sequence[Option], *, linked: Collection[Kind]
+) -> Iterator[Suggestion]:
     before = state.worth(permission=False)
     for option in steps:
         yield suggestion(state, option, None, linked=linked, before=before)
@@ -148,10 +155,15 @@ def _done_by(option: Option) -> str:
 
 
 def suggestion(
-    state: GroupState, option: Option, goal: Goal | None, *, linked: bool, before: Worth | None = None
+    state: GroupState,
+    option: Option,
+    goal: Goal | None,
+    *,
+    linked: Collection[Kind],
+    before: Worth | None = None,
 ) -> Suggestion:
     """`goal` None: one of several steps, which promises nothing by itself and begins at `before`."""
-    step, may = option.step, linked and option.is_possible
+    step, may = option.step, option.step.kind in linked and option.is_possible
     promise = None if goal is None else Promise(goal, step.amount, step.after.ltv)
     to, told = _form_of(option) if may else ("", {})
     if promise is not None and to:

@@ -4,6 +4,7 @@ Borrowers see their own, VIP managers their clients', staff all; only the borrow
 changes a group lives where it is done: coins move through `movements`, loans and accounts through `loans`.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -17,14 +18,17 @@ from django.views.decorators.http import require_safe
 
 from accounts.models import Account, LedgerAccount, User
 from accounts.money import ZERO
-from accounts.pages.access import customer_of, limited_to, user_of
+from accounts.pages.access import customer_of, lacks, limited_to, user_of
+from accounts.powers import Power
 from accounts.words import tell
 from risk import book, closes, delays, deleveraging, early_warnings, freezes, margin_calls, pace
+from risk.cure import Kind as Cured
 from risk.levels import Action, Band
 from risk.models import CollateralGroup, Freeze, GroupQuerySet, Liquidation, RiskEvent
 from risk.pages.advice import Cure, cures_for, goals_of
 from risk.pages.course import MONTH
 from risk.pages.holdings import account_rows, prices_of
+from risk.pages.promised import may_do
 from risk.pages.standing import Room, Standing, Way, assets_of, standing_of, ways_out
 from risk.promises import Promise
 
@@ -115,7 +119,8 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
     customer = customer_of(request)
     is_mine = customer is not None and customer.pk == row.customer_id and limited_to(request) is None
     may_act = is_mine and row.closed_at is None
-    cures = _cures(standing, at, linked=may_act) if limited_to(request) is None else []
+    acts = may_do(request) if may_act else frozenset()
+    cures = _cures(standing, at, linked=acts) if limited_to(request) is None else []
     ways = _ways(standing, cures)
     context = {
         "at": at,
@@ -141,6 +146,9 @@ def group(request: HttpRequest, group_id: int) -> HttpResponse:
         "paced": _paced(standing, at),
         "frozen": [(one, freezes.scope_of(one)) for one in frozen],
         "may_act": may_act,
+        "may_repay": Cured.REPAY in acts,
+        "may_add": Cured.ADD in acts,
+        "why_not": lacks(request, Power.REPAY) if may_act else "",
         "is_house": customer is None,
         "may_sell": user_of(request).role in (User.Role.RISK_OFFICER, User.Role.ADMIN),
         "warning_lines": early_warnings.own_lines(row),
@@ -156,7 +164,7 @@ def _flows(request: HttpRequest, group: CollateralGroup) -> str:
     return reverse("loans:history_list", args=["flows"]) if limited_to(request) is None else ""
 
 
-def _cures(standing: Standing, at: datetime, *, linked: bool) -> list[Cure]:
+def _cures(standing: Standing, at: datetime, *, linked: Collection[Cured]) -> list[Cure]:
     """The cheapest ways back, from the initial line on; only that line ends a delayed liquidation. R-FTR-02"""
     if standing.band is Band.SAFE or standing.is_blind or standing.state.is_liquidating:
         return []

@@ -101,7 +101,8 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
     }
     if is_looked_at and not form.errors:
         context |= {"seen": signature(form), "button": way.button(form.cleaned_data, preview)}
-    template = "risk/_move.html" if request.headers.get("HX-Request") else "risk/move.html"
+    context["on_top"] = not request.headers.get("HX-Request")  # a cure's button led to this page from another
+    template = "risk/move.html" if context["on_top"] else "risk/_move.html"
     return render(request, template, context, status=REFUSED if form.errors else 200)
 
 

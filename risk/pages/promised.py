@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from django import forms
 from django.http import HttpRequest
 
-from accounts.pages.access import actor_of, limited_to
+from accounts.pages.access import actor_of, lacks, limited_to
 from accounts.pages.forms import is_confirmed, is_look, key_of
+from accounts.powers import Power
 from accounts.words import tell
 from risk import book, cures
 from risk.cure import Kind
@@ -17,6 +18,9 @@ from risk.pages.advice import Suggestion, suggestion
 from risk.promises import LONGEST, NeededNoMore, Promise, is_known, refuse_needless
 
 PRESS = "press"  # named by the button of a cure that does it at once
+
+
+POWERS: Final = {Kind.REPAY: Power.REPAY, Kind.ADD: Power.MOVE, Kind.SWAP: Power.TRADE}
 
 
 class CureField(forms.CharField):
@@ -45,6 +49,11 @@ def promise_of(request: HttpRequest, form: forms.BaseForm) -> Promise | None:
     if found is None or limited_to(request) is not None or form.cleaned_data.get("amount") != found.amount:
         return None
     return found
+
+
+def may_do(request: HttpRequest) -> frozenset[Kind]:
+    """The kinds of step that the signed-in member's role lets them take. R-ADM-09"""
+    return frozenset(kind for kind, power in POWERS.items() if not lacks(request, power))
 
 
 def is_pressed(request: HttpRequest, form: forms.BaseForm, group: CollateralGroup | None) -> bool:
@@ -106,5 +115,5 @@ def again(group: CollateralGroup, promise: Promise, step: Step, *, at: datetime)
     for option in found.options:
         like = Step(option.step.kind, option.step.asset, option.step.loan, option.step.buy)
         if like == step:
-            return suggestion(state, option, promise.goal, linked=True)
+            return suggestion(state, option, promise.goal, linked=frozenset(Kind))
     return None

@@ -3,7 +3,7 @@
 A form that is only ever read (GET), so a what-if is an address that can be sent to somebody. Nothing is done here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -24,10 +24,11 @@ from accounts.templatetags import figures
 from accounts.words import tell
 from risk import book, cures, prices, prospects, whatif
 from risk.book import GroupState
-from risk.cure import Goal
+from risk.cure import Goal, Kind
 from risk.models import CollateralGroup
 from risk.pages import groups as group_pages
 from risk.pages.advice import Cure, cures_for, goals_of
+from risk.pages.promised import may_do
 from risk.pages.track import Track, track
 from risk.prospects import ALL, Spot
 from risk.valuation import Tier, Tiers
@@ -171,7 +172,13 @@ def what_if(request: HttpRequest, group_id: int) -> HttpResponse:
             (line, prospects.fall_to(found.after, line))
             for line in (found.after.lines.margin_call, found.after.lines.liquidation)
         ],
-        "cures": _cures(form, found, at=at, linked=is_mine, is_real=changes == Changes()),
+        "cures": _cures(
+            form,
+            found,
+            at=at,
+            linked=may_do(request) if is_mine else frozenset(),
+            is_real=changes == Changes(),
+        ),
         "across": ACROSS,
         "map": _map(form, found.after),
         "across_word": WORDS_FOR_ALL if across == ALL else across,
@@ -245,7 +252,9 @@ def _track(found: WhatIf) -> Track | None:
     )
 
 
-def _cures(form: WhatIfForm, found: WhatIf, *, at: datetime, linked: bool, is_real: bool) -> list[Cure]:
+def _cures(
+    form: WhatIfForm, found: WhatIf, *, at: datetime, linked: Collection[Kind], is_real: bool
+) -> list[Cure]:
     goals: list[Goal] = list(goals_of(found.after))
     target = form.cleaned_data.get("target") if form.is_bound and not form.errors else None
     if target is not None:

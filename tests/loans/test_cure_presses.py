@@ -62,7 +62,11 @@ def ltv_of(group: CollateralGroup) -> Decimal | None:
 
 def cards(client: Client, group: CollateralGroup) -> list[tuple[str, dict[str, str]]]:
     """Where each cure's button sends what: that which leaves the call first, then that to the initial line."""
-    page = client.get(reverse("risk:group", args=[group.pk])).content.decode()
+    return sent_by(client.get(reverse("risk:group", args=[group.pk])))
+
+
+def sent_by(answer: Any) -> list[tuple[str, dict[str, str]]]:
+    page = answer.content.decode()
     found = re.findall(r'<form class="actions" method="post" action="([^"]+)">(.*?)</form>', page, re.S)
     inputs = r'<input type="hidden" name="([^"]+)" value="([^"]*)"'
     sent = [(to, {name: unescape(value) for name, value in re.findall(inputs, body)}) for to, body in found]
@@ -123,8 +127,10 @@ def test_a_promise_that_prices_broke_does_nothing(
         assert again.amount == 136000  # 1,000,000 - 0.72 x 1,200,000
         assert "repay 136,000.00 USDT; LTV then 72.00 %" in said
 
-    new = dict(again.press.fields) | {"press": "cure", "key": str(uuid4())}
-    assert borrower.post(again.press.to, new).status_code == 302
+    [(to_now, new)] = sent_by(broken)  # its button stands above everything else on the page
+    assert (to_now, new["cure"]) == (again.press.to, dict(again.press.fields)["cure"])
+    assert broken.content.index(b"It takes now:") < broken.content.index(b'class="panel"')
+    assert borrower.post(to_now, new).status_code == 302
     assert ltv_of(group) == again.after.ltv
 
 
@@ -264,6 +270,32 @@ def test_somebody_else_presses_nothing(group: CollateralGroup, market: Desk) -> 
     assert answer.status_code == 200  # no more than a look
     assert "Prices have moved" not in text_of(answer)
     assert everything() == before
+
+
+@pytest.mark.parametrize(
+    ("role", "coin", "acts"),
+    [
+        ("viewer", "USDT", []),
+        ("trader", "USDT", []),
+        ("trader", "BTC", ["transfer"] * 2),
+        ("treasurer", "USDT", ["repay"] * 2),
+    ],
+)
+def test_who_may_not_do_it_has_no_button(
+    role: str, coin: str, acts: list[str], group: CollateralGroup, market: Desk
+) -> None:
+    """R-ADM-09: the amounts are told to every member; what presses them, to those whose role lets them."""
+    build.deposit(market.master, coin, "500000" if coin == "USDT" else "15", wallet="funding", at=TEN)
+    if coin == "USDT":
+        build.deposit(market.master, coin, "500000", at=TEN)
+    client = visit.client_of(build.colleague(market.owner, role))
+    assert [to.rstrip("/").rpartition("/")[2] for to, _ in cards(client, group)] == acts
+    page = client.get(reverse("risk:group", args=[group.pk]))
+    assert "100,000.00 USDT" in text_of(page)
+    why_not = f"As a {role} of {market.owner.name} you may not repay and renew loans"
+    assert (why_not in text_of(page)) is (role != "treasurer")
+    repays = reverse("loans:of_debt", args=[group.debts.get().pk]) + "?amount="
+    assert (repays in page.content.decode()) is (role == "treasurer")
 
 
 @pytest.mark.parametrize(
