@@ -66,6 +66,6 @@ def unreadable(request: HttpRequest) -> HttpResponse:
 
 def wrong_method(answer: HttpResponseBase) -> HttpResponseBase:
     """An address that takes another method says so on a page; what it takes stays in the header."""
-    if answer.status_code != 405 or getattr(answer, "content", b""):
+    if answer.status_code != 405 or (isinstance(answer, HttpResponse) and answer.content):
         return answer
     return HttpResponse(render_to_string("405.html"), status=405, headers={"Allow": answer.headers["Allow"]})
