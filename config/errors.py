@@ -5,7 +5,9 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
+from django.core.signals import request_finished
 from django.db import OperationalError, connection
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.loader import render_to_string
@@ -32,13 +34,19 @@ class Numbered:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         number = f"web:{uuid4().hex}"
         token = request_id.set(number)
+        structlog.contextvars.bind_contextvars(request=number)
         try:
-            with structlog.contextvars.bound_contextvars(request=number):
-                answer = self.get_response(request)
+            answer = self.get_response(request)
         finally:
             request_id.reset(token)
         answer.headers.setdefault(HEADER, number)
         return answer
+
+
+@receiver(request_finished)
+def _forget(**_: object) -> None:
+    """Not sooner: Django's line about an answer of 4xx is written when all middleware is done."""
+    structlog.contextvars.unbind_contextvars("request")
 
 
 def broken(request: HttpRequest) -> HttpResponseBase:

@@ -69,6 +69,15 @@ def test_a_fault_shows_the_number_that_its_log_lines_have(
 
 
 @pytest.mark.django_db
+def test_djangos_own_line_about_a_missing_page_has_the_number(
+    stranger: Client, bound: pytest.LogCaptureFixture
+) -> None:
+    number = stranger.get("/nothing/")["X-Request-ID"]
+    assert logged(bound, number) == ["Not Found: /nothing/"]
+    assert "request" not in structlog.contextvars.get_contextvars()
+
+
+@pytest.mark.django_db
 def test_a_number_sent_along_is_not_ours(stranger: Client) -> None:
     first = stranger.get("/nothing/", headers={"X-Request-ID": "web:" + "0" * 32})
     second = stranger.get("/nothing/")
@@ -86,6 +95,7 @@ def test_what_a_page_writes_down_has_the_number_of_its_request(monkeypatch: pyte
         return HttpResponse("done")
 
     answer = errors.Numbered(rename)(HttpRequest())
+    structlog.contextvars.clear_contextvars()  # as the end of a request does
     latest = AuditRecord.objects.latest("pk")
     assert latest.subject == f"accounts_user:{user.pk}"
     assert latest.request == answer.headers["X-Request-ID"]
