@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.conf import settings
 from django.contrib.staticfiles.handlers import StaticFilesHandler
 from django.core.cache import cache
@@ -14,7 +16,7 @@ from django.urls import reverse
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts import exports, letters
-from accounts.models import Notice
+from accounts.models import Notice, User
 from loans.demo import cast, seeding
 from risk import stress_runs
 from tests import conftest as databases
@@ -75,7 +77,11 @@ def face(
 
 
 def _ask(desk: Desk) -> None:
-    """What the demo has none of until somebody asks: a stress of the book, a file, and coins that turn into others."""
+    """What the demo has none of until somebody asks: a stress of the book, a file, and a second step of one login."""
+    desk.client("viewer")
+    viewer = User.objects.get(email=f"viewer@{cast.MAIL}")
+    TOTP.activate(viewer, generate_totp_secret())
+    RecoveryCodes.activate(viewer)
     shock = {"kind": "shock", "steps": "6", "moves": "BTC=-20%", "key": str(uuid4())}
     assert desk.client("risk").post(reverse("loans:stress"), shock).status_code == 302
     assert stress_runs.run_due(at=DEMO_NOW) == 1

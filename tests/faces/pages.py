@@ -28,7 +28,6 @@ MOVED: Final = "leads to another page"
 READ_ONLY: Final = "the console neither adds nor deletes"
 SAME: Final = "the same page for every model, looked at for users"
 NO_MAIL: Final = "only from a link in an e-mail, which the demo does not send"
-NO_SECOND: Final = "only with an address that is verified, which no login of the demo has"
 
 CONSOLE_MODEL: Final = re.compile(
     r"^admin:(accounts|risk|loans)_([a-z]+)_(changelist|change|add|delete|history)$"
@@ -118,13 +117,8 @@ NOT_PAGES: Final[dict[str, str]] = {
         ),
         NO_MAIL,
     ),
-    **dict.fromkeys(
-        (
-            *("mfa_authenticate", "mfa_reauthenticate", "mfa_deactivate_totp", "mfa_view_recovery_codes"),
-            *("mfa_generate_recovery_codes", "mfa_activate_totp"),
-        ),
-        NO_SECOND,
-    ),
+    "mfa_authenticate": "only between the password and the code",
+    "mfa_reauthenticate": "asks for the code again, of who has not typed it for a while",
 }
 
 # Who looks, by how a page's address begins; the first that fits.
@@ -173,6 +167,8 @@ ALSO: Final = (
     Visit("loans:approvals", "auditor"),
     Visit("loans:book", "auditor"),
     Visit("loans:desk", "manager2"),
+    Visit("accounts:security", "viewer"),
+    Visit("mfa_index", "viewer"),
 )
 
 
@@ -215,6 +211,9 @@ OTHER_LOOKERS: Final = {
     "loans:liquidation": "liquidated",
     "loans:liquidation_replay": "liquidated",
     "accounts:export": "finance",
+    "mfa_deactivate_totp": "viewer",  # who has a second step
+    "mfa_view_recovery_codes": "viewer",
+    "mfa_generate_recovery_codes": "viewer",
 }
 
 
