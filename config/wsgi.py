@@ -7,7 +7,9 @@ os.environ.setdefault("LOMBARD_EDGE", "web")  # before the settings are read: pa
 
 from django.core.wsgi import get_wsgi_application
 
+from config.heap import settle
 from config.roles import refuse_unsafe_role
 
 application = get_wsgi_application()
 refuse_unsafe_role()
+settle()

@@ -292,12 +292,15 @@ def caps_at(assets: Collection[str], *, at: datetime) -> dict[str, AssetCap]:
 
 
 def usage_of(customer: Customer, *, at: datetime) -> list[Usage]:
-    """How far the client has used its own limits: the desk's client page. R-GEN-37"""
-    owed = Debt.objects.open().filter(customer=customer).values_list("asset", flat=True)
-    assets = sorted({*owed, *Asset.objects.filter(loanable=True).values_list("pk", flat=True)})
+    """How far the client has used its own limits: the desk's client page. R-GEN-37
+
+    Only of the coins it owes or has pledged is anything used.
+    """
+    assets = sorted(set(Debt.objects.open().filter(customer=customer).values_list("asset", flat=True)))
     quotes = prices.latest(at=at, assets=assets)
     ceilings = ceilings_of(customer, policy=policy_of(customer, at=at), assets=assets, quotes=quotes, at=at)
-    caps = caps_at(Asset.objects.filter(collateral=True).values_list("pk", flat=True), at=at)
+    coins = Asset.objects.filter(collateral=True).values_list("pk", flat=True)
+    caps = caps_at(_in_use(coins, customer=customer), at=at)
     exposure = [] if ceilings.exposure is None else [ceilings.exposure]
     pledged = [usage for usage in _pledged(caps, caps, customer=customer, at=at) if usage.name == YOURS]
     used = [usage for _, usage in sorted(ceilings.user.items()) if usage.used]

@@ -48,6 +48,22 @@ class LongSelect(forms.Select):
         return format_html('<select name="{}"{}>{}</select>', told["name"], flatatt(told["attrs"]), options)
 
 
+class LongChecks(forms.CheckboxSelectMultiple):
+    """The usual boxes, written in one piece for the same reason; each in its label."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        told = self.get_context(name, value, attrs)["widget"]
+        return format_html_join(
+            "\n",
+            '<label class="tick"><input type="checkbox" name="{}" value="{}"{}><span>{}</span></label>',
+            (
+                (one["name"], one["value"], flatatt(one["attrs"]), one["label"])
+                for _, group, _ in told["optgroups"]
+                for one in group
+            ),
+        )
+
+
 class AmountField(forms.CharField):
     """Text; what the house fills in is written as its reader types it, what was typed stays as it was."""
 

@@ -12,7 +12,7 @@ from django.http import QueryDict
 
 from accounts.models import Account, Asset, Customer, LedgerAccount, User
 from accounts.money import ZERO
-from accounts.pages.forms import amount_field, key_field, read_amount
+from accounts.pages.forms import LongChecks, LongSelect, amount_field, key_field, read_amount
 from accounts.templatetags import figures
 from accounts.words import joined, tell
 from loans.models import RateType
@@ -146,7 +146,7 @@ class ApplyForm(forms.Form):
     accounts = forms.TypedMultipleChoiceField(
         label=tell("Collateral accounts"),
         coerce=int,
-        widget=forms.CheckboxSelectMultiple,
+        widget=LongChecks,
         required=False,
         help_text=tell(
             "Their Spot wallets secure the loan. Tick none when the receiver's group has"
@@ -155,7 +155,7 @@ class ApplyForm(forms.Form):
     )
     coins = forms.MultipleChoiceField(
         label=tell("Collateral coins"),
-        widget=forms.CheckboxSelectMultiple,
+        widget=LongChecks,
         help_text=tell("Only these count."),
     )
     manager = forms.TypedChoiceField(label=tell("VIP manager"), coerce=int, empty_value=None, required=False)
@@ -181,7 +181,7 @@ class ApplyForm(forms.Form):
         coins = [("", tell("Choose a coin")), *((symbol, symbol) for symbol in choices.loanable)]
         for number in range(1, rows + 1):
             self.fields[f"asset_{number}"] = forms.ChoiceField(
-                label=tell("Coin"), choices=coins, required=False
+                label=tell("Coin"), choices=coins, required=False, widget=LongSelect
             )
             self.fields[f"amount_{number}"] = amount_field(required=False)
         for name in ("all", *choices.moving):

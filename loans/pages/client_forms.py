@@ -11,7 +11,7 @@ from django import forms
 
 from accounts.models import Asset, Customer
 from accounts.money import RATE_PLACES, exact
-from accounts.pages.forms import key_field
+from accounts.pages.forms import LongChecks, LongSelect, key_field
 from accounts.words import tell
 from risk.handling import CallTrades, FeeBase, Mode
 from risk.levels import Lines
@@ -61,7 +61,7 @@ class ClientForm(NowForm):
 class TermsForm(ClientForm):
     """The whole row is replaced, so it is shown filled in with what is in force."""
 
-    asset = forms.ChoiceField(label=tell("Coin"), required=False)
+    asset = forms.ChoiceField(label=tell("Coin"), required=False, widget=LongSelect)
     spread = percent_field(tell("Spread on the published rate, % a year"), least=-99, most=99, required=False)
     overdue_hours = forms.IntegerField(
         label=tell("Hours from expiry to forced sale"), required=False, min_value=1
@@ -81,9 +81,7 @@ class TermsForm(ClientForm):
         required=False,
         widget=forms.RadioSelect,
     )
-    allowed_coins = forms.MultipleChoiceField(
-        label=tell("Ticked coins"), required=False, widget=forms.CheckboxSelectMultiple
-    )
+    allowed_coins = forms.MultipleChoiceField(label=tell("Ticked coins"), required=False, widget=LongChecks)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -54,8 +54,23 @@ def test_the_effect_follows_the_typing(live_site: str, here: desk.Desk, typist: 
     no_troubles(typist)
 
 
+def left_after(page: webdriver.Chrome, hours: int) -> str:
+    """What the page says is left when so many hours have passed since the server's last answer."""
+    told = page.execute_script(
+        """
+        const now = Date.now, place = document.querySelector("time[data-left]");
+        Date.now = () => now() + arguments[0] * 3600 * 1000;
+        document.dispatchEvent(new Event("visibilitychange"));
+        Date.now = now;
+        return place.textContent;
+        """,
+        hours,
+    )
+    return str(told).replace("\u00a0", " ")
+
+
 def test_what_is_left_of_a_grace_counts_on(live_site: str, here: desk.Desk, typist: webdriver.Chrome) -> None:
-    """R-GEN-24: from what the server said, whatever the clock on the wall says; and no screen reader reads it out."""
+    """R-GEN-24: as time passes; the server's next answer decides what time it is. No screen reader reads it out."""
     at = timezone.now()
     desk.quote(at)
     loan = desk.drawn(here, at=at)
@@ -64,9 +79,9 @@ def test_what_is_left_of_a_grace_counts_on(live_site: str, here: desk.Desk, typi
         CollateralGroup.objects.filter(pk=loan.group_id).update(grace_until=until)
     sign_in(typist, live_site, here.applicant, f"/loans/{loan.pk}/")
     says(typist, "a grace runs, 4 h 12 min left, until")
-    typist.execute_script("const now = Date.now; Date.now = () => now() + 3600 * 1000")
-    says(typist, "a grace runs, 3 h 12 min left, until")
     assert find(typist, "time[data-left]").get_attribute("aria-live") == "off"
-    typist.execute_script("const then = Date.now; Date.now = () => then() + 4 * 3600 * 1000")
-    says(typist, "a grace runs, 0 min left, until")
+    assert [left_after(typist, hours) for hours in (1, 4, 5)] == ["3 h 12 min", "12 min", "0 min"]
+    says(
+        typist, "a grace runs, 4 h 12 min left, until"
+    )  # the server's next answer knows that no time has passed
     no_troubles(typist)

@@ -17,6 +17,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from accounts import exports, letters
 from accounts.models import Notice, User
+from config.heap import settle
 from loans.demo import cast, seeding
 from risk import stress_runs
 from tests import conftest as databases
@@ -71,6 +72,7 @@ def face(
                 raise thread.error
             desk = Desk(f"http://127.0.0.1:{thread.port}")
             _ask(desk)
+            settle()  # as the web process does
             yield desk
             thread.terminate()
             thread.join()

@@ -96,7 +96,7 @@ def test_the_delayed_clock_runs_for_nineteen_hours_more_with_the_amount_needed_n
     assert Decimal("0.91") < debt / recognised < Decimal("0.93")  # calm prices keep it below 95 %
     needed = round_up(debt - Decimal("0.72") * recognised, 8)
     text = text_of("delayed", reverse("risk:group", args=[delay.group.pk]))
-    assert f"Repay {needed:,f} USDT" in text
+    assert f"Repay USDT {needed:,f} USDT" in text
     assert "19 h 0 min" in text
     assert sweep.sweep(at=NOW + timedelta(seconds=1)).liquidated == 0
 

@@ -106,7 +106,7 @@ def test_a_borrower_without_a_customer_is_told_what_to_do(here: desk.Desk) -> No
 
 
 def test_what_is_not_yours_does_not_exist(here: desk.Desk) -> None:
-    """404 for a stranger, with the body of a page that never was."""
+    """404 for a stranger, with the body of a page that never was; only the request's own number differs."""
     loan = desk.drawn(here)
     stranger = build.user()
     build.customer(member=stranger)
@@ -121,7 +121,8 @@ def test_what_is_not_yours_does_not_exist(here: desk.Desk) -> None:
     ):
         theirs, nobodys = client.get(reverse(name, args=[pk])), client.get(reverse(name, args=[10**9]))
         assert (theirs.status_code, nobodys.status_code) == (404, 404)
-        assert text_of(theirs) == text_of(nobodys)
+        same = {re.sub(r"web:[0-9a-f]{32}", "web:", text_of(answer)) for answer in (theirs, nobodys)}
+        assert len(same) == 1
     before = desk.everything()
     for name, pk in (
         ("loans:repay", loan.pk),

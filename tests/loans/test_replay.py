@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
@@ -70,11 +71,24 @@ def _replay(file: Path, *, borrowers: int, seed: int = 1, **more: Any) -> tuple[
     return json.loads(report.read_text()), out.getvalue()
 
 
-@pytest.fixture(autouse=True)
-def _one_replay_at_a_time() -> Iterator[None]:
-    """These tests count the databases of the whole server, which parallel workers of a run share."""
+@contextmanager
+def _replays(how: int) -> Iterator[None]:
     with (Path(os.environ["LOMBARD_TEST_HOME"]) / "replay.lock").open("w") as guard:
-        fcntl.flock(guard, fcntl.LOCK_EX)
+        fcntl.flock(guard, how)
+        yield
+
+
+@pytest.fixture
+def beside_others() -> Iterator[None]:
+    """While nobody counts databases."""
+    with _replays(fcntl.LOCK_SH):
+        yield
+
+
+@pytest.fixture
+def alone() -> Iterator[None]:
+    """For those who count the databases of the whole server, which parallel workers of a run share."""
+    with _replays(fcntl.LOCK_EX):
         yield
 
 
@@ -92,13 +106,27 @@ def crash(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def known() -> list[dict[str, Any]]:
+    """The plain report, once a test has made it: the same seed gives the same one, as the first test proves."""
+    return []
+
+
+def _plain(crash: Path, known: list[dict[str, Any]]) -> dict[str, Any]:
+    if not known:
+        known.append(_replay(crash, borrowers=8)[0])
+    return known[0]
+
+
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("alone")
 def test_the_same_seed_gives_the_same_report_and_leaves_nothing(
-    committed_db: CommittedDatabase, crash: Path
+    committed_db: CommittedDatabase, crash: Path, known: list[dict[str, Any]]
 ) -> None:
     before = _databases()
     first, told = _replay(crash, borrowers=8)
     second, _ = _replay(crash, borrowers=8)
+    known.append(first)
 
     assert list(first) == KEYS
     assert first | CLOCKED == second | CLOCKED
@@ -121,11 +149,12 @@ def test_the_same_seed_gives_the_same_report_and_leaves_nothing(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("beside_others")
 def test_steps_and_delays_are_the_same_market_under_other_rules(
-    committed_db: CommittedDatabase, crash: Path
+    committed_db: CommittedDatabase, crash: Path, known: list[dict[str, Any]]
 ) -> None:
     """R-GEN-73, R-VIP-60, R-VIP-61"""
-    plain, _ = _replay(crash, borrowers=8)
+    plain = _plain(crash, known)
     told, out = _replay(crash, borrowers=8, mode="stepped", delayed=True)
 
     assert (plain["mode"], plain["delayed"], plain["delays"]) == ("full", False, 0)
@@ -138,6 +167,7 @@ def test_steps_and_delays_are_the_same_market_under_other_rules(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("beside_others")
 def test_precautions_act_and_break_nothing(committed_db: CommittedDatabase, crash: Path) -> None:
     """R-FTR-04, R-FTR-05: rules acted, steps were taken, no sale was wrong, the books are whole"""
     told, out = _replay(crash, borrowers=8, auto_cure=True, soft=True)
@@ -244,6 +274,7 @@ def test_precautions_change_neither_loans_nor_collateral(course: stress.Course) 
         (None, "cannot be read"),
     ],
 )
+@pytest.mark.usefixtures("alone")
 def test_a_bad_file_is_refused_by_its_line_before_anything_is_made(
     committed_db: CommittedDatabase, tmp_path: Path, text: str | None, said: str
 ) -> None:
@@ -259,11 +290,12 @@ def test_a_bad_file_is_refused_by_its_line_before_anything_is_made(
 
 
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("beside_others")
 def test_a_book_opened_at_once_goes_through_the_same_market(
-    committed_db: CommittedDatabase, crash: Path, monkeypatch: pytest.MonkeyPatch
+    committed_db: CommittedDatabase, crash: Path, known: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same figures, whichever way the borrowers were opened; joined bars and a window are another market"""
-    plain, _ = _replay(crash, borrowers=8)
+    plain = _plain(crash, known)
     monkeypatch.setattr("loans.replay.BY_COMMANDS", 3)
     at_once, _ = _replay(crash, borrowers=8)
     assert at_once | CLOCKED == plain | CLOCKED
@@ -299,6 +331,7 @@ def test_bad_options_are_refused(crash: Path, options: dict[str, Any]) -> None:
     assert refused.value.returncode == 2
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_recording_nobody_could_lend_on_is_refused_and_its_database_dropped(
     committed_db: CommittedDatabase, tmp_path: Path
 ) -> None:
@@ -322,6 +355,7 @@ def forgotten(committed_db: CommittedDatabase) -> Iterator[str]:
         owner.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
+@pytest.mark.usefixtures("alone")
 def test_what_a_killed_replay_left_is_removed_by_the_next_one_but_not_one_in_use(forgotten: str) -> None:
     with own_database():
         mine = _databases()
@@ -334,6 +368,7 @@ def test_what_a_killed_replay_left_is_removed_by_the_next_one_but_not_one_in_use
 
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(not REAL.is_dir(), reason="NO REAL PRICES: ../shared/data/prices is absent")
+@pytest.mark.usefixtures("beside_others")
 def test_black_thursday_is_called_sold_and_whole(committed_db: CommittedDatabase, tmp_path: Path) -> None:
     """The real crash, its 24 worst hours. R-GEN-41, R-GEN-22"""
     source = REAL / "2020-03-12_black_thursday.csv.gz"
