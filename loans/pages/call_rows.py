@@ -24,8 +24,8 @@ from risk.call_stages import Promise, Stage
 from risk.levels import BAND_WORDS, Band, band
 from risk.models import CallRecord, LiquidationDelay, MarginCall, RiskEvent
 from risk.pages.groups import event_words
-from risk.pages.standing import Standing, Way, standing_of, ways_out
-from risk.pages.track import Track, track
+from risk.pages.standing import Standing, Way, standing_of, track_of, ways_out
+from risk.pages.track import Track
 
 PER_PAGE: Final = 50
 BANDS: Final = (Band.LIQ, Band.CALL, Band.WATCH, Band.SAFE)  # worst first
@@ -54,16 +54,7 @@ class CallRow:
     @property
     def cures(self) -> list[tuple[Way, Track | None]]:
         """Each way with LTV before and after on the group's own lines; no track where no figure can be drawn."""
-        now, lines = self.standing.worth.ltv, self.standing.lines
-        return [
-            (
-                way,
-                None
-                if now is None or way.ltv_after is None
-                else track(now, lines, after=way.ltv_after, band=self.standing.band),
-            )
-            for way in self.ways
-        ]
+        return [(way, track_of(self.standing, way)) for way in self.ways]
 
     @property
     def next_step(self) -> str:

@@ -29,7 +29,8 @@ from risk.pages.advice import Cure, cures_for, goals_of
 from risk.pages.course import MONTH
 from risk.pages.holdings import account_rows, prices_of
 from risk.pages.promised import may_do
-from risk.pages.standing import Room, Standing, Way, assets_of, standing_of, ways_out
+from risk.pages.standing import Room, Standing, Way, assets_of, standing_of, track_of, ways_out
+from risk.pages.track import Track
 from risk.promises import Promise
 
 PER_PAGE = 25
@@ -72,6 +73,7 @@ class WayOut:
     """An amount that brings the group to a line; `cure`: it is the cheapest cure too, done with one press."""
 
     way: Way
+    track: Track | None
     cure: Cure | None
 
 
@@ -177,7 +179,12 @@ def _ways(standing: Standing, cures: list[Cure]) -> list[WayOut]:
     if not standing.is_called or standing.is_blind or standing.delay:
         return []
     return [
-        WayOut(way, next((cure for cure in cures if _is_same(way, cure)), None)) for way in ways_out(standing)
+        WayOut(
+            way,
+            track_of(standing, way),
+            next((cure for cure in cures if _is_same(way, cure)), None),
+        )
+        for way in ways_out(standing)
     ]
 
 

@@ -308,6 +308,14 @@ def ways_out(standing: Standing) -> list[Way]:
     return found
 
 
+def track_of(standing: Standing, way: Way) -> Track | None:
+    """LTV before and after on the group's own lines; none where no figure can be drawn."""
+    now = standing.worth.ltv
+    if now is None or way.ltv_after is None:
+        return None
+    return track(now, standing.lines, after=way.ltv_after, band=standing.band)
+
+
 def needed_now(state: GroupState) -> tuple[Way, ...]:
     """For each coin owed or chosen, how much of it alone brings LTV back to the initial line now. R-VIP-60"""
     if any(symbol not in state.quotes for symbol in state.owed_assets):
