@@ -189,8 +189,8 @@ class LoanLimit(models.Model):
         return tell(
             "{asset} {minimum:f}-{maximum:f} USD",
             asset=self.asset_id,
-            minimum=self.minimum,
-            maximum=self.maximum,
+            minimum=self.minimum.normalize(),
+            maximum=self.maximum.normalize(),
         )
 
 

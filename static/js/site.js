@@ -118,6 +118,21 @@ document.addEventListener("htmx:afterRequest", (event) => {
   countOn();
 });
 
+// --- A table wider than its place shows at its edge that it goes on ------------------------------------------
+
+function markEdge(place) {
+  place.toggleAttribute("data-goes-on", place.scrollLeft + place.clientWidth < place.scrollWidth - 2);
+}
+function markEdges() {
+  document.querySelectorAll(".scroll").forEach(markEdge);
+}
+markEdges();
+addEventListener("resize", markEdges);
+document.addEventListener("htmx:afterSwap", markEdges);
+document.addEventListener("scroll", (event) => {
+  if (event.target.matches?.(".scroll")) markEdge(event.target);
+}, true);
+
 // --- The user menu closes when you look elsewhere ---------------------------------------------------------
 
 document.addEventListener("click", (event) => {
