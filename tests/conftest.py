@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import hypothesis
@@ -33,6 +33,9 @@ from psycopg import sql
 from pytest_django.plugin import DjangoDbBlocker
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+if TYPE_CHECKING:
+    from tests import demo
+
 BASE = Path(__file__).resolve().parent.parent
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 KEEP = "breaks_the_books"
@@ -47,20 +50,20 @@ def _on(name: str, url: str) -> str:
     return urlsplit(url)._replace(path=f"/{name}").geturl()
 
 
-def _as_owner(statement: str, *names: str) -> None:
+def as_owner(statement: str, *names: str) -> None:
     """One statement about whole databases, as the owner; names are quoted where the statement says {}."""
     place = _on("postgres", settings.DATABASE_OWNER_URL)
     with psycopg.connect(place, autocommit=True) as owner:
         owner.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
 
-def _exists(name: str) -> bool:
+def exists(name: str) -> bool:
     with psycopg.connect(_on("postgres", settings.DATABASE_OWNER_URL)) as owner:
         return owner.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is not None
 
 
 @contextmanager
-def _default_connection_on(name: str, *, url: str) -> Iterator[None]:
+def default_connection_on(name: str, *, url: str) -> Iterator[None]:
     """Point Django's default connection, in every thread, at a database; all threads share the one dict."""
     target = connections["default"].settings_dict
     before, parts = dict(target), urlsplit(url)
@@ -86,33 +89,33 @@ def _template() -> str:
     home = Path(os.environ.get("LOMBARD_TEST_HOME", BASE / ".local"))
     with (home / "template.lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)
-        if not _exists(name):
-            _forget_old_templates()
+        if not exists(name):
+            forget("lombard_template_")
             building = f"{name}_{os.getpid()}"
-            _as_owner("CREATE DATABASE {}", building)
-            with _default_connection_on(building, url=settings.DATABASE_OWNER_URL):
+            as_owner("CREATE DATABASE {}", building)
+            with default_connection_on(building, url=settings.DATABASE_OWNER_URL):
                 call_command("migrate", verbosity=0)
-            _as_owner("ALTER DATABASE {} RENAME TO {}", building, name)
+            as_owner("ALTER DATABASE {} RENAME TO {}", building, name)
     return name
 
 
-def _forget_old_templates() -> None:
+def forget(prefix: str) -> None:
     with psycopg.connect(_on("postgres", settings.DATABASE_OWNER_URL)) as owner:
-        old = "SELECT datname FROM pg_database WHERE starts_with(datname, 'lombard_template_')"
-        rows = owner.execute(old).fetchall()
+        old = "SELECT datname FROM pg_database WHERE starts_with(datname, %s)"
+        rows = owner.execute(old, [prefix]).fetchall()
     for (name,) in rows:
-        _as_owner("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+        as_owner("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
 
 @contextmanager
-def _copy(name: str, template: str) -> Iterator[None]:
-    _as_owner("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+def copy(name: str, template: str) -> Iterator[None]:
+    as_owner("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
     # Two workers copying at once need nothing more: a template without connections may be read by both.
-    _as_owner("CREATE DATABASE {} TEMPLATE {}", name, template)
+    as_owner("CREATE DATABASE {} TEMPLATE {}", name, template)
     try:
         yield
     finally:
-        _as_owner("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+        as_owner("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
 
 @pytest.fixture(scope="session")
@@ -127,10 +130,10 @@ def django_db_setup(
 ) -> Iterator[None]:
     """What pytest-django calls before the first database test of this process."""
     name = f"lombard_test_{WORKER}"
-    on_copy = _default_connection_on(name, url=settings.DATABASE_URL)
+    on_copy = default_connection_on(name, url=settings.DATABASE_URL)
     from tests import proof
 
-    with django_db_blocker.unblock(), _copy(name, template_database), on_copy:
+    with django_db_blocker.unblock(), copy(name, template_database), on_copy:
         proof.learn()
         yield
         assert proof.problems() == [], "a test that is rolled back left a break behind"
@@ -162,13 +165,23 @@ def committed_db(
     if "db" in request.fixturenames or request.node.get_closest_marker("django_db"):
         pytest.fail("committed_db and a rolled-back db cannot be used in one test")
     name = f"lombard_test_{WORKER}_committed"
-    on_copy = _default_connection_on(name, url=settings.DATABASE_URL)
-    with django_db_blocker.unblock(), _copy(name, template_database), on_copy:
+    on_copy = default_connection_on(name, url=settings.DATABASE_URL)
+    with django_db_blocker.unblock(), copy(name, template_database), on_copy:
         cache.clear()
         yield CommittedDatabase(
             name, _on(name, settings.DATABASE_URL), _on(name, settings.DATABASE_OWNER_URL)
         )
         _prove_the_books(request)
+
+
+@pytest.fixture(scope="session")
+def demo_database(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, template_database: str
+) -> "demo.DemoDatabase":
+    from tests import demo
+
+    with django_db_blocker.unblock():
+        return demo.database(template_database)
 
 
 @pytest.fixture
@@ -273,7 +286,12 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["REDIS_URL"] = address
 
 
-LONGEST = ("tests/loans/test_life.py", "tests/loans/test_past_lives.py")
+LONGEST = (
+    "tests/loans/test_life.py",
+    "tests/loans/test_past_lives.py",
+    "tests/loans/test_replay.py",
+    "tests/sapi/test_fuzz.py",
+)
 
 
 @pytest.hookimpl(trylast=True)

@@ -18,12 +18,12 @@ from pytest_django.plugin import DjangoDbBlocker
 from accounts import exports, letters
 from accounts.models import Notice, User
 from config.heap import settle
-from loans.demo import cast, seeding
+from loans.demo import cast
 from risk import stress_runs
 from tests import conftest as databases
+from tests.demo import DEMO_NOW, DemoDatabase
 from tests.faces.pages import NOBODY
 from tests.loans import visit
-from tests.loans.conftest import DEMO_NOW
 
 
 @dataclass
@@ -50,18 +50,16 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def face(
-    django_db_setup: None,
     django_db_blocker: DjangoDbBlocker,
-    template_database: str,
+    demo_database: DemoDatabase,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Desk]:
     name = f"lombard_test_{databases.WORKER}_faces"
-    on_copy = databases._default_connection_on(name, url=settings.DATABASE_URL)
-    with django_db_blocker.unblock(), databases._copy(name, template_database), on_copy:
+    on_copy = databases.default_connection_on(name, url=settings.DATABASE_URL)
+    with django_db_blocker.unblock(), databases.copy(name, demo_database.name), on_copy:
         cache.clear()
         mail = {"EMAIL_BACKEND": "accounts.outbox.Folder", "EMAIL_FOLDER": tmp_path_factory.mktemp("mail")}
         with override_settings(DEMO=True, **mail), visit.at(DEMO_NOW):
-            assert seeding.seed(at=DEMO_NOW)
             notice = Notice.objects.filter(kind="margin_call").latest("pk")
             assert letters.of_notice(notice).to([f"borrower@{cast.MAIL}"]).send() == 1
             thread = LiveServerThread("127.0.0.1", StaticFilesHandler, connections_override={})

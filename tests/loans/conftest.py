@@ -1,36 +1,36 @@
-"""The seeded demo: made once for each file that asks for it, and rolled back at its end; a program and its clock."""
+"""The seeded demo, copied for each file that asks for it; a program and its clock."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.core.cache import cache
 from django.db import connection, transaction
 from django.test import override_settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts import ledger
 from accounts.models import JournalEntry
-from loans.demo import seeding
 from loans.demo.seeding import Seeded
+from tests import conftest as databases
+from tests.demo import DemoDatabase
 from tests.loans import dialect
-
-DEMO_NOW = datetime(2026, 11, 20, 9, 17, 23, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
-def seeded(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Seeded]:
-    with django_db_blocker.unblock(), transaction.atomic(), override_settings(DEMO=True):
-        made = seeding.seed(at=DEMO_NOW)
-        assert made is not None
-        assert_the_books_are_whole()
-        yield made
-        transaction.set_rollback(True)
+def seeded(django_db_blocker: DjangoDbBlocker, demo_database: DemoDatabase) -> Iterator[Seeded]:
+    name = f"lombard_test_{databases.WORKER}_demo"
+    on_copy = databases.default_connection_on(name, url=settings.DATABASE_URL)
+    copied = databases.copy(name, demo_database.name)
+    with django_db_blocker.unblock(), copied, on_copy, override_settings(DEMO=True):
+        yield demo_database.made
 
 
 @pytest.fixture
 def demo(seeded: Seeded) -> Iterator[Seeded]:
-    """A savepoint of it; the books are proven whenever a test moved money."""
+    """Rolled back after each test; the books are proven whenever it moved money."""
+    cache.clear()
     booked = JournalEntry.objects.count()
     with transaction.atomic():
         yield seeded

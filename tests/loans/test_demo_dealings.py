@@ -67,8 +67,8 @@ from risk.models import (
 )
 from risk.valuation import Worth
 from tests.build import BUILDER
+from tests.demo import DEMO_NOW as NOW
 from tests.loans import visit
-from tests.loans.conftest import DEMO_NOW as NOW
 
 
 def user(name: str) -> User:

@@ -16,8 +16,8 @@ from loans.demo import cast
 from loans.demo.seeding import Seeded
 from loans.models import BalanceConfirmation, ClientDocument, Statement
 from risk.models import CollateralGroup, MarginCall, Tranche
+from tests.demo import DEMO_NOW as NOW
 from tests.loans import visit
-from tests.loans.conftest import DEMO_NOW as NOW
 
 OF_EACH_PAGE = 2  # as many as are opened of one kind of page, such as a loan's; the rest look the same
 PASSED_OVER = ("/static/", "/accounts/logout", "/admin/logout", "/admin/jsi18n")

@@ -38,7 +38,7 @@ from risk.models import (
     Price,
     RiskEvent,
 )
-from tests.loans.conftest import DEMO_NOW as NOW
+from tests.demo import DEMO_NOW as NOW
 
 
 def group_of(name: str, receiver: str = stories.MASTER) -> CollateralGroup:
