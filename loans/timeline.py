@@ -75,7 +75,7 @@ def told(lines: Iterable[Index]) -> list[Entry]:
         wanted[number].add(pk)
     rows = {number: _rows(SOURCES[number], pks) for number, pks in wanted.items()}
     entries = [SOURCES[number].told(rows[number][pk]) for number, _, pk in lines]
-    names = _names(entry.by for entry in entries)
+    names = names_of(entry.by for entry in entries)
     return [_signed(entry, names) for entry in entries]
 
 
@@ -86,7 +86,7 @@ def _rows(source: Source, pks: Collection[int]) -> Mapping[int, Model]:
     return found
 
 
-def _names(labels: Iterable[str]) -> dict[str, str]:
+def names_of(labels: Iterable[str]) -> dict[str, str]:
     """`user:5` as the person's name."""
     pks = {label.partition(":")[2] for label in labels if label.startswith("user:")}
     people = User.objects.filter(pk__in=[int(pk) for pk in pks if pk.isdigit()])

@@ -121,7 +121,7 @@ def draft(*, call: MarginCall, template: Template, state: GroupState, manager: U
                 missing=joined(", ", missing),
             )
         )
-    below = margin_calls.cure_to(state=state, line=_line_to_end(state), strictly_below=True)
+    below = margin_calls.cure_to(state=state, line=line_to_end(state), strictly_below=True)
     initial = margin_calls.cure_to(state=state, line=state.lines.initial, strictly_below=False)
     title, opening = _WORDS[template](call, state)
     body = [
@@ -236,7 +236,7 @@ _WORDS: Final[Mapping[Template, Callable[[MarginCall, GroupState], tuple[str, st
 # --- Figures ------------------------------------------------------------------------------------------------
 
 
-def _line_to_end(state: GroupState) -> Decimal:
+def line_to_end(state: GroupState) -> Decimal:
     """Below this line the call is over; the amounts to get there are a little more than to the call line. R-GEN-62"""
     hysteresis: Decimal = parameters.settings_at(state.at).hysteresis
     return state.lines.margin_call - hysteresis

@@ -76,10 +76,13 @@ class Lines:
         if not 0 < self.initial < self.margin_call < self.liquidation < self.cutoff:
             raise ValueError(
                 "The lines must rise: 0 < initial < margin call < liquidation < cut-off, not"
-                f" {self.initial}, {self.margin_call}, {self.liquidation}, {self.cutoff}."
+                f" {_line(self.initial)}, {_line(self.margin_call)}, {_line(self.liquidation)},"
+                f" {_line(self.cutoff)}."
             )
         if self.fee < 0 or self.cutoff * (ONE + self.fee) > 1:
-            raise ValueError(f"The cut-off {self.cutoff} leaves no room for a fee of {self.fee}.")
+            raise ValueError(
+                f"The cut-off {_line(self.cutoff)} leaves no room for a fee of {_line(self.fee)}."
+            )
 
 
 @dataclass(frozen=True, slots=True)

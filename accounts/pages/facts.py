@@ -4,11 +4,12 @@ A notice keeps what was true when it was sent, as JSON that the chapter of its e
 left out rather than guessed, so a notice of last year reads as it did then.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, Final
 
 from django.db.models import prefetch_related_objects
 from django.utils.dateparse import parse_datetime
@@ -95,6 +96,9 @@ TIMES = {
 LINES = {"initial": tell("Initial"), "margin_call": tell("Margin call"), "liquidation": tell("Liquidation")}
 
 
+MESSAGE_ID: Final = re.compile(r",? ?<[^<>]*>$")
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
     label: str
@@ -134,6 +138,11 @@ class Channel:
     status: str
     at: datetime | None
     said: str
+
+    @property
+    def brief(self) -> str:
+        """What was said without the provider's own number of the message, which only a search there needs."""
+        return MESSAGE_ID.sub("", self.said)
 
 
 def kind_name(kind: str) -> str:

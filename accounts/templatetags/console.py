@@ -1,7 +1,7 @@
 """What the console's tables show of a row: every value through the desk's own figures, every row it names as a link."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -46,6 +46,12 @@ class Row:
 
     href: str
     cells: list[Cell]
+
+
+@register.filter
+def beside(row: Sequence[Any], headers: Sequence[str]) -> list[tuple[Any, str]]:
+    """Each value with the name of its column, which a phone shows before it."""
+    return list(zip(row, headers, strict=True))
 
 
 @register.simple_tag

@@ -27,6 +27,7 @@ from loans.pages.desk_rows import GroupRow, group_rows, in_delay, in_grace, paus
 from risk import book, call_messages, call_records, delays
 from risk.call_messages import Template
 from risk.models import CallRecord, MarginCall
+from risk.pages.standing import ways_below
 
 PER_PAGE = 25
 CONTACTED, PROMISED, NOTE = CallRecord.Kind.CONTACTED, CallRecord.Kind.PROMISED, CallRecord.Kind.NOTE
@@ -51,7 +52,9 @@ class RecordForm(forms.Form):
         widget=forms.RadioSelect,
     )
     way = forms.ChoiceField(label=tell("How"), choices=CallRecord.Way.choices, initial=CallRecord.Way.PHONE)
-    promised_by = time_field(tell("Cured by, UTC; for a promise"), required=False)
+    promised_by = time_field(
+        tell("Cured by, UTC; for a promise"), required=False, hint=tell("Such as 2026-02-01 10:00.")
+    )
     note = forms.CharField(
         label=tell("What was said"),
         required=False,
@@ -213,6 +216,9 @@ def _page(request: HttpRequest, call: MarginCall, form: RecordForm) -> HttpRespo
         "decides": is_manager(user_of(request)),
         "at": at,
     }
+    if row is not None and not row.standing.is_blind:
+        line = call_messages.line_to_end(row.standing.state)
+        context |= {"line_to_end": line, "to_end": ways_below(row.standing, line)}
     return render(request, "loans/margin_call.html", context, status=REFUSED if form.errors else 200)
 
 

@@ -20,7 +20,7 @@ from accounts.models import Approval, AuditRecord, Customer
 from accounts.pages.access import actor_of, user_of
 from accounts.pages.forms import REFUSED, key_of, refuse
 from accounts.words import tell
-from loans import clients, limits, ratecards
+from loans import clients, limits, ratecards, timeline
 from loans.models import ClientTerms
 from loans.pages.client_forms import (
     EVERY_COIN,
@@ -151,6 +151,8 @@ def _shown(customer: Customer, at: datetime) -> dict[str, Any]:
         kind=AuditRecord.Kind.UPDATE,
         after__has_any_keys=["whitelisted", "vip_level", "manager_id"],
     )
+    changes = list(trail.order_by("-pk")[:LATEST])
+    names = timeline.names_of(row.actor for row in changes)
     return {
         "client": customer,
         "at": at,
@@ -160,7 +162,7 @@ def _shown(customer: Customer, at: datetime) -> dict[str, Any]:
         "own_lines": Limits.objects.filter(customer=customer).order_by("-effective_at")[:LATEST],
         "own_handling": HandlingRule.objects.filter(customer=customer).order_by("-effective_at")[:LATEST],
         "enrolments": enrolled.order_by("-starts_at")[:LATEST],
-        "trail": trail.order_by("-pk")[:LATEST],
+        "trail": [(row, names.get(row.actor, row.actor)) for row in changes],
         "waiting": Approval.objects.filter(
             customer=customer, side=Approval.Side.DESK, status=Approval.Status.PENDING
         ).order_by("pk"),

@@ -30,11 +30,12 @@ COMMANDS: dict[str, tuple[Callable[..., DelayEnrolment], str]] = {
 }
 
 
-def time_field(label: str, *, required: bool = True) -> forms.DateTimeField:
+def time_field(label: str, *, required: bool = True, hint: str = "") -> forms.DateTimeField:
     """An instant in UTC, as typed."""
     return forms.DateTimeField(
         label=label,
         required=required,
+        help_text=hint,
         input_formats=["%Y-%m-%d %H:%M", "%Y-%m-%dT%H:%M"],
         widget=forms.DateTimeInput(format="%Y-%m-%d %H:%M", attrs={"autocomplete": "off"}),
         error_messages={

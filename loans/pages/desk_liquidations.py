@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
 from accounts.models import Asset, JournalEntry, Transfer, User
@@ -102,7 +103,7 @@ LIQUIDATIONS = Table(
             "cause",
             tell("Cause"),
             {
-                cause.value: (str(cause.label).capitalize(), Q(cause=cause))
+                cause.value: (capfirst(cause.label), Q(cause=cause))
                 for cause in Liquidation.Cause
                 if cause != Liquidation.Cause.SOFT
             },
@@ -110,10 +111,7 @@ LIQUIDATIONS = Table(
         Filter(
             "result",
             tell("Result"),
-            {
-                status.value: (str(status.label).capitalize(), Q(status=status))
-                for status in Liquidation.Status
-            },
+            {status.value: (capfirst(status.label), Q(status=status)) for status in Liquidation.Status},
         ),
     ),
 )

@@ -172,7 +172,11 @@ def application_of(request: HttpRequest, request_id: int) -> Application:
 
 def _done(application: Application, proposal: Approval | None) -> str:
     if proposal is None:
-        return tell("{application} is approved and paid out.", application=application)
+        loans = Loan.objects.filter(line__application=application).select_related("asset").order_by("pk")
+        amounts = joined(" + ", (figures.plain(loan.amount, loan.asset) for loan in loans))
+        return tell(
+            "{application} is approved: {amounts} paid out.", application=application, amounts=amounts
+        )
     return tell(
         "{proposal} proposes to approve {application}; it is paid out when another person releases it.",
         proposal=proposal,

@@ -6,10 +6,12 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts import approvals
 from accounts.console import CommandForm, RateField, ReadOnly, Rows, button, figure, percent, run_command
 from accounts.models import Approval, Customer
+from accounts.templatetags import figures
 from risk.levels import Lines
 from risk.models import (
     CollateralTier,
@@ -22,7 +24,7 @@ from risk.models import (
     Redemption,
     Settings,
 )
-from risk.parameters import preview
+from risk.parameters import preview, settings_at
 
 # --- Parameters -----------------------------------------------------------------------------------------
 
@@ -105,6 +107,15 @@ class SettingsForm(DatedForm):
     call_repeat_seconds = seconds_field("Repeat a call every (s)", required=False)
     hysteresis = RateField(label="Hysteresis (% points)", required=False)
     slippage = RateField(label="Slippage of the venue (%)", required=False)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        now = settings_at(timezone.now())
+        for name, field in self.fields.items():
+            if hasattr(now, name) and not field.help_text:
+                value = getattr(now, name)
+                shown = figures.line(value) if isinstance(field, RateField) else f"{value:,} s"
+                field.help_text = f"{shown} now; empty leaves it so."
 
 
 @admin.register(Settings)

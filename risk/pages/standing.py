@@ -296,15 +296,26 @@ def ways_out(standing: Standing) -> list[Way]:
     The initial line comes first. The amounts are those of the margin-call notice: rounded up, never too small
     (R-GEN-65, EX-03).
     """
-    state, found = standing.state, []
-    for line, is_to_initial in ((standing.lines.initial, True), (standing.lines.margin_call, False)):
-        cure = margin_calls.cure_to(state=state, line=line, strictly_below=not is_to_initial)
-        repay = _least(state, cure.repay)
-        if repay is not None:
-            found.append(_way(state, *repay, is_repayment=True, is_to_initial=is_to_initial))
-        add = _least(state, cure.add)
-        if add is not None:
-            found.append(_way(state, *add, is_repayment=False, is_to_initial=is_to_initial))
+    return [
+        *_ways_to(standing.state, standing.lines.initial, is_to_initial=True),
+        *ways_below(standing, standing.lines.margin_call),
+    ]
+
+
+def ways_below(standing: Standing, line: Decimal) -> list[Way]:
+    """The least to repay and the least to add that lead below this line, each in the coin that needs the least."""
+    return _ways_to(standing.state, line, is_to_initial=False)
+
+
+def _ways_to(state: GroupState, line: Decimal, *, is_to_initial: bool) -> list[Way]:
+    cure = margin_calls.cure_to(state=state, line=line, strictly_below=not is_to_initial)
+    found = []
+    repay = _least(state, cure.repay)
+    if repay is not None:
+        found.append(_way(state, *repay, is_repayment=True, is_to_initial=is_to_initial))
+    add = _least(state, cure.add)
+    if add is not None:
+        found.append(_way(state, *add, is_repayment=False, is_to_initial=is_to_initial))
     return found
 
 

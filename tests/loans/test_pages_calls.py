@@ -116,6 +116,17 @@ def test_a_row_says_where_it_stands_what_cures_it_and_what_is_next(house: Desk) 
     assert "CALLED none Wait for the acknowledgement" in text
 
 
+def test_the_page_of_a_call_names_what_ends_it_not_only_what_leads_below_its_line(house: Desk) -> None:
+    """R-GEN-62: the call ends half a point below its line, as the message to the client says"""
+    price("50000", TEN + 5 * MINUTE)
+    with visit.later(house.manager, TEN + 5 * MINUTE) as client:
+        text = at(client, "margin_call", the_call().pk)
+    assert "BTC at 43,956" in text
+    assert "repay 37,500.00 000001 USDT LTV then 76.99 %" in text
+    ending = text.partition("Below 76.5 %, where the call ends, either")[2]
+    assert ending.startswith(" repay 43,750.00 000001 USDT LTV then 76.49 % add")
+
+
 def test_an_unacknowledged_call_is_marked_after_half_an_hour(house: Desk) -> None:
     """R-FTR-18"""
     for minutes, marked in ((30, False), (31, True)):

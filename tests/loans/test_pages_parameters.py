@@ -152,7 +152,7 @@ def test_lines_out_of_order_are_refused_in_words_on_the_form(house: Desk, maker:
     assert refused.status_code == 422
     assert "The lines must rise: 0 &lt; initial &lt; margin call" in refused.content.decode()
     refused = propose(client_of(maker), "lines", given | {"margin_call": "77", "cutoff": "99"})
-    assert (refused.status_code, "leaves no room for a fee of 0.02" in text_of(refused)) == (422, True)
+    assert (refused.status_code, "leaves no room for a fee of 2 %" in text_of(refused)) == (422, True)
     assert not Approval.objects.exists()
 
 

@@ -292,7 +292,7 @@ def test_lines_out_of_order_are_refused_in_words() -> None:
     """R-GEN-43, EX-12: 95.1 % with a fee of 5.2 % would make LTV worse by selling."""
     with pytest.raises(ValueError, match="must rise: 0 < initial < margin call < liquidation < cut-off"):
         lines(margin_call="0.72")
-    with pytest.raises(ValueError, match="leaves no room for a fee of 0.052"):
+    with pytest.raises(ValueError, match="leaves no room for a fee of 5.2 %"):
         lines(cutoff="0.951", fee="0.052")
     lines(cutoff="0.98", fee="0.02")
 
