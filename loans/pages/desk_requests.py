@@ -225,7 +225,7 @@ def page_of(
         "amounts": joined(" + ", (figures.plain(line.amount, line.asset) for line in lines)),
         "collateral_accounts": application.collateral_accounts.order_by("pk"),
         "collateral_coins": application.collateral_coins.order_by("pk"),
-        "history": history_of(application.customer),
+        "history": tried.look.history if tried else history_of(application.customer),
         "accepted": accepted_lines(application),
         "shown_ltv": Decimal(application.terms["ltv_after"]),
         "at": at,

@@ -46,6 +46,7 @@ class WaitingRow:
     track: Track
     clock: Clock
     score: Score
+    history: History
     at: datetime
 
     @property
@@ -187,11 +188,12 @@ def _waiting_row(row: Application, state: GroupState | None, known: _Known) -> W
     quotes = [market.quotes.get(line.asset_id) for line in lines]
     value = sum((line.amount * quote.price for line, quote in zip(lines, quotes, strict=True) if quote), ZERO)
     worth = value if all(quotes) else None
+    history = known.histories[row.customer_id]
     facts = Facts(
         ltv=after.ltv,
         initial=before.lines.initial,
         coins=coins_of(changed, known.depths),
-        record=known.histories[row.customer_id].record,
+        record=history.record,
         value=worth,
         large=known.large,
     )
@@ -205,6 +207,7 @@ def _waiting_row(row: Application, state: GroupState | None, known: _Known) -> W
         track=before_and_after(now, after, before.lines),
         clock=known.clocks[row.pk],
         score=scoring.score_of(facts),
+        history=history,
         at=market.at,
     )
 
