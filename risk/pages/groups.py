@@ -17,7 +17,6 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.models import Account, LedgerAccount, User
-from accounts.money import ZERO
 from accounts.pages.access import customer_of, lacks, limited_to, user_of
 from accounts.powers import Power
 from accounts.words import tell
@@ -29,7 +28,7 @@ from risk.pages.advice import Cure, cures_for, goals_of
 from risk.pages.course import MONTH
 from risk.pages.holdings import account_rows, prices_of
 from risk.pages.promised import may_do
-from risk.pages.standing import Room, Standing, Way, assets_of, standing_of, track_of, ways_out
+from risk.pages.standing import Standing, Way, assets_of, standing_of, track_of, ways_out
 from risk.pages.track import Track
 from risk.promises import Promise
 
@@ -217,9 +216,9 @@ def _held_back(standing: Standing, frozen: list[Freeze]) -> Standing:
         if one.account_id is not None:
             continue
         if one.what in freezes.STOPPED_BY[Action.MOVE_OUT] and out and one.asset_id in {None, out.asset.pk}:
-            standing = replace(standing, can_withdraw=None)
+            standing = replace(standing, may_withdraw=False)
         if one.what in freezes.STOPPED_BY[Action.BORROW] and new and one.asset_id in {None, new.asset.pk}:
-            standing = replace(standing, can_borrow=Room(new.asset, ZERO), can_borrow_usd=ZERO)
+            standing = replace(standing, may_borrow=False)
     return standing
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import cached_property
 
 from accounts.models import Asset
 from accounts.money import ZERO, exact
@@ -49,7 +50,7 @@ class Room:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Standing:
     """`ltv` None: no collateral counts. `is_blind`: something owed has no price at all, so nothing can be said.
 
@@ -63,14 +64,34 @@ class Standing:
     is_blind: bool
     track: Track
     next_price: NextPrice | None
-    together: Decimal | None  # the common fall of all prices that reaches the next line
-    coins: tuple[CoinRow, ...]
-    can_borrow_usd: Decimal
-    can_borrow: Room | None
-    can_withdraw: Room | None
     delay: LiquidationDelay | None = None
     needed: tuple["Way", ...] = ()
     course: Course | None = None
+    may_borrow: bool = True  # False: a freeze stops it
+    may_withdraw: bool = True
+
+    # Lists show none of these, so each is worked out where it is asked for.
+    @cached_property
+    def together(self) -> Decimal | None:
+        """The common fall of all prices that reaches the next line."""
+        return None if self.band is Band.LIQ else _together(self.state, _next_line(self.band, self.lines))
+
+    @cached_property
+    def coins(self) -> tuple["CoinRow", ...]:
+        return coin_rows(self.state)
+
+    @cached_property
+    def can_borrow_usd(self) -> Decimal:
+        return _room_usd(self.state) if self.may_borrow else ZERO
+
+    @cached_property
+    def can_borrow(self) -> "Room | None":
+        room = _can_borrow(self.state)
+        return room if room is None or self.may_borrow else Room(room.asset, ZERO)
+
+    @cached_property
+    def can_withdraw(self) -> "Room | None":
+        return _can_withdraw(self.state) if self.may_withdraw else None
 
     @property
     def lines(self) -> Lines:
@@ -116,8 +137,7 @@ def standing_of(
     """
     worth = state.worth(permission=False)
     where = band(worth, state.lines)
-    line = state.lines.liquidation if where is Band.CALL else state.lines.margin_call
-    next_price = None if where is Band.LIQ else next_price_of(state, line)
+    next_price = None if where is Band.LIQ else next_price_of(state, _next_line(where, state.lines))
     course = course_of(closes, state.lines, now=worth.ltv, today=state.at.date())
     return Standing(
         group=group,
@@ -134,15 +154,14 @@ def standing_of(
             band=where,
         ),
         next_price=next_price,
-        together=None if where is Band.LIQ else _together(state, line),
-        coins=coin_rows(state),
-        can_borrow_usd=_room_usd(state),
-        can_borrow=_can_borrow(state),
-        can_withdraw=_can_withdraw(state),
         delay=delay,
         needed=needed_now(state) if delay is not None else (),
         course=course,
     )
+
+
+def _next_line(where: Band, lines: Lines) -> Decimal:
+    return lines.liquidation if where is Band.CALL else lines.margin_call
 
 
 @exact
