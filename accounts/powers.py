@@ -30,14 +30,14 @@ class Power(StrEnum):
 
 WORDS: Final[Mapping[Power, str]] = {
     Power.LOOK: tell("look at accounts, loans and notices"),
-    Power.TRADE: "trade one coin for another",
+    Power.TRADE: tell("trade one coin for another"),
     Power.MOVE: tell("deposit, and transfer coins between accounts"),
-    Power.WITHDRAW: "withdraw coins",
+    Power.WITHDRAW: tell("withdraw coins"),
     Power.APPLY: tell("send, negotiate and take back requests"),
     Power.ACCEPT: tell("accept or decline offers, and accept the agreement"),
-    Power.REPAY: "repay and renew loans",
-    Power.PLEDGE: "add and remove collateral accounts",
-    Power.OPEN: "open sub-accounts",
+    Power.REPAY: tell("repay and renew loans"),
+    Power.PLEDGE: tell("add and remove collateral accounts"),
+    Power.OPEN: tell("open sub-accounts"),
     Power.RULES: tell("set warnings, automatic rules and who is told"),
     Power.GOVERN: tell("say who may do what, and what needs two people"),
 }

@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from allauth.account.adapter import DefaultAccountAdapter
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.mail import EmailMessage
 from django.http import HttpRequest, JsonResponse
 from django.http.response import HttpResponseBase
 
 from accounts import letters
+from accounts.commands import Actor, acting
 from accounts.sapi import transport
 from config import errors
+
+if TYPE_CHECKING:
+    from allauth.account.models import EmailAddress
 
 _DIALECT: Final = re.compile("^/*(sapi|api/+v3)(/|$)")
 _PROGRAM: Final = re.compile("^/*s?api(/|$)")
@@ -38,6 +43,17 @@ class ClosedDesk(DefaultAccountAdapter):
         """The words of sign-in letters in the frame of all letters."""
         worded: EmailMessage = super().render_mail(template_prefix, email, context, headers)
         return letters.of_text(str(worded.subject), str(worded.body)).to(worded.to, worded.extra_headers)
+
+    def set_password(self, user: AbstractBaseUser, password: str) -> None:
+        """The password alone: to write anything else of a person, the database wants to know who does it."""
+        user.set_password(password)
+        user.save(update_fields=["password"])
+
+    def confirm_email(self, request: HttpRequest, email_address: "EmailAddress") -> bool:
+        """Who opens the link in the letter confirms their own address; the first one they have is theirs to sign in."""
+        with acting(Actor.user(email_address.user)):
+            confirmed: bool = super().confirm_email(request, email_address)
+        return confirmed
 
 
 class Manners:

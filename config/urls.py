@@ -9,6 +9,7 @@ from django.urls import include, path, re_path
 from django.views.generic import RedirectView
 from django.views.i18n import set_language
 
+from accounts.pages import security
 from accounts.sapi.door import door
 
 _pages = [f"{app}.pages.urls" for app in ("accounts", "risk", "loans") if find_spec(f"{app}.pages")]
@@ -29,6 +30,7 @@ urlpatterns = [
     path(
         "accounts/sessions/", RedirectView.as_view(pattern_name="accounts:security")
     ),  # the library's own list
+    path("accounts/email/", security.addresses),  # the library's page, signed by its reader
     path("accounts/", include("allauth.urls")),
     path("language/", set_language, name="set_language"),
     *[path("", include(module)) for module in _pages if find_spec(module)],

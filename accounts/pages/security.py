@@ -4,14 +4,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from allauth.account.models import EmailAddress
+from allauth.account.views import email as library_addresses
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from accounts.commands import Actor, acting
 from accounts.models import User
 from accounts.pages.access import user_of
 from accounts.words import tell
@@ -40,6 +43,14 @@ class SignIn:
     row: UserSession
     device: str
     is_this: bool
+
+
+@login_required
+def addresses(request: HttpRequest) -> HttpResponseBase:
+    """The library's page, signed: another main address is another sign-in, and the trail says whose doing it was."""
+    with acting(Actor.user(user_of(request))):
+        answer: HttpResponseBase = library_addresses(request)
+    return answer
 
 
 @login_required

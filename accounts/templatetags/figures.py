@@ -297,6 +297,11 @@ def _markup(digits: str, asset: Asset | str) -> SafeString:
     return format_html("{}{}{}", head, tail, unit)
 
 
+def short_day(value: date) -> str:
+    """Day and month, as on an axis: "16 Nov"."""
+    return _dated(value, "j M")
+
+
 def _dated(value: date, form: str) -> str:
     """Swedish writes "22 nov. 2026 14:05 UTC"."""
     if reads(SWEDISH):

@@ -45,7 +45,8 @@ MOST_GROUP_COLUMNS: Final = 2
 class Todo:
     """Something that needs doing; `deadline` None: no hurry.
 
-    `kind`: called (a margin call), residual, overdue, called_back (an open loan), due, offer or agreement.
+    `kind`: called (a margin call), residual, overdue, called_back (an open loan), due, offer, agreement or sent (a
+    request that waits for the desk: nothing to do, and good to know).
     """
 
     kind: str
@@ -212,10 +213,19 @@ def _todos(customer: Customer, standings: list[Standing], rows: list[LoanRow], a
             found.append(Todo("called_back", debt.due_at, row=row))
         elif debt.due_at is not None and debt.due_at <= soon:
             found.append(Todo("due", debt.due_at, row=row))
-    offered = Application.objects.filter(
-        customer=customer, status=Application.Status.OFFERED, expires_at__gt=at
+    status = Application.Status
+    live = Application.objects.filter(
+        customer=customer,
+        status__in=(status.OFFERED, status.SUBMITTED, status.NEGOTIATING),
+        expires_at__gt=at,
     )
-    found += [Todo("offer", each.expires_at, application=each) for each in offered.order_by("pk")]
+    for each in live.order_by("pk"):
+        is_offered = each.status == status.OFFERED
+        found.append(
+            Todo("offer", each.expires_at, application=each)
+            if is_offered
+            else Todo("sent", None, application=each)
+        )
     agreement = needs_agreement(customer=customer, at=at)
     if agreement is not None:
         found.append(Todo("agreement", None, agreement=agreement))

@@ -25,7 +25,7 @@ class RepayForm(forms.Form):
             ("25", "25 %"),
             ("50", "50 %"),
             ("75", "75 %"),
-            ("100", tell("All")),
+            ("100", tell("All", context="debt")),
         ],
         widget=forms.RadioSelect,
         initial=AMOUNT,

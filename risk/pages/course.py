@@ -10,8 +10,6 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Final
 
-from django.utils import dateformat
-
 from accounts.money import exact
 from accounts.templatetags import figures
 from accounts.words import joined, tell
@@ -157,7 +155,7 @@ def _text(x: Decimal) -> str:
 
 
 def _day(day: date) -> str:
-    return dateformat.format(day, "j M")
+    return figures.short_day(day)
 
 
 def _alone(path: Sequence[Dot | None]) -> Iterable[Dot]:

@@ -286,7 +286,11 @@ def ratios_in_words(tiers: Tiers) -> str:
 
 
 def _short(value: Decimal) -> str:
-    for size, name in ((Decimal(10**9), "bn"), (Decimal(10**6), "m"), (Decimal(10**3), "k")):
+    for size, name in (
+        (Decimal(10**9), tell("bn")),
+        (Decimal(10**6), tell("m", context="million")),
+        (Decimal(10**3), "k"),
+    ):
         if value >= size:
             return tell("{value:f}\u00a0{name}", value=(value / size).normalize(), name=name)
     return figure(f"{value.normalize():f}")

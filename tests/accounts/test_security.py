@@ -2,15 +2,19 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+from allauth.account.models import EmailAddress
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from allauth.usersessions.models import UserSession
+from django.core import mail
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import User
+from accounts.models import AuditRecord, User
 from tests import build
 
 pytestmark = pytest.mark.django_db
@@ -124,3 +128,59 @@ def test_behind_a_proxy_the_address_is_the_one_it_tells(mia: User, settings: Any
     client = Client(headers={"x-forwarded-for": "203.0.113.1, 198.51.100.4"}, REMOTE_ADDR="10.0.0.1")
     client.post(reverse("account_login"), {"login": mia.email, "password": PASSWORD})
     assert UserSession.objects.get(user=mia).ip == "198.51.100.4"
+
+
+# --- Changing what one signs in with ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nobody_acts() -> None:
+    """As a request meets the database: no fixture's signature is left in the transaction around the test."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('app.actor', '', true)")
+
+
+def test_a_password_is_changed_by_who_knows_it(mia: User, nobody_acts: None) -> None:
+    laptop = signed_in(mia)
+    told = {
+        "oldpassword": PASSWORD,
+        "password1": "staple of the battery",
+        "password2": "staple of the battery",
+    }
+    assert laptop.post(reverse("account_change_password"), told).status_code == 302
+    mia.refresh_from_db()
+    assert mia.check_password("staple of the battery")
+
+
+def test_a_forgotten_password_is_set_anew_from_the_letter(
+    mia: User, client: Client, nobody_acts: None
+) -> None:
+    EmailAddress.objects.create(user=mia, email=mia.email, verified=True, primary=True)
+    client.post(reverse("account_reset_password"), {"email": mia.email})
+    [link] = re.findall(r"http://\S+/reset/key/\S+", str(mail.outbox[0].body))
+    form = client.get(urlsplit(link).path).headers["Location"]
+    told = {"password1": "staple of the battery", "password2": "staple of the battery"}
+    assert client.post(form, told).status_code == 302
+    mia.refresh_from_db()
+    assert mia.check_password("staple of the battery")
+
+
+def test_another_address_becomes_the_one_to_sign_in_with(mia: User, nobody_acts: None) -> None:
+    EmailAddress.objects.create(user=mia, email=mia.email, verified=True, primary=True)
+    EmailAddress.objects.create(user=mia, email="mia@new.example", verified=True)
+    laptop = signed_in(mia)
+    told = {"action_primary": "", "email": "mia@new.example"}
+    assert laptop.post(reverse("account_email"), told).status_code == 302
+    mia.refresh_from_db()
+    assert mia.email == "mia@new.example"
+    record = AuditRecord.objects.filter(subject=f"accounts_user:{mia.pk}").latest("pk")
+    assert record.actor == f"user:{mia.pk}"
+
+
+def test_the_first_address_is_confirmed_from_the_letter(mia: User, client: Client, nobody_acts: None) -> None:
+    row = EmailAddress.objects.create(user=mia, email=mia.email)
+    signed_in(mia).post(reverse("account_email"), {"action_send": "", "email": mia.email})
+    [path] = re.findall(r"/accounts/confirm-email/\S+", str(mail.outbox[0].body))
+    assert client.post(path).status_code == 302
+    row.refresh_from_db()
+    assert row.verified
