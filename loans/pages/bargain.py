@@ -15,8 +15,10 @@ from django.utils.html import strip_tags
 
 from accounts.models import Asset
 from accounts.money import exact
-from accounts.pages.forms import key_field
+from accounts.pages.forms import Typed, key_field
 from accounts.templatetags import figures
+from accounts.tongue import SWEDISH, reads
+from accounts.typed import as_shown
 from accounts.words import tell
 from loans import dealing
 from loans.models import Application, Offer, RateType
@@ -37,8 +39,23 @@ RATE: Final = tell("Rate, ")
 SHOWN: Final = 6  # versions side by side; older ones are counted
 
 
+class PercentField(forms.DecimalField):
+    """A percentage as its reader writes it: 7.75, in Swedish also 7,75. Nothing up to 100 has thousands to mistake."""
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and reads(SWEDISH):
+            value = value.replace(",", ".", 1)
+        return super().to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return Typed(data) if isinstance(data, str) else data
+
+    def prepare_value(self, value: Any) -> Any:
+        return as_shown(value) if isinstance(value, str) and not isinstance(value, Typed) else value
+
+
 def percent_field(label: str, *, least: int = 0) -> forms.DecimalField:
-    return forms.DecimalField(
+    return PercentField(
         label=tell("{label}, %", label=label),
         min_value=least,
         max_value=100,

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from django.test import Client
 from django.urls import reverse
+from pytest_django import Settings
 
 from accounts.commands import acting
 from accounts.models import Approval
@@ -98,6 +99,22 @@ def test_unsatisfied_sends_other_terms_to_the_manager(desk: Desk, borrower: Clie
     assert "7.75 % changed" in page
     assert "Your manager’s move." in page
     assert "4 Jan 2026, 10:00 UTC" in page
+
+
+def test_a_swede_reads_and_writes_percentages_with_a_comma(
+    desk: Desk, borrower: Client, settings: Settings
+) -> None:
+    borrower.cookies[settings.LANGUAGE_COOKIE_NAME] = "sv"
+    sheet = borrower.post(reverse("loans:apply"), wish(desk) | {"step": "check"})
+    assert re.search(
+        r'value="8,\d+"[^>]*name="want-rate_USDT"|name="want-rate_USDT"[^>]*value="8,\d+"',
+        sheet.content.decode(),
+    )
+    told: dict[str, Any] = hidden_inputs(sheet) | want("7,75", margin_call="76,5") | {"step": "negotiate"}
+    assert borrower.post(reverse("loans:apply"), told).status_code == 302
+    body = last(Application.objects.get()).body
+    assert body["loans"][0]["rate"] == "0.0775"
+    assert body["lines"]["margin_call"] == "0.765"
 
 
 def test_wishes_that_make_no_sense_stay_on_the_sheet_with_the_reason(desk: Desk, borrower: Client) -> None:
