@@ -17,14 +17,13 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
-from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 
 from accounts.models import Asset, JournalEntry, Transfer, User
 from accounts.money import ZERO, exact
 from accounts.pages.access import limited_to, user_of
 from accounts.pages.tables import Column, Filter, Table
-from accounts.words import tell
+from accounts.words import capital, tell
 from loans.pages.desk_access import clients_of, for_the_house, is_manager, is_of_the_house
 from risk import corrections, insurance, pace
 from risk.models import CollateralGroup, DebtEntry, GroupCoin, Liquidation, RiskEvent, Sale
@@ -103,7 +102,7 @@ LIQUIDATIONS = Table(
             "cause",
             tell("Cause"),
             {
-                cause.value: (capfirst(cause.label), Q(cause=cause))
+                cause.value: (capital(cause.label), Q(cause=cause))
                 for cause in Liquidation.Cause
                 if cause != Liquidation.Cause.SOFT
             },
@@ -111,7 +110,7 @@ LIQUIDATIONS = Table(
         Filter(
             "result",
             tell("Result"),
-            {status.value: (capfirst(status.label), Q(status=status)) for status in Liquidation.Status},
+            {status.value: (capital(status.label), Q(status=status)) for status in Liquidation.Status},
         ),
     ),
 )

@@ -87,6 +87,8 @@ def group_rows(groups: QuerySet[CollateralGroup], *, at: datetime, most: int = M
         output_field=IntegerField(),
     )
     rows = list(groups.select_related("customer", "receiver").order_by(seen, "pk")[:most])
+    if not rows:
+        return []
     states = book.states(rows, at=at)
     calls = MarginCall.objects.filter(group__in=rows, ended_at__isnull=True)
     called = {call.group_id: call for call in calls}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
@@ -18,6 +19,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from accounts import exports, letters
 from accounts.models import Notice, User
 from config.heap import settle
+from loans import book_snapshot
 from loans.demo import cast
 from risk import stress_runs
 from tests import conftest as databases
@@ -70,6 +72,7 @@ def face(
                 raise thread.error
             desk = Desk(f"http://127.0.0.1:{thread.port}")
             _ask(desk)
+            assert book_snapshot.take(at=DEMO_NOW - timedelta(seconds=30))  # as beat does every minute
             settle()  # as the web process does
             yield desk
             thread.terminate()
