@@ -61,6 +61,7 @@ def broken(request: HttpRequest) -> HttpResponseBase:
 
 def _is_database_away() -> bool:
     try:
+        connection.ensure_connection()  # before its first query a thread has none
         return not connection.is_usable()
     except OperationalError:
         return True

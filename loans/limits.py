@@ -303,7 +303,8 @@ def usage_of(customer: Customer, *, at: datetime) -> list[Usage]:
     caps = caps_at(_in_use(coins, customer=customer), at=at)
     exposure = [] if ceilings.exposure is None else [ceilings.exposure]
     pledged = [usage for usage in _pledged(caps, caps, customer=customer, at=at) if usage.name == YOURS]
-    used = [usage for _, usage in sorted(ceilings.user.items()) if usage.used]
+    capped = {coin: usage for coin, usage in ceilings.user.items() if not ceilings.policy.is_uncapped(coin)}
+    used = [usage for _, usage in sorted(capped.items()) if usage.used]
     return [*exposure, *used, *(usage for usage in pledged if usage.used)]
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from django.db.models import Min, Q, QuerySet
 
 from accounts import books, ledger
-from accounts.commands import Actor, acting
+from accounts.commands import Actor, acting, retried
 from accounts.models import JournalEntry, LedgerAccount
 from accounts.words import joined, tell
 from risk import accrual_sql, debts
@@ -112,11 +112,17 @@ class _Run:
 
     def _charge(self, claim: Callable[[], list[Claimed]]) -> list[int]:
         taken: list[int] = []
-        try:
+
+        def book() -> int:
+            nonlocal taken
+            self._houses.clear()  # what was opened in an attempt that lost is undone
             with acting(JOB):
                 claimed = claim()
                 taken = sorted(pk for some in claimed for pk in some.debts)
-                booked = self._book(claimed) if taken else 0
+                return self._book(claimed) if taken else 0
+
+        try:
+            booked = retried(book)
         except Exception:
             if not taken:
                 raise

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from django.core.cache import cache
+from django.db.models import Min
 
 from risk import observations, past
 from risk.models import CollateralGroup, Debt, GroupCoin
@@ -104,7 +105,7 @@ def _remembered(names: Iterable[str]) -> Mapping[str, Close]:
 
 def _remember(group: CollateralGroup, closes: Iterable[Close], at: datetime) -> None:
     ended = [close for close in closes if at >= _end(close.day) + SETTLED]
-    through = _observed_through(group, at) if ended else None
+    through = _settled_through(group, at) if ended else None
     over = {_name(group, one.day): one for one in ended if through is not None and _end(one.day) < through}
     if not over:
         return
@@ -112,6 +113,14 @@ def _remember(group: CollateralGroup, closes: Iterable[Close], at: datetime) -> 
         cache.set_many(over, int(KEPT.total_seconds()))
     except Exception:
         logger.warning("nothing can keep the closes; they are found again each time")
+
+
+def _settled_through(group: CollateralGroup, at: datetime) -> datetime | None:
+    """Until when nothing can be written any more: no price, and no expiry that its job has yet to settle. R-VIP-44"""
+    through = _observed_through(group, at)
+    due = Debt.objects.watched().filter(group=group, due_at__lte=at, overdue_since__isnull=True)
+    waits: datetime | None = due.aggregate(first=Min("due_at"))["first"]
+    return through if through is None or waits is None else min(through, waits)
 
 
 def _observed_through(group: CollateralGroup, at: datetime) -> datetime | None:

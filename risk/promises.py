@@ -3,7 +3,8 @@
 The prices move while somebody reads. So the promise travels with the press, and the command runs in one transaction
 with two looks at the group, under the locks that the command takes. Before it: where LTV is at the line already, by
 another press or by the prices, the cure is needed no more and is only looked at. After it: where LTV would not come to
-the line any more, everything is taken back. A promise that more than holds is kept.
+the line any more, everything is taken back. A promise that more than holds is kept, unless less than half of what was
+shown is still needed: another press or the prices did the rest, and what is left is a smaller cure to look at.
 """
 
 import re
@@ -87,7 +88,7 @@ def keeping(
     What was done before, under the same key, kept its promise then: where prices went since says nothing of it.
 
     Raises:
-        NeededNoMore: the group is at the line already; nothing was done.
+        NeededNoMore: the group is at the line already, or needs less than half of it; nothing was done.
         PromiseBroken: it would not come there; nothing was done.
         Whatever the commands raise.
     """
@@ -97,12 +98,15 @@ def keeping(
     def both() -> T:
         with acting(actor):
             groups.hold(uids=uids, group_ids=[group.pk])
+            before = book.state_of(group, at=at).worth(permission=False)
             if not is_known(actor, key):
-                refuse_needless(promise, group, at=at)
+                refuse_needless(promise, before)
             done = act()
             if repeated.get():
                 return done
-            refuse_broken(promise, book.state_of(group, at=at).worth(permission=False))
+            after = book.state_of(group, at=at).worth(permission=False)
+            refuse_broken(promise, after)
+            refuse_excess(promise, before, after)
         return done
 
     return retried(both)
@@ -114,15 +118,29 @@ def is_known(actor: Actor, key: str) -> bool:
     return asked.filter(key__in=[key, f"{key}{FIRST}"]).exists()
 
 
-def refuse_needless(promise: Promise, group: CollateralGroup, *, at: datetime) -> None:
+def refuse_needless(promise: Promise, now: Worth) -> None:
     """
     Raises:
         NeededNoMore: LTV is at the line of the promise.
     """
-    now = book.state_of(group, at=at).worth(permission=False)
     if promise.goal.is_reached(now):
         assert now.ltv is not None, "what is beyond measure is at no line"
         raise NeededNoMore(tell("LTV is {ltv} already: this cure is needed no more.", ltv=_cut(now.ltv)))
+
+
+@exact
+def refuse_excess(promise: Promise, before: Worth, after: Worth) -> None:
+    """A cure ends on its line, so any move of the prices opens a small gap again; the whole of it is not the answer.
+
+    Raises:
+        NeededNoMore: most of what it does leads past the LTV that was shown.
+    """
+    if promise.ltv is None or before.ltv is None or after.ltv is None:
+        return
+    if 2 * (promise.ltv - after.ltv) > before.ltv - after.ltv:
+        raise NeededNoMore(
+            tell("LTV is {ltv} by now: less than half of this cure is needed.", ltv=_cut(before.ltv))
+        )
 
 
 def refuse_broken(promise: Promise, then: Worth) -> None:

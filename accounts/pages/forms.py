@@ -96,10 +96,20 @@ def key_field() -> forms.UUIDField:
 def read_amount(form: forms.BaseForm, field: str, *, places: int) -> Decimal | None:
     """The amount in `field`, typed the reader's way, or None with the reason at the field."""
     try:
-        return parse_amount(as_sent(form.cleaned_data.get(field)), places=places)
+        sent = as_sent(form.cleaned_data.get(field))
+        return parse_amount(_without_idle_zeros(sent, places), places=places)
     except BadAmount as refusal:
         form.add_error(field, refusal.message)
         return None
+
+
+def _without_idle_zeros(text: object, places: int) -> object:
+    """Zeros past the coin's places say nothing: a balance has 8, and 162,2550 is how 162,255 is told from 162255."""
+    if not isinstance(text, str) or "." not in text:
+        return text
+    whole, _, decimals = text.partition(".")
+    kept = decimals[:places] + decimals[places:].rstrip("0")
+    return f"{whole}.{kept}" if kept else whole
 
 
 def signature(form: forms.BaseForm) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -55,9 +56,20 @@ def address_of(request: HttpRequest) -> str:
     """Where a request comes from; what a proxy says counts only behind one that we trust, and only its own word."""
     if settings.BEHIND_PROXY:
         last = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip()
-        if last:
-            return str(last)
+        if told := _bare(last):
+            return told
     return str(request.META.get("REMOTE_ADDR", ""))
+
+
+def _bare(told: str) -> str:
+    """The address alone: some proxies write a port behind it. Empty where it is none."""
+    host = told.partition("]")[0].removeprefix("[") if told.startswith("[") else told
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return ""
 
 
 def read(request: HttpRequest) -> Arrived:

@@ -11,7 +11,7 @@ from typing import Final
 
 from django import forms
 from django.contrib import messages
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
 from django.utils import timezone
@@ -30,13 +30,12 @@ from loans.pages.loan_panels import paid_words
 from loans.vip import repayment
 from risk import book
 from risk.models import CollateralGroup
-from risk.pages.advice import MOVES, REPAYS
+from risk.pages.advice import MOST_STEPS, MOVES, REPAYS
 from risk.pages.effect import standing_words
 from risk.pages.movement_ways import WAYS
-from risk.pages.promised import cure_field
+from risk.pages.promised import cure_field, is_repeated
 from risk.promises import NeededNoMore, keeping
 
-MOST_STEPS: Final = 40
 DAMAGED: Final = tell("A part of this form was missing or damaged. The figures below are those of now.")
 
 
@@ -61,7 +60,9 @@ class Act:
 @require_http_methods(["GET", "HEAD", "POST"])
 @for_customer
 def cure(request: HttpRequest, customer: Customer, group_id: int) -> HttpResponse:
-    group = get_object_or_404(CollateralGroup.objects.open().filter(customer=customer), pk=group_id)
+    group = get_object_or_404(CollateralGroup.objects.filter(customer=customer), pk=group_id)
+    if group.closed_at and not is_repeated(request):  # a cure that repays all closes it, and may arrive twice
+        raise Http404
     back = reverse("risk:group", args=[group.pk])
     if request.method != "POST":
         return redirect(back)

@@ -16,7 +16,7 @@ from accounts.models import ApprovalPolicy
 from accounts.pages.arguments import facts_of, label_of, text_of
 from accounts.templatetags import figures
 from accounts.words import tell, unitless
-from loans.models import RateCard
+from loans import ratecards
 from loans.pages.desk_parameter_forms import KINDS, LINE_LABELS, Kind
 from loans.pages.proposal_form import PercentField, UsdField
 from risk import parameters
@@ -120,7 +120,7 @@ def _ratio_at(floor: Decimal, tiers: Tiers) -> Decimal | None:
 def _says_nothing(kind: Kind, name: str, value: Any) -> bool:
     """Nobody in particular, no end, at once; and of the waits what stays as it is."""
     if name in SCOPE | UNDATED:
-        return value is None or value == "" or value == 0
+        return value is None or value == "" or (name == "ramp_days" and value == 0)
     return value is None and kind.slug == "settings"
 
 
@@ -175,6 +175,23 @@ def _latest(model: type[Model], *scope: str) -> Callable[[Values, datetime], Val
         return _values(rows.order_by("-effective_at").first())
 
     return read
+
+
+def _loan_limit(given: Values, at: datetime) -> Values | None:
+    """What counts for that level now, its own row or that for every level. R-VIP-06"""
+    level, asset = given.get("vip_level"), given["asset"]
+    if level is None:
+        return _latest(LoanLimit, "product", "asset", "vip_level")(given, at)
+    return _values(parameters.loan_limit(product=given["product"], asset=asset, vip_level=level, at=at))
+
+
+def _rate_card(given: Values, at: datetime) -> Values | None:
+    """What the level pays now, by its own card or that of the nearest lower level. R-VIP-22"""
+    term, asset = given["term_days"], given["asset"]
+    found = ratecards.rates_by_term(
+        product=given["product"], assets=[asset], terms=[term], vip_level=given["vip_level"], at=at
+    )[term].get(asset)
+    return None if found is None else {"annual_rate": found.annual_rate}
 
 
 def _values(row: Model | None) -> Values | None:
@@ -238,9 +255,9 @@ _STANDING: Final[dict[str, Callable[[Values, datetime], Values | None]]] = {
     "ratios": _ratios,
     "lines": _lines,
     "caps": _latest(AssetCap, "product", "asset"),
-    "loan-limits": _latest(LoanLimit, "product", "asset", "vip_level"),
+    "loan-limits": _loan_limit,
     "flexible-rates": _latest(FlexibleRate, "product", "asset"),
-    "rate-cards": _latest(RateCard, "product", "asset", "term_days", "vip_level"),
+    "rate-cards": _rate_card,
     "handling": _handling,
     "depth": _latest(MarketDepth, "asset"),
     "pace": _latest(PaceLimit, "asset"),

@@ -216,8 +216,8 @@ def _repay(request: HttpRequest, row: Loan) -> HttpResponse:
         return _look(request, row, form, at)
     try:
         entry = _pay(request, row, form, at)
-    except NeededNoMore:
-        return _look(request, row, form, at)
+    except NeededNoMore as refusal:
+        return _look(request, row, form, at, told=refusal.message)
     except Refused as refusal:
         refuse(form, refusal)
         return _page(
@@ -232,11 +232,11 @@ def _repay(request: HttpRequest, row: Loan) -> HttpResponse:
     return _gone(request, reverse("loans:loan", args=[row.pk]))
 
 
-def _look(request: HttpRequest, row: Loan, form: RepayForm, at: datetime) -> HttpResponse:
+def _look(request: HttpRequest, row: Loan, form: RepayForm, at: datetime, told: str = "") -> HttpResponse:
     if row.debt.closed_at is not None:
         form.add_error(None, tell("{row} is closed; nothing is owed on it.", row=row))
         return _page(request, row, at, repay_form=form, part=REPAY)
-    needless = let_go(request, form, row.group, at=at)
+    needless = let_go(request, form, row.group, at=at, told=told)
     return _page(request, row, at, repay_form=form, part=REPAY, is_checked=True, needless=needless)
 
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from accounts.models import Asset
 from accounts.money import round_up
+from accounts.typed import as_typed
 from accounts.words import tell
 from risk import book, cures
 from risk.book import GroupState
@@ -24,6 +25,7 @@ from risk.valuation import Worth
 
 MOST_OTHERS: Final = 3
 TOLD_PLACES: Final = 4  # of an LTV as a fraction: 71.98 %
+MOST_STEPS: Final = 40  # of one press
 REPAYS: Final = "repay:"  # a step of several that repays, before the key of its debt
 MOVES: Final = {Kind.ADD: "transfer", Kind.SWAP: "trade"}
 VERBS: Final = {Kind.REPAY: tell("Repay"), Kind.ADD: tell("Add"), Kind.SWAP: tell("Sell")}
@@ -137,7 +139,7 @@ def _press_of(state: GroupState, advice: Advice) -> Press | None:
     assert state.group is not None
     steps = [_form_of(option) for option in advice.together]
     last, first = advice.together[-1].step.after, advice.together[0].step
-    if not all(to for to, _ in steps) or last.ltv is None:
+    if not all(to for to, _ in steps) or last.ltv is None or len(steps) > MOST_STEPS:
         return None
     goal = advice.goal if advice.is_enough else Goal(round_up(last.ltv, TOLD_PLACES))
     wire = [
@@ -195,7 +197,7 @@ def _moved(state: GroupState, before: Worth, after: Worth) -> Track | None:
 def _form_of(option: Option) -> tuple[str, dict[str, str]]:
     """Where the form that does it is sent, and what is filled in; no address where there is none."""
     step = option.step
-    amount = f"{step.amount:f}"
+    amount = as_typed(step.amount)
     if step.kind is Kind.REPAY:
         if step.loan is None or step.loan < 0:
             return "", {}

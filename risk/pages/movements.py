@@ -77,13 +77,13 @@ def move(request: HttpRequest, customer: Customer, kind: str) -> HttpResponse:
             is_looked_at = False
             try:
                 return _done(request, way, _act(request, kind, form, at), form)
-            except NeededNoMore:
-                is_looked_at = True
+            except NeededNoMore as refusal:
+                is_looked_at, needless = True, refusal.message
             except Refused as refusal:
                 refuse(form, _in_their_words(request, refusal))
                 broken = isinstance(refusal, PromiseBroken)
     if is_looked_at:
-        needless = let_go(request, form, _cured(form.cleaned_data), at=at)
+        needless = let_go(request, form, _cured(form.cleaned_data), at=at, told=needless)
         preview = _in_their_view(request, way.preview(form.cleaned_data, at))
         broken = _check(request, form, preview)
     context = {

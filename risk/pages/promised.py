@@ -75,23 +75,29 @@ def is_repeated(request: HttpRequest) -> bool:
     return key.isascii() and key.isprintable() and is_known(actor_of(request), key)
 
 
-def let_go(request: HttpRequest, form: forms.BaseForm, group: CollateralGroup | None, *, at: datetime) -> str:
+def let_go(
+    request: HttpRequest, form: forms.BaseForm, group: CollateralGroup | None, *, at: datetime, told: str = ""
+) -> str:
     """Drop the promise of a valid form where its cure is needed no more, and say so; empty where it still is.
 
-    Whoever confirms what they then see decides that anew, and nothing is promised.
+    `told`: what the command said already, when it was pressed. Whoever confirms what they then see decides that anew,
+    and nothing is promised.
     """
     promise = promise_of(request, form)
     if promise is None or group is None:
         return ""
-    try:
-        refuse_needless(promise, group, at=at)
-    except NeededNoMore as refusal:
-        typed: Any = form.data
-        data = typed.copy()
-        data["cure"] = ""
-        form.data, form.cleaned_data["cure"] = data, None
-        return refusal.message
-    return ""
+    if not told:
+        try:
+            refuse_needless(promise, book.state_of(group, at=at).worth(permission=False))
+        except NeededNoMore as refusal:
+            told = refusal.message
+        else:
+            return ""
+    typed: Any = form.data
+    data = typed.copy()
+    data["cure"] = ""
+    form.data, form.cleaned_data["cure"] = data, None
+    return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -331,14 +331,15 @@ def ways_below(standing: Standing, line: Decimal) -> list[Way]:
 
 
 def _ways_to(state: GroupState, line: Decimal, *, is_to_initial: bool) -> list[Way]:
-    cure = margin_calls.cure_to(state=state, line=line, strictly_below=not is_to_initial)
+    goal = Goal(line, strictly_below=not is_to_initial)
+    cure = margin_calls.cure_to(state=state, line=line, strictly_below=goal.strictly_below)
     found = []
     repay = _least(state, cure.repay)
     if repay is not None:
-        found.append(_way(state, *repay, is_repayment=True, is_to_initial=is_to_initial))
+        found.append(_way(state, *repay, is_repayment=True, goal=goal))
     add = _least(state, cure.add)
     if add is not None:
-        found.append(_way(state, *add, is_repayment=False, is_to_initial=is_to_initial))
+        found.append(_way(state, *add, is_repayment=False, goal=goal))
     return found
 
 
@@ -358,7 +359,7 @@ def needed_now(state: GroupState) -> tuple[Way, ...]:
     ways = [(True, symbol, amount) for symbol, amount in found.repay.items()]
     ways += [(False, symbol, amount) for symbol, amount in found.add.items()]
     return tuple(
-        _way(state, symbol, amount, is_repayment=is_repayment, is_to_initial=True)
+        _way(state, symbol, amount, is_repayment=is_repayment, goal=Goal(state.lines.initial))
         for is_repayment, symbol, amount in ways
         if amount
     )
@@ -371,7 +372,7 @@ def _least(state: GroupState, amounts: Mapping[str, Decimal]) -> tuple[str, Deci
 
 
 @exact
-def _way(state: GroupState, symbol: str, amount: Decimal, *, is_repayment: bool, is_to_initial: bool) -> Way:
+def _way(state: GroupState, symbol: str, amount: Decimal, *, is_repayment: bool, goal: Goal) -> Way:
     usd = amount * state.quotes[symbol].price
     if is_repayment:
         after = repaid(state.worth(permission=False), usd)
@@ -381,9 +382,8 @@ def _way(state: GroupState, symbol: str, amount: Decimal, *, is_repayment: bool,
     mine = [owed for owed in state.debts if is_repayment and owed.debt.asset_id == symbol]
     largest = max(mine, key=lambda owed: (owed.parts.total, -owed.debt.pk), default=None)
     debt_id = largest.debt.pk if largest else None
-    lines = state.lines
-    goal = Goal(lines.initial) if is_to_initial else Goal(lines.margin_call, strictly_below=True)
     cure = str(Promise(goal, amount, after.ltv))
+    is_to_initial = not goal.strictly_below
     return Way(is_repayment, state.assets[symbol], amount, is_to_initial, after.ltv, usd, debt_id, cure)
 
 

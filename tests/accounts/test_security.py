@@ -184,3 +184,21 @@ def test_the_first_address_is_confirmed_from_the_letter(mia: User, client: Clien
     assert client.post(path).status_code == 302
     row.refresh_from_db()
     assert row.verified
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ("198.51.100.4:4711", "198.51.100.4"),
+        ("[2001:db8::1]:443", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("somebody", "10.0.0.1"),
+    ],
+)
+def test_a_proxy_that_writes_a_port_or_nonsense_breaks_nothing(
+    mia: User, settings: Any, told: str, kept: str
+) -> None:
+    settings.BEHIND_PROXY = True
+    client = Client(headers={"x-forwarded-for": told}, REMOTE_ADDR="10.0.0.1")
+    client.post(reverse("account_login"), {"login": mia.email, "password": PASSWORD})
+    assert UserSession.objects.get(user=mia).ip == kept

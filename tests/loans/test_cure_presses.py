@@ -80,7 +80,7 @@ def test_one_press_repays_what_its_button_named(
     build.deposit(market.master, "USDT", "500000", at=TEN)
     (_, below), (to, initial) = cards(borrower, group)
     assert below["cure"].startswith("below:0.77:")
-    assert initial["amount"] == "100000.00000000"
+    assert initial["amount"] == "100000"
     assert initial["cure"] == "to:0.72:100000:0.72"
     answer = borrower.post(to, initial, follow=True)
     assert answer.status_code == 200

@@ -369,3 +369,12 @@ def test_the_client_page_reads_what_the_client_has_used(desk: Desk) -> None:
         ("Owed by the client", "USDT", 500000, "yellow"),
         ("your collateral", "BTC", 1500000, ""),
     ]
+
+
+def test_of_a_coin_without_an_own_cap_nothing_is_used(desk: Desk) -> None:
+    """R-GEN-37, R-ADM-02: a client whose terms lift the cap is not shown over it"""
+    user_limit("USDT", "500000")
+    with acting(BUILDER):
+        ClientTerms.objects.create(customer=desk.owner, asset_id="USDT", is_uncapped=True, starts_at=LONG_AGO)
+    desks.drawn(desk)
+    assert "Owed by the client" not in {usage.name for usage in limits.usage_of(desk.owner, at=TEN)}

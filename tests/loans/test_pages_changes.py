@@ -246,3 +246,23 @@ def test_every_kind_has_a_history_that_can_be_read(house: Desk, slug: str) -> No
 
 def _by_the_house() -> dict[str, Any]:
     return {"actor": Actor.job("test"), "at": TEN}
+
+
+def test_a_level_is_told_also_the_lowest_and_what_counts_for_it_before(house: Desk) -> None:
+    """R-ADM-03, R-VIP-06, R-VIP-22: by the wider limit and by the nearest lower card, as decisions read them"""
+    asked: dict[str, Any] = {"product": "vip", "asset": "USDT", "user_maximum": None, "effective_at": None}
+    asked |= {"minimum": Decimal(100), "maximum": Decimal(1000)}
+    every = changes("risk.publish_loan_limit", asked | {"vip_level": None}, at=LATER)
+    lowest = changes("risk.publish_loan_limit", asked | {"vip_level": 0}, at=LATER)
+    assert len(lowest) == len(every) + 1
+    third = changes("risk.publish_loan_limit", asked | {"vip_level": 3}, at=LATER)
+    assert [one.before for one in third if one.label == "Most of one order"] == ["10,000,000.00\u00a0USD"]
+    card = {
+        "product": "vip",
+        "asset": "USDT",
+        "term_days": 30,
+        "vip_level": 3,
+        "annual_rate": Decimal("0.07"),
+    }
+    [rate] = [one for one in changes("loans.publish_card", card, at=LATER) if one.label == "Annual rate"]
+    assert rate.before == "8.4\u00a0%"

@@ -1,7 +1,11 @@
 """One cure pressed in several tabs at once, with real commits: it is paid once. R-FTR-02, R-GEN-06"""
 
+import logging
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -9,7 +13,13 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import IdempotencyKey
+from loans.models import Loan
+from loans.vip import repayment
+from loans.vip.terms import Wish
+from risk import accrual, book
+from risk.cure import Goal
 from risk.models import CollateralGroup, DebtEntry, Movement
+from risk.promises import Promise, keeping
 from tests import build
 from tests.build import TEN
 from tests.loans import desk, visit
@@ -19,6 +29,7 @@ from tests.loans.test_cure_together import presses
 
 InThreads = Callable[[list[Callable[[], Any]]], list[Any]]
 TABS = 6
+MORNING = datetime(2026, 1, 2, 0, 0, 5, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -92,3 +103,43 @@ def test_several_steps_in_several_tabs_are_done_once(market: Desk, in_threads: I
     assert DebtEntry.objects.filter(kind="repayment").count() == 1
     assert Movement.objects.filter(kind="transfer").count() == 1
     assert IdempotencyKey.objects.filter(key__endswith=":1").count() == 1
+
+
+def test_a_cure_of_several_steps_beside_the_midnight_job(
+    market: Desk, in_threads: InThreads, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R-GEN-04, R-FTR-02: they want the same rows in another order; who loses tries again, and nobody fails"""
+    desk.loan_limit("BTC")
+    desk.card("BTC", "0.05", term_days=30)
+    desk.quote(TEN)
+    build.deposit(market.sub, "BTC", "30", at=TEN)
+    desk.drawn(market, wishes=(Wish("BTC", D(2)),))
+    build.deposit(market.master, "USDT", "100000", at=TEN)
+    desk.quote(MORNING)
+    group, loans = CollateralGroup.objects.get(), {loan.asset_id: loan.pk for loan in Loan.objects.all()}
+    desk.drawn(market, amount="50000")  # the job books USDT, too, while the first USDT loan is being repaid
+    now = book.state_of(group, at=MORNING).worth(permission=False).ltv
+    assert now is not None
+    promise = Promise(Goal((now - D("0.0001")).quantize(D("0.000001"))), D(1), None)
+    has_begun, tries = threading.Event(), []
+
+    def steps() -> list[DebtEntry]:
+        tries.append(1)
+        pay = {"actor": market.borrower, "at": MORNING}
+        one = repayment.repay(loan_id=loans["USDT"], amount=D(20_000), key="k:1", **pay)
+        has_begun.set()
+        time.sleep(1 if len(tries) == 1 else 0)
+        return [one, repayment.repay(loan_id=loans["BTC"], amount=D("0.5"), key="k:2", **pay)]
+
+    def cure() -> int:
+        whose = {"group": group, "uids": {market.master.pk}, "actor": market.borrower}
+        return len(keeping(promise, steps, at=MORNING, key="k", **whose))
+
+    def job() -> int:
+        assert has_begun.wait(20)
+        return accrual.accrue(at=MORNING)
+
+    assert in_threads([cure, job])[0] == 2
+    accrual.accrue(at=MORNING)
+    assert DebtEntry.objects.filter(kind="charge").count() == 3
+    assert [row.getMessage() for row in caplog.records if row.levelno >= logging.ERROR] == []
