@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.test import override_settings
 
 from accounts import books, ledger
-from accounts.models import Account, Agreement, Customer, Delivery, JournalEntry, Notice, User
+from accounts.models import Account, Agreement, Customer, Delivery, JobRun, JournalEntry, Notice, User
 from accounts.people import needs_agreement
 from loans import auto_cure, cure_rules
 from loans.demo import cast, market, past, seeding, stories
@@ -189,6 +189,14 @@ def test_a_second_seed_says_so_and_changes_nothing(demo: Seeded) -> None:
     call_command("seed_demo", stdout=out)
     assert out.getvalue() == "The demo is there already; nothing was changed.\n"
     assert (JournalEntry.objects.count(), Price.objects.count(), User.objects.count()) == before
+
+
+@pytest.mark.django_db
+def test_the_first_proof_of_the_books_is_a_run_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(seeding, "seed", lambda **_: Seeded(customers=0, requests=0, loans=0, days=0))
+    call_command("seed_demo", stdout=StringIO())
+    assert JobRun.objects.get().name == "check the books"
+    assert JobRun.objects.get().outcome == JobRun.Outcome.DONE
 
 
 @pytest.mark.django_db
