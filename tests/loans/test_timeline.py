@@ -257,5 +257,5 @@ def test_a_job_signs_as_one(desk: Desk) -> None:
     desks.drawn(desk)
     entry = told(desk, Topic.LOANS)[0]
     assert entry.by == desk.manager.name
-    names = timeline._names(["job:sweep", "user:0", "user:x", Actor.user(desk.manager).label])
+    names = timeline.names_of(["job:sweep", "user:0", "user:x", Actor.user(desk.manager).label])
     assert names == {f"user:{desk.manager.pk}": desk.manager.name}
